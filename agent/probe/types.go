@@ -1,0 +1,135 @@
+// Package probe loads the kernel programs, chooses the hooks this kernel has, and reads what they counted.
+package probe
+
+import (
+	"net/netip"
+	"time"
+)
+
+// OwnerID is the kernel's hash of (cgroup, executable, network namespace): the finest "who" that is told apart. Zero is "not known".
+type OwnerID uint64
+
+// Owner is who opens or serves connections: all processes with one executable in one cgroup and network namespace.
+// It was recorded in the kernel while the process lived, so it is there for a process that is gone.
+type Owner struct {
+	ID       OwnerID
+	PID      uint32 // the process that was seen first, in the initial pid namespace; may be gone
+	Comm     string // its thread name, at most 15 bytes
+	Exe      string // base name of its executable, at most 63 bytes
+	NetNS    uint32 // inode of its network namespace
+	CgroupV1 uint64 // inode of its memory cgroup where version 1 is mounted, else 0
+	CgroupV2 uint64 // inode of its cgroup in the unified hierarchy; 1 is the root
+	PathV1   string // the last components of the cgroup's path as the kernel names them: "/kubepods/pod1/abc"; "/" is the root
+	PathV2   string
+}
+
+// Role is the side of a connection that the owner is on.
+type Role uint8
+
+// The roles.
+const (
+	RoleUnknown Role = iota // not seen yet; such traffic is not reported
+	RoleClient
+	RoleServer
+)
+
+// PairKey names all connections of one owner with one peer on one service port.
+type PairKey struct {
+	Owner OwnerID
+	Role  Role
+	NetNS uint32 // the owner's network namespace
+	// Local is the address on the owner's side. The port is 0 for clients (it changes with each connection).
+	Local netip.AddrPort
+	// Remote is the peer as the owner's socket sees it. The port is 0 for servers.
+	Remote netip.AddrPort
+	// Actual is for clients the destination after NAT where the other end is on this machine, else zero.
+	Actual netip.AddrPort
+	// Peer is the owner of the other end where that is on this machine and known, else 0.
+	Peer OwnerID
+}
+
+// ConnectError says why a connection was not established.
+type ConnectError uint8
+
+// Why connects fail. TimedOut also stands for a connect that the program gave up after at least a second without an answer.
+const (
+	ConnectRefused ConnectError = iota
+	ConnectTimedOut
+	ConnectUnreachable
+	ConnectReset
+	ConnectCanceled // the program closed the socket within a second, as happy eyeballs does
+	ConnectOther
+	NumConnectErrors
+)
+
+// String is the value of the label "error".
+func (e ConnectError) String() string {
+	return [...]string{"refused", "timed_out", "unreachable", "reset", "canceled", "other"}[e]
+}
+
+// NumRTTBuckets buckets of native-histogram schema 0: bucket i counts round trips in (2^(i-21) s, 2^(i-20) s]; the first and the last are open.
+const NumRTTBuckets = 24
+
+// PairDelta is what one pair did since the poll before. All counts are exact.
+type PairDelta struct {
+	Key           PairKey
+	SampleLocal   netip.AddrPort // one recent connection's own address and port, to ask conntrack with
+	Opened        uint64         // connections established (client: connected, server: accepted); those older than the agent are not in it
+	Closed        uint64
+	Active        int64 // open now (a level, not a delta); may be off for connections that were older than the agent
+	Failed        [NumConnectErrors]uint64
+	BytesSent     uint64
+	BytesReceived uint64
+	Retransmits   uint64        // segments sent again
+	ConnectTime   time.Duration // sum over Opened, clients only
+	RTT           [NumRTTBuckets]uint32
+	RTTSum        time.Duration
+	Gone          bool // the kernel has forgotten the pair: its owner and connections are gone; nothing comes after this
+}
+
+// Protocol is what a connection speaks.
+type Protocol uint8
+
+// The protocols that the kernel tells apart.
+const (
+	ProtocolUnknown Protocol = iota
+	ProtocolHTTP1
+)
+
+// Latency histograms have the buckets of native-histogram schema 3 (each 9 % wider than the one before).
+// Element i of Buckets counts durations in (2^((i-1+FirstBucket)/8) s, 2^((i+FirstBucket)/8) s]; the first and last are open.
+const (
+	HistogramSchema = 3
+	FirstBucket     = -160 // 2^-20 s, about 1 µs
+	NumBuckets      = 209  // up to 2^6 s = 64 s
+)
+
+// RequestDelta is what one kind of request of one pair did since the poll before.
+type RequestDelta struct {
+	Pair     PairKey
+	Protocol Protocol
+	Method   string // "GET"; "" where it was not seen
+	Route    string // normalised: "/users/{id}"; "~other" over the kernel's limit of routes; "~unknown" where the request was not seen
+	Code     uint16 // HTTP status; 0: the connection ended before a response
+	Cut      bool   // the connection ended before the response was whole
+	Count    uint64 // always the sum of Buckets
+	Sum      time.Duration
+	Buckets  [NumBuckets]uint32
+}
+
+// Listener is a socket that waits for connections.
+type Listener struct {
+	Owner OwnerID
+	NetNS uint32
+	Addr  netip.AddrPort // unspecified address: all of the namespace
+}
+
+// Snapshot is one reading of all kernel maps.
+type Snapshot struct {
+	Time      time.Time
+	Owners    []Owner // those not reported before
+	Gone      []OwnerID
+	Pairs     []PairDelta
+	Requests  []RequestDelta
+	Listeners []Listener // all that are open now
+}

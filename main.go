@@ -1,0 +1,2 @@
+// Vetch is observability for Kubernetes and plain Linux that needs no change to any application.
+package main
