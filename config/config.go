@@ -1,0 +1,71 @@
+// Package config holds every setting of vetch in one struct, and reads it from a strict YAML file, VETCH_* variables and flags by one table.
+package config
+
+import (
+	"time"
+)
+
+// Config is all that can be set. Default fills it, Load overlays what the user wrote, Validate judges the result.
+type Config struct {
+	Listen   string // host:port of the page, the APIs and /metrics
+	DataDir  string // everything that is stored lies below it
+	Insecure bool   // serve beyond loopback without TLS and authentication
+	Metrics  Metrics
+	Agent    Agent
+	Web      Web
+	Log      Log
+}
+
+// Metrics are the settings of the embedded metric store.
+type Metrics struct {
+	RetentionAge  time.Duration // samples older than this are deleted
+	RetentionSize Size          // the oldest blocks are deleted above this; 0 is no limit
+	Interval      time.Duration // time between two samples of a series
+}
+
+// Agent are the settings of what watches this machine.
+type Agent struct {
+	Hook              string        // HookAuto, HookSocket or HookSyscall
+	IgnoreCgroups     []string      // globs of cgroup paths whose traffic is dropped in the kernel
+	RoutesPerWorkload int           // further routes count under "~other"
+	SeriesExpiry      time.Duration // series of what is gone end after this
+	PollInterval      time.Duration // time between two readings of the kernel's maps
+}
+
+// The choices of Agent.Hook.
+const (
+	HookAuto    = "auto"    // socket where the kernel has it, else syscall
+	HookSocket  = "socket"  // tp_btf/sock_send_length and sock_recv_length, Linux 6.3+
+	HookSyscall = "syscall" // raw_tp/sys_exit
+)
+
+// Web are the settings of the HTTP listener.
+type Web struct {
+	ConfigFile string // TLS and basic auth, in the format of Prometheus's exporter-toolkit; empty is plain HTTP
+}
+
+// Log are the settings of vetch's own log, on standard error.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // text or json
+}
+
+// Default is the configuration without a file, variables or flags.
+func Default() Config {
+	return Config{
+		Listen:  "127.0.0.1:4780",
+		DataDir: "/var/lib/vetch",
+		Metrics: Metrics{
+			RetentionAge:  15 * 24 * time.Hour,
+			RetentionSize: 10 * GB,
+			Interval:      5 * time.Second,
+		},
+		Agent: Agent{
+			Hook:              HookAuto,
+			RoutesPerWorkload: 200,
+			SeriesExpiry:      10 * time.Minute,
+			PollInterval:      time.Second,
+		},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}

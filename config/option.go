@@ -1,0 +1,59 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// Option is one setting: a key of the file, a variable and a flag that all mean the same.
+type Option struct {
+	Key  string // path in the file: "metrics.retention_age"
+	Help string // one line, without a full stop
+	of   func(*Config) value
+}
+
+// Options lists all settings in the order in which the file is written.
+func Options() []Option {
+	return []Option{
+		{"listen", "address and port of the page, the APIs and /metrics", func(c *Config) value { return (*stringValue)(&c.Listen) }},
+		{"data_dir", "folder that holds everything stored", func(c *Config) value { return (*stringValue)(&c.DataDir) }},
+		{"insecure", "serve beyond loopback without TLS and authentication", func(c *Config) value { return (*boolValue)(&c.Insecure) }},
+		{"metrics.retention_age", "delete samples older than this (15d, 12h)", func(c *Config) value { return (*durationValue)(&c.Metrics.RetentionAge) }},
+		{"metrics.retention_size", "delete the oldest samples above this size (10GB, 512MiB; 0 is no limit)", func(c *Config) value { return &c.Metrics.RetentionSize }},
+		{"metrics.interval", "time between two samples of a series", func(c *Config) value { return (*durationValue)(&c.Metrics.Interval) }},
+		{"agent.hook", "kernel hook for socket traffic: auto, socket (Linux 6.3+) or syscall", func(c *Config) value { return (*stringValue)(&c.Agent.Hook) }},
+		{"agent.ignore_cgroups", "globs of cgroup paths whose traffic is dropped in the kernel", func(c *Config) value { return (*listValue)(&c.Agent.IgnoreCgroups) }},
+		{"agent.routes_per_workload", "routes told apart for each workload; the rest counts as ~other", func(c *Config) value { return (*intValue)(&c.Agent.RoutesPerWorkload) }},
+		{"agent.series_expiry", "end the series of what is gone after this", func(c *Config) value { return (*durationValue)(&c.Agent.SeriesExpiry) }},
+		{"agent.poll_interval", "time between two readings of the kernel's counters", func(c *Config) value { return (*durationValue)(&c.Agent.PollInterval) }},
+		{"web.config_file", "TLS and basic auth of the listener (exporter-toolkit format)", func(c *Config) value { return (*stringValue)(&c.Web.ConfigFile) }},
+		{"log.level", "debug, info, warn or error", func(c *Config) value { return (*stringValue)(&c.Log.Level) }},
+		{"log.format", "text or json", func(c *Config) value { return (*stringValue)(&c.Log.Format) }},
+	}
+}
+
+// Flag is the name on the command line, without dashes: "metrics-retention-age".
+func (o Option) Flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(o.Key) }
+
+// Env is the name of the variable: "VETCH_METRICS_RETENTION_AGE".
+func (o Option) Env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(o.Key, ".", "_"))
+}
+
+// Set reads text into the setting. The error says what was expected; it does not name the setting.
+func (o Option) Set(c *Config, text string) error { return o.of(c).Set(text) }
+
+// Get is the setting as Set reads it.
+func (o Option) Get(c *Config) string { return o.of(c).String() }
+
+// Type is the kind of value, for help texts: "string", "duration", "size", "int", "bool" or "list".
+func (o Option) Type() string { return o.of(&Config{}).Type() }
+
+func find(key string) (Option, bool) {
+	all := Options()
+	i := slices.IndexFunc(all, func(o Option) bool { return o.Key == key })
+	if i < 0 {
+		return Option{}, false
+	}
+	return all[i], true
+}

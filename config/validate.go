@@ -1,0 +1,86 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// InvalidError says that a setting has a value that cannot work.
+type InvalidError struct {
+	Key    string // of the Option
+	Reason string // "must be at least 1s, not 10ms"
+}
+
+func (e *InvalidError) Error() string { return e.Key + ": " + e.Reason }
+
+// Validate returns all that cannot work, joined, each an InvalidError.
+func (c *Config) Validate() error {
+	var errs []error
+	check := func(ok bool, key, format string, args ...any) {
+		if !ok {
+			errs = append(errs, &InvalidError{key, fmt.Sprintf(format, args...)})
+		}
+	}
+	between := func(key string, d, low, high time.Duration) {
+		check(d >= low && d <= high, key, "must be between %s and %s, not %s", text(low), text(high), text(d))
+	}
+	oneOf := func(key, have string, choices ...string) {
+		check(slices.Contains(choices, have), key, "must be one of %q, not %q", choices, have)
+	}
+	errs = append(errs, c.validateListen()...)
+	check(filepath.IsAbs(c.DataDir), "data_dir", "must be an absolute path, not %q", c.DataDir)
+	between("metrics.retention_age", c.Metrics.RetentionAge, 2*time.Hour, 100*365*24*time.Hour)
+	check(c.Metrics.RetentionSize == 0 || c.Metrics.RetentionSize >= 100*MB, "metrics.retention_size",
+		"must be 0 (no limit) or at least 100MB, not %s", c.Metrics.RetentionSize.String())
+	between("metrics.interval", c.Metrics.Interval, time.Second, 5*time.Minute)
+	oneOf("agent.hook", c.Agent.Hook, HookAuto, HookSocket, HookSyscall)
+	for _, glob := range c.Agent.IgnoreCgroups {
+		_, err := path.Match(glob, "")
+		check(err == nil, "agent.ignore_cgroups", "%q is not a glob", glob)
+	}
+	check(c.Agent.RoutesPerWorkload >= 1 && c.Agent.RoutesPerWorkload <= 100_000, "agent.routes_per_workload",
+		"must be between 1 and 100000, not %d", c.Agent.RoutesPerWorkload)
+	between("agent.series_expiry", c.Agent.SeriesExpiry, 10*time.Second, 7*24*time.Hour)
+	between("agent.poll_interval", c.Agent.PollInterval, 100*time.Millisecond, 30*time.Second)
+	if c.Web.ConfigFile != "" {
+		_, err := os.Stat(c.Web.ConfigFile)
+		check(err == nil, "web.config_file", "%v", err)
+	}
+	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, "text", "json")
+	return errors.Join(errs...)
+}
+
+// validateListen holds the rule that nothing is served beyond this machine without TLS and authentication, unless asked for.
+func (c *Config) validateListen() []error {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return []error{&InvalidError{"listen", fmt.Sprintf("must be host:port such as 127.0.0.1:4780, not %q", c.Listen)}}
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return []error{&InvalidError{"listen", fmt.Sprintf("%q is not a port (0 to 65535)", port)}}
+	} else if n == 0 && host == "" {
+		return []error{&InvalidError{"listen", "port 0 needs an address"}}
+	}
+	if !c.Loopback() && !c.Insecure && c.Web.ConfigFile == "" {
+		return []error{&InvalidError{"listen", fmt.Sprintf("%s can be reached from other machines: set web.config_file (TLS and "+
+			"basic auth), or insecure if nobody else can reach it", c.Listen)}}
+	}
+	return nil
+}
+
+// Loopback reports whether Listen can only be reached from this machine.
+func (c *Config) Loopback() bool {
+	host, _, err := net.SplitHostPort(c.Listen)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+func text(d time.Duration) string { return (*durationValue)(&d).String() }
