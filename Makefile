@@ -1,0 +1,64 @@
+# vetch: everything a developer types. `make` alone lists the targets.
+# Variables: ARGS (for run), PKG and RUN (for test), FUZZTIME (for fuzz), KERNELS (for test-kernel).
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  := -s -w -X github.com/vetch-dev/vetch/command.version=$(VERSION)
+PKG      ?= ./...
+FUZZTIME ?= 10s
+KERNELS  ?= 5.10 6.1 6.12
+
+export CGO_ENABLED ?= 0
+
+.PHONY: help run build test lint generate check-generated bench test-kernel fuzz web-test deps
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## build, and run vetch on this machine as root (ARGS="--listen 127.0.0.1:5000")
+	@if [ "$$(id -u)" = 0 ]; then exec bin/vetch run $(ARGS); else exec sudo bin/vetch run $(ARGS); fi
+
+build: ## write bin/vetch (static; needs nothing but Go)
+	@scripts/deps.sh build
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/vetch .
+
+test: ## install what tests need, then lint, check-generated, the page's tests and all Go tests
+	@scripts/deps.sh test
+	@$(MAKE) --no-print-directory lint check-generated web-test
+	go test -timeout 30m $(if $(RUN),-run '$(RUN)') $(PKG)
+
+lint: ## gofmt, go vet and golangci-lint (pinned, built from source on first use)
+	@unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r gofmt -l); \
+	 if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(GOLANGCI) run
+
+generate: ## rebuild the kernel objects, their Go, and web/dist
+	@scripts/deps.sh generate
+	go generate ./bpf
+	scripts/web.sh build
+
+check-generated: ## rebuild the same in a copy and compare with what is committed
+	@scripts/deps.sh generate
+	scripts/check-generated.sh
+
+web-test: ## the page's unit tests (Vitest) and type check
+	scripts/web.sh test
+
+bench: ## measure the budgets and write docs/benchmarks.md (as root, on a quiet machine)
+	@scripts/deps.sh test
+	go run ./test/load
+
+test-kernel: ## load and count on Debian kernels in QEMU (KERNELS="5.10 6.1 6.12")
+	@scripts/deps.sh kernel
+	scripts/kernels.sh $(KERNELS)
+
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+deps: ## install everything that build, test, generate and test-kernel need
+	@scripts/deps.sh build generate test kernel

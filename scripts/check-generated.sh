@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Rebuilds what is generated into a copy and compares it with the tree: the kernel objects with their Go, and web/dist.
+# The tree itself is not touched. Ends with 1 and says which files differ.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+
+# The objects are those of one compiler; another writes other bytes for the same programs.
+want=14 have=$(clang -dumpversion | cut -d. -f1)
+git ls-files -z --cached --others --exclude-standard -- go.mod go.sum tmpdeps bpf | xargs -0 cp --parents -t "$copy"
+find "$copy/bpf" -name '*.o' -delete
+(cd "$copy" && go generate ./bpf)
+ignore=()
+if [ "$have" != "$want" ]; then
+	echo "clang $have builds the kernel programs, but clang $want wrote the committed objects: their bytes are not compared" >&2
+	ignore=(--exclude '*.o')
+fi
+status=0
+diff -rq "${ignore[@]}" bpf "$copy/bpf" || status=1
+
+scripts/web.sh build --outDir "$copy/dist" --emptyOutDir --logLevel warn
+diff -rq web/dist "$copy/dist" || status=1
+
+if [ $status != 0 ]; then
+	echo "generated files are stale: run make generate and commit the result" >&2
+fi
+exit $status

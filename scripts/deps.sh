@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Installs what the named groups need: build, generate, test, kernel. Debian and Ubuntu by apt; elsewhere it prints the list
+# and ends with 1. When all is there it only asks dpkg, so it may run before every make.
+set -euo pipefail
+
+# A group's programs, each "package" or "package:command" where having the command is enough.
+packages() {
+	case $1 in
+	build) ;;
+	generate) echo clang:clang llvm:llvm-strip libbpf-dev ;;
+	test) echo nginx-light:nginx wrk:wrk chromium:chromium curl:curl python3:python3 iproute2:ip nftables:nft \
+		iptables:iptables conntrack:conntrack procps:ps ;;
+	kernel) echo qemu-system-x86:qemu-system-x86_64 busybox-static cpio:cpio ;;
+	*) echo "deps.sh: no such group: $1" >&2; exit 2 ;;
+	esac
+}
+
+installed() { # PACKAGE[:COMMAND]
+	local package=${1%%:*} command=
+	[[ $1 == *:* ]] && command=${1#*:}
+	if [ -n "$command" ] && PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null; then return 0; fi
+	command -v dpkg-query >/dev/null && [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ]
+}
+
+# The page is built by Node 20.19 or newer; web/dist is committed, so only generate and test need it.
+node_is_enough() {
+	command -v node >/dev/null && command -v npm >/dev/null &&
+		node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a === 20 && b >= 19 ? 0 : 1)'
+}
+
+go_is_enough() {
+	local want have
+	want=$(sed -n 's/^go //p' go.mod)
+	have=$(go env GOVERSION 2>/dev/null | sed 's/^go//') || return 1
+	[ -n "$have" ] && [ "$(printf '%s\n%s\n' "$want" "$have" | sort -V | head -1)" = "$want" ]
+}
+
+cd "$(dirname "$0")/.."
+missing=() needs_node=
+for group in "$@"; do
+	case $group in generate | test) needs_node=yes ;; esac
+	for entry in $(packages "$group"); do
+		installed "$entry" || missing+=("${entry%%:*}")
+	done
+done
+
+if ! go_is_enough; then
+	echo "vetch needs Go $(sed -n 's/^go //p' go.mod) or newer in PATH: https://go.dev/dl" >&2
+	exit 1
+fi
+wants_node=
+if [ -n "$needs_node" ] && ! node_is_enough; then wants_node=yes; fi
+[ ${#missing[@]} -eq 0 ] && [ -z "$wants_node" ] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "Install these with your package manager (names as in Debian), then run make again:" >&2
+	echo "  ${missing[*]} ${wants_node:+nodejs (20.19 or newer) npm}" >&2
+	exit 1
+fi
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || { echo "as root: apt-get install ${missing[*]} ${wants_node:+nodejs npm}" >&2; exit 1; }
+	as_root=(sudo)
+fi
+
+# Installing a server must not start it: a test machine shall not have a port 80 that nobody asked for. RUNLEVEL=1 makes
+# invoke-rc.d refuse to start anything; on a machine with systemd the unit is masked for the duration as well.
+install() {
+	echo "installing: $*"
+	local mask=
+	if [ -d /run/systemd/system ] && [[ " $* " == *" nginx-light "* ]]; then
+		mask=yes
+		"${as_root[@]}" systemctl mask --runtime nginx.service >/dev/null 2>&1 || mask=
+	fi
+	local status=0
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+		apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 install "$@" >/dev/null || status=$?
+	if [ -n "$mask" ]; then
+		"${as_root[@]}" systemctl unmask --runtime nginx.service >/dev/null 2>&1 || true
+	fi
+	return $status
+}
+"${as_root[@]}" apt-get -qq update
+[ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
+if [ -n "$wants_node" ]; then
+	candidate=$(apt-cache policy nodejs | sed -n 's/ *Candidate: //p')
+	if dpkg --compare-versions "${candidate:-0}" ge 20.19; then install nodejs npm; fi
+	hash -r
+	node_is_enough || {
+		echo "The page needs Node 20.19 or newer with npm; this release offers ${candidate:-none}. Get it from https://nodejs.org" >&2
+		exit 1
+	}
+fi
