@@ -1,0 +1,107 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+)
+
+// errClosed is what an appender of a closed store returns.
+var errClosed = errors.New("metrics store is closed")
+
+// AppenderV2 starts a batch. It is for one goroutine and ends with Commit or Rollback; once Commit has returned nil, the samples survive the death
+// of this process. Commit returns ErrDiskFull (nothing of the batch is kept; try again later) or what the disk said.
+// Append returns storage.ErrOutOfOrderSample, ErrTooOldSample, ErrDuplicateSampleForTimestamp, ErrOutOfBounds or ErrTooFarAhead for a sample that can
+// never be kept; the rest of the batch is not touched by that.
+func (db *DB) AppenderV2(ctx context.Context) storage.AppenderV2 {
+	return &appender{AppenderV2: db.tsdb.AppenderV2(ctx), db: db, maxTime: db.opts.now().Add(defaultAhead).UnixMilli()}
+}
+
+type appender struct {
+	storage.AppenderV2
+	db      *DB
+	maxTime int64
+	samples int
+}
+
+// Append implements storage.AppenderV2.
+func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, o storage.AOptions) (storage.SeriesRef, error) {
+	if t > a.maxTime {
+		// One such sample would move the head's time on, and all others would be too old.
+		a.db.counters.failed(ErrTooFarAhead, 1)
+		return 0, fmt.Errorf("%w: %s", ErrTooFarAhead, time.UnixMilli(t).UTC().Format(time.RFC3339))
+	}
+	out, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, o)
+	if err != nil {
+		var partial *storage.AppendPartialError
+		if !errors.As(err, &partial) {
+			a.db.counters.failed(err, 1)
+			return out, err
+		}
+		for _, e := range partial.ExemplarErrors {
+			a.db.counters.failed(e, 1)
+		}
+	}
+	a.samples++
+	return out, err
+}
+
+// Commit implements storage.AppenderV2.
+func (a *appender) Commit() error {
+	err := a.db.guard.check()
+	if a.db.closed.Load() {
+		err = errClosed
+	}
+	if err != nil {
+		a.db.counters.failed(err, a.samples)
+		return errors.Join(err, a.AppenderV2.Rollback())
+	}
+	if err := a.AppenderV2.Commit(); err != nil {
+		a.db.counters.failed(err, a.samples)
+		return fmt.Errorf("write samples: %w", err)
+	}
+	a.db.counters.appended.Add(float64(a.samples))
+	return nil
+}
+
+// reasons are the values of the label of vetch_store_append_failures_total, with the error each stands for.
+func reasons() []reason {
+	return []reason{
+		{"out_of_order", storage.ErrOutOfOrderSample},
+		{"too_old", storage.ErrTooOldSample},
+		{"out_of_bounds", storage.ErrOutOfBounds},
+		{"duplicate_timestamp", storage.ErrDuplicateSampleForTimestamp},
+		{"too_far_ahead", ErrTooFarAhead},
+		{"disk_full", ErrDiskFull},
+		{"invalid", tsdb.ErrInvalidSample},
+		{"exemplar_out_of_order", storage.ErrOutOfOrderExemplar},
+		{"exemplar_duplicate", storage.ErrDuplicateExemplar},
+		{"exemplar_too_long", storage.ErrExemplarLabelLength},
+		{"closed", errClosed},
+	}
+}
+
+type reason struct {
+	name string
+	err  error
+}
+
+// reasonOf is the label value for the error; "other" is mostly the disk.
+func reasonOf(err error) string {
+	for _, r := range reasons() {
+		if errors.Is(err, r.err) {
+			return r.name
+		}
+	}
+	var bad histogram.Error
+	if errors.As(err, &bad) {
+		return "invalid"
+	}
+	return "other"
+}

@@ -1,0 +1,44 @@
+package metrics
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// recorder remembers what was registered through it, so that a database that is closed, or that did not open, leaves nothing behind.
+type recorder struct {
+	prometheus.Registerer
+
+	mu         sync.Mutex
+	collectors []prometheus.Collector
+}
+
+// Register implements prometheus.Registerer.
+func (r *recorder) Register(c prometheus.Collector) error {
+	err := r.Registerer.Register(c)
+	if err == nil {
+		r.mu.Lock()
+		r.collectors = append(r.collectors, c)
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// MustRegister implements prometheus.Registerer.
+func (r *recorder) MustRegister(cs ...prometheus.Collector) {
+	for _, c := range cs {
+		if err := r.Register(c); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func (r *recorder) unregisterAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.collectors {
+		r.Unregister(c)
+	}
+	r.collectors = nil
+}
