@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* HTTP/1.x (RFC 9112) as a state machine over the bytes of one direction. All state is in memory, so the verifier sees the same at
+   every turn, and a message may be split anywhere. Bodies are skipped by length without being read. */
+#pragma once
+#include "request.h"
+
+enum state {
+	S_START, /* before a message */
+	S_METHOD,
+	S_PATH,
+	S_QUERY,
+	S_VERSION,
+	S_STATUS_VERSION,
+	S_STATUS_CODE,
+	S_SKIP, /* to the end of a line, then S_LINE */
+	S_LINE, /* at the start of a header line */
+	S_LENGTH_NAME,
+	S_LENGTH_VALUE,
+	S_ENCODING_NAME,
+	S_ENCODING_VALUE,
+	S_CHUNK_SIZE,
+	S_CHUNK_LINE,  /* rest of the chunk's size line */
+	S_BODY,	       /* from here on bytes are skipped by number */
+	S_CHUNK,
+	S_UNTIL_CLOSE,
+	S_LOST, /* looks for a message at the start of the next buffer */
+};
+
+enum { STEP_MORE, STEP_STOP };
+
+/* What a character is in a path. */
+enum { C_LETTER, C_DIGIT, C_HEX, C_DASH, C_BREAK, C_CUT, C_SPACE, C_BAD };
+
+static __always_inline __u8 class_of(__u8 c)
+{
+	if (c >= '0' && c <= '9')
+		return C_DIGIT;
+	if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
+		return C_HEX;
+	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
+		return C_LETTER;
+	if (c == '-')
+		return C_DASH;
+	if (c == ' ')
+		return C_SPACE;
+	if (c == '?' || c == '#' || c == ';')
+		return C_CUT;
+	if (c < ' ' || c == 0x7f)
+		return C_BAD;
+	return C_BREAK;
+}
+
+enum { TOKEN_NOT_HEX = 1, TOKEN_LETTER = 2 };
+
+static __always_inline void put(struct stream_t *s, struct work_t *w, __u8 c)
+{
+	__u32 at = s->out;
+
+	if (at >= ROUTE_TEXT)
+		return;
+	w->route.text[at] = c < 0x80 ? c : '?';
+	s->hash = mix(s->hash, c);
+	s->out = at + 1;
+}
+
+/* Ends a run of letters, digits and dashes; ids become {id}. */
+static __always_inline void end_token(struct stream_t *s, struct work_t *w)
+{
+	__u8 len = s->tok_len, digits = s->tok_digits, flags = s->tok_flags;
+
+	s->tok_len = 0;
+	if (!digits)
+		return;
+	if (flags & TOKEN_LETTER) {
+		if (digits < 4 && (len < 8 || (flags & TOKEN_NOT_HEX)))
+			return;
+	}
+	s->out = s->tok_out;
+	s->hash = s->tok_hash;
+	put(s, w, '{');
+	put(s, w, 'i');
+	put(s, w, 'd');
+	put(s, w, '}');
+}
+
+static __always_inline void path_char(struct stream_t *s, struct work_t *w, __u8 c, __u8 class)
+{
+	if (class == C_DASH && (s->tok_flags & TOKEN_NOT_HEX))
+		class = C_BREAK;
+	if (class == C_BREAK || class == C_BAD) {
+		if (s->tok_len)
+			end_token(s, w);
+		put(s, w, c);
+		return;
+	}
+	if (!s->tok_len) {
+		s->tok_out = s->out;
+		s->tok_hash = s->hash;
+		s->tok_digits = 0;
+		s->tok_flags = 0;
+	}
+	if (s->tok_len < 255)
+		s->tok_len++;
+	if (class == C_DIGIT) {
+		if (s->tok_digits < 255)
+			s->tok_digits++;
+	} else if (class == C_LETTER) {
+		s->tok_flags |= TOKEN_NOT_HEX | TOKEN_LETTER;
+	} else if (class == C_HEX) {
+		s->tok_flags |= TOKEN_LETTER;
+	}
+	put(s, w, c);
+}
+
+#define WORD3(a, b, c) (((__u64)(a) << 16) | ((b) << 8) | (c))
+#define WORD4(a, b, c, d) ((WORD3(a, b, c) << 8) | (d))
+static __always_inline __u8 method_of(__u64 w)
+{
+	switch (w) {
+	case WORD3('G', 'E', 'T'): return METHOD_GET;
+	case WORD3('P', 'U', 'T'): return METHOD_PUT;
+	case WORD4('H', 'E', 'A', 'D'): return METHOD_HEAD;
+	case WORD4('P', 'O', 'S', 'T'): return METHOD_POST;
+	case WORD4('P', 'A', 'T', 'C') << 8 | 'H': return METHOD_PATCH;
+	case WORD4('T', 'R', 'A', 'C') << 8 | 'E': return METHOD_TRACE;
+	case WORD4('D', 'E', 'L', 'E') << 16 | WORD3(0, 'T', 'E'): return METHOD_DELETE;
+	case WORD4('O', 'P', 'T', 'I') << 24 | WORD3('O', 'N', 'S'): return METHOD_OPTIONS;
+	case WORD4('C', 'O', 'N', 'N') << 24 | WORD3('E', 'C', 'T'): return METHOD_CONNECT;
+	}
+	return METHOD_OTHER;
+}
+
+/* What comes is not HTTP, or not any more. */
+static __always_inline int give_up(struct conn_t *c, struct stream_t *s)
+{
+	if (!(s->flags & STREAM_VERIFIED) && !c->adopted) {
+		c->protocol = PROTO_OTHER;
+	} else {
+		if (s->flags & STREAM_VERIFIED)
+			count_lost(LOST_MALFORMED, 1);
+		s->state = S_LOST;
+		c->synced = 0;
+	}
+	return STEP_STOP;
+}
+
+/* The route's key in the dictionary; puts its text there the first time. */
+static __always_inline __u64 route_of(struct conn_t *c, struct stream_t *s, struct work_t *w)
+{
+	__u64 id = mix(s->hash, c->owner), owner = c->owner;
+	struct owner_t *o;
+
+	if (id <= ROUTE_OTHER)
+		id = 2;
+	if (bpf_map_lookup_elem(&routes, &id))
+		return id;
+	o = bpf_map_lookup_elem(&owners, &owner);
+	if (!o)
+		return ROUTE_OTHER;
+	if (o->routes < max_routes_per_owner) {
+		w->route.owner = owner;
+		w->route.len = s->out;
+		if (!bpf_map_update_elem(&routes, &id, &w->route, BPF_ANY)) {
+			__sync_fetch_and_add(&o->routes, 1);
+			return id;
+		}
+	}
+	__sync_fetch_and_add(&o->overflow, 1);
+	return ROUTE_OTHER;
+}
+
+static __always_inline void end_response(struct conn_t *c, __u64 sk, struct stream_t *s, __u64 now, int atomics)
+{
+	s->state = S_START;
+	s->flags &= STREAM_VERIFIED;
+	add_response(c, sk, s->code, 0, now, atomics);
+}
+
+/* The empty line after the headers: what follows is decided by RFC 9112, section 6.3. */
+static __always_inline int end_headers(struct conn_t *c, __u64 sk, struct stream_t *s, __u64 now, int response, int atomics)
+{
+	__u8 method;
+
+	if (s->flags & STREAM_TRAILER) {
+		s->remaining = 0;
+	} else {
+		if (response) {
+			if (s->code == 101 || (s->code / 100 == 2 && waiting_method(c, sk) == METHOD_CONNECT)) {
+				end_response(c, sk, s, now, atomics);
+				c->protocol = PROTO_OTHER; /* a tunnel from here on */
+				return STEP_STOP;
+			}
+			if (s->code < 200) { /* interim: the real one follows */
+				s->state = S_START;
+				s->flags &= STREAM_VERIFIED;
+				return STEP_MORE;
+			}
+			method = waiting_method(c, sk);
+			if (method == METHOD_HEAD || s->code == 204 || s->code == 304) {
+				end_response(c, sk, s, now, atomics);
+				return STEP_MORE;
+			}
+		}
+		if (s->flags & STREAM_CHUNKED) {
+			s->state = S_CHUNK_SIZE;
+			s->remaining = 0;
+			s->match = 0;
+			return STEP_MORE;
+		}
+		if (response && !(s->flags & STREAM_LENGTH)) {
+			s->state = S_UNTIL_CLOSE;
+			return STEP_MORE;
+		}
+	}
+	if (s->remaining) {
+		s->state = S_BODY;
+	} else if (response) {
+		end_response(c, sk, s, now, atomics);
+	} else {
+		s->state = S_START;
+		s->flags &= STREAM_VERIFIED;
+	}
+	return STEP_MORE;
+}
+
+/* Moves on to behind the next line feed; 1 if there was one in this chunk. */
+static __always_inline int skip_line(struct work_t *w)
+{
+	__u64 v, t;
+	__u32 pos = w->pos & (CHUNK - 1), n = 8;
+
+	__builtin_memcpy(&v, &w->chunk[pos], 8);
+	v ^= 0x0a0a0a0a0a0a0a0aULL;
+	t = (v - 0x0101010101010101ULL) & ~v & 0x8080808080808080ULL;
+	if (t)
+		n = ((((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56) + 1;
+	if (pos + n > w->len) {
+		w->pos = w->len;
+		return 0;
+	}
+	w->pos = pos + n;
+	return t != 0;
+}
+
+static const char version_name[16] = "HTTP/1.";
+static const char length_name[16] = "content-length:";
+static const char encoding_name[32] = "transfer-encoding:";
+
+static __always_inline void start_message(struct stream_t *s, __u8 state)
+{
+	s->state = state;
+	s->match = 0;
+	s->remaining = 0;
+	s->code = 0;
+	s->flags &= STREAM_VERIFIED | STREAM_UNSEEN;
+}
+
+/* Takes one character, or several where they do not matter. */
+static __always_inline int step_char(struct conn_t *c, __u64 sk, struct stream_t *s, struct work_t *w, int response, int atomics)
+{
+	__u8 ch, lower, class;
+	__u32 state = s->state;
+
+	if (state == S_SKIP || state == S_CHUNK_LINE) {
+		if (!skip_line(w))
+			return STEP_MORE;
+		if (state == S_SKIP) {
+			s->state = S_LINE;
+		} else if (s->remaining) {
+			s->remaining += 2; /* the line end behind the data */
+			s->state = S_CHUNK;
+		} else {
+			s->flags |= STREAM_TRAILER;
+			s->state = S_LINE;
+		}
+		return STEP_MORE;
+	}
+	ch = w->chunk[w->pos & (CHUNK - 1)];
+	lower = ch | 0x20;
+	w->pos++;
+	switch (state) {
+	case S_LINE:
+		if (ch == '\r')
+			return STEP_MORE;
+		if (ch == '\n')
+			return end_headers(c, sk, s, w->now, response, atomics);
+		s->match = 1;
+		s->state = S_SKIP;
+		if (s->flags & STREAM_TRAILER)
+			return STEP_MORE;
+		if (lower == 'c')
+			s->state = S_LENGTH_NAME;
+		else if (lower == 't')
+			s->state = S_ENCODING_NAME;
+		return STEP_MORE;
+	case S_LENGTH_NAME:
+		if (lower != (__u8)(length_name[s->match & 15] | 0x20)) {
+			w->pos--;
+			s->state = S_SKIP;
+		} else if (++s->match == 15) {
+			s->state = S_LENGTH_VALUE;
+			s->remaining = 0;
+		}
+		return STEP_MORE;
+	case S_LENGTH_VALUE:
+		if (ch >= '0' && ch <= '9') {
+			if (s->remaining < 1ULL << 56)
+				s->remaining = s->remaining * 10 + (ch - '0');
+			s->flags |= STREAM_LENGTH;
+		} else if (ch == '\n' || ch == ',') { /* a list of equal values is allowed */
+			w->pos -= ch == '\n';
+			s->state = S_SKIP;
+		}
+		return STEP_MORE;
+	case S_ENCODING_NAME:
+		if (lower != (__u8)(encoding_name[s->match & 31] | 0x20)) {
+			w->pos--;
+			s->state = S_SKIP;
+		} else if (++s->match == 18) {
+			s->state = S_ENCODING_VALUE;
+		}
+		return STEP_MORE;
+	case S_ENCODING_VALUE:
+		if (ch == ' ' || ch == '\t')
+			return STEP_MORE;
+		if (lower != 'i') /* identity */
+			s->flags |= STREAM_CHUNKED;
+		w->pos--;
+		s->state = S_SKIP;
+		return STEP_MORE;
+	case S_PATH:
+		class = class_of(ch);
+		if (class == C_SPACE || class == C_CUT) {
+			end_token(s, w);
+			s->match = 0;
+			s->state = class == C_SPACE ? S_VERSION : S_QUERY;
+			return STEP_MORE;
+		}
+		if (class == C_BAD)
+			return give_up(c, s);
+		path_char(s, w, ch, class);
+		return STEP_MORE;
+	case S_QUERY:
+		if (ch == '\n')
+			return give_up(c, s);
+		if (ch == ' ') {
+			s->match = 0;
+			s->state = S_VERSION;
+		}
+		return STEP_MORE;
+	case S_VERSION:
+		if (ch != (__u8)version_name[s->match & 15])
+			return give_up(c, s);
+		if (++s->match == 7) {
+			s->flags |= STREAM_VERIFIED;
+			c->protocol = PROTO_HTTP1;
+			add_request(c, sk, s, route_of(c, s, w), w->now, atomics);
+			s->state = S_SKIP;
+		}
+		return STEP_MORE;
+	case S_METHOD:
+		if (ch == ' ' && s->match) {
+			s->method = method_of(s->word);
+			s->hash = 0;
+			s->out = 0;
+			s->tok_len = 0;
+			s->tok_flags = 0;
+			s->state = S_PATH;
+			return STEP_MORE;
+		}
+		if (ch < 'A' || ch > 'Z' || s->match > 10)
+			return give_up(c, s);
+		s->word = s->word << 8 | ch;
+		s->match++;
+		return STEP_MORE;
+	case S_STATUS_VERSION:
+		if (s->match >= 7) { /* minor version, then a space */
+			if (s->match == 8) {
+				if (ch != ' ')
+					return give_up(c, s);
+				s->state = S_STATUS_CODE;
+			}
+		} else if (ch != (__u8)version_name[s->match & 15]) {
+			return give_up(c, s);
+		}
+		s->match++;
+		return STEP_MORE;
+	case S_STATUS_CODE:
+		if (ch < '0' || ch > '9')
+			return give_up(c, s);
+		s->code = s->code * 10 + (ch - '0');
+		if (++s->match == 12) {
+			if (s->code < 100 || s->code > 999)
+				return give_up(c, s);
+			s->flags |= STREAM_VERIFIED | STREAM_RESPONDING;
+			s->state = S_SKIP;
+		}
+		return STEP_MORE;
+	case S_CHUNK_SIZE:
+		class = class_of(ch);
+		if (class == C_DIGIT || class == C_HEX) {
+			if (s->remaining >= 1ULL << 56)
+				return give_up(c, s);
+			s->remaining = s->remaining << 4 | (class == C_DIGIT ? ch - '0' : lower - 'a' + 10);
+			s->match = 1;
+		} else if (!s->match) {
+			return give_up(c, s);
+		} else {
+			w->pos--;
+			s->state = S_CHUNK_LINE;
+		}
+		return STEP_MORE;
+	case S_START:
+		if (ch == '\r' || ch == '\n')
+			return STEP_MORE;
+		w->pos--;
+		s->word = 0;
+		start_message(s, response ? S_STATUS_VERSION : S_METHOD);
+		return STEP_MORE;
+	}
+	return STEP_STOP;
+}
+
+static __always_inline void skip_bytes(struct stream_t *s, struct work_t *w, __u64 n)
+{
+	w->left -= n;
+	w->segment += n;
+	w->segment_left -= n;
+	s->remaining -= n;
+}
+
+/* One turn of the parser: loads what is next, skips a body, or takes characters. */
+static __always_inline int step(struct conn_t *c, __u64 sk, struct stream_t *s, struct work_t *w, int response, int atomics)
+{
+	struct iovec v;
+	__u64 n;
+
+	if (w->pos < w->len) {
+		if (s->state < S_BODY)
+			return step_char(c, sk, s, w, response, atomics);
+		/* the body began inside the chunk: give the rest back */
+		n = w->len - w->pos;
+		w->segment -= n;
+		w->segment_left += n;
+		w->left += n;
+		w->pos = w->len = 0;
+	}
+	if (!w->left)
+		return STEP_STOP;
+	if (!w->segment_left) {
+		if (!w->iov_left)
+			return STEP_STOP;
+		if (bpf_probe_read_user(&v, sizeof(v), (void *)w->iov)) {
+			count_lost(LOST_READ_FAULT, 1);
+			return STEP_STOP;
+		}
+		w->iov += sizeof(v);
+		w->iov_left--;
+		w->segment = v.iov_base;
+		w->segment_left = v.iov_len < w->left ? v.iov_len : w->left;
+		return STEP_MORE;
+	}
+	if (s->state == S_UNTIL_CLOSE || s->state == S_LOST)
+		return STEP_STOP;
+	if (s->state == S_BODY || s->state == S_CHUNK) {
+		n = s->remaining < w->segment_left ? s->remaining : w->segment_left;
+		skip_bytes(s, w, n);
+		if (s->remaining)
+			return STEP_MORE;
+		if (s->state == S_CHUNK) {
+			s->state = S_CHUNK_SIZE;
+			s->match = 0;
+		} else if (response) {
+			end_response(c, sk, s, w->now, atomics);
+		} else {
+			s->state = S_START;
+			s->flags &= STREAM_VERIFIED;
+		}
+		return STEP_MORE;
+	}
+	n = w->segment_left < CHUNK ? w->segment_left : CHUNK;
+	if (bpf_probe_read_user(w->chunk, n & (CHUNK * 2 - 1), (void *)w->segment)) {
+		count_lost(LOST_READ_FAULT, 1);
+		s->state = S_LOST;
+		return STEP_STOP;
+	}
+	w->segment += n;
+	w->segment_left -= n;
+	w->left -= n;
+	w->pos = 0;
+	w->len = n;
+	return STEP_MORE;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* What a socket sent or received, whichever hook saw it. */
+#pragma once
+#include "http.h"
+
+enum { SENT, RECEIVED };
+#define MAX_IOV 64
+
+/* The buffers of one system call. address 0: they cannot be seen. */
+struct buffers_t {
+	__u64 address;
+	__u32 iovecs; /* 0: address is the data itself */
+};
+
+/* Looks at the start of a buffer for a message, after bytes were missed. */
+static __always_inline int resync(struct conn_t *c, struct stream_t *s, struct work_t *w, int response)
+{
+	static const char starts[9][4] = {"GET ", "POST", "PUT ", "HEAD", "DELE", "OPTI", "PATC", "CONN", "TRAC"};
+	__u32 head[2] = {}, want;
+	int hit = 0;
+
+	if (w->segment_left < 8 || bpf_probe_read_user(head, sizeof(head), (void *)w->segment))
+		return 0;
+	if (response) {
+		hit = head[0] == 0x50545448 /* HTTP */ && (head[1] & 0xffffff) == 0x2e312f && c->requests != c->responses;
+	} else {
+#pragma unroll
+		for (int i = 0; i < 9; i++) {
+			__builtin_memcpy(&want, starts[i], 4);
+			hit |= head[0] == want;
+		}
+	}
+	if (hit) {
+		s->state = S_START;
+		s->tries = 0;
+		return 1;
+	}
+	if (!(s->flags & STREAM_VERIFIED) && ++s->tries > 64)
+		c->protocol = PROTO_OTHER;
+	return 0;
+}
+
+/* n bytes of a stream passed unseen. Inside a body that is no loss. */
+static __always_inline void gap(struct conn_t *c, __u64 sk, struct stream_t *s, __u64 n, __u64 now, int response, int atomics)
+{
+	if (s->state == S_LOST || s->state == S_UNTIL_CLOSE)
+		return;
+	if ((s->state == S_BODY || s->state == S_CHUNK) && s->remaining >= n) {
+		s->remaining -= n;
+		if (s->remaining)
+			return;
+		if (s->state == S_CHUNK) {
+			s->state = S_CHUNK_SIZE;
+			s->match = 0;
+		} else if (response) {
+			end_response(c, sk, s, now, atomics);
+		} else {
+			s->state = S_START;
+			s->flags &= STREAM_VERIFIED;
+		}
+		return;
+	}
+	if (c->protocol == PROTO_HTTP1)
+		count_lost(LOST_GAP, 1);
+	c->synced = 0;
+	s->state = S_LOST;
+	if (response)
+		s->flags |= STREAM_UNSEEN;
+}
+
+static __noinline struct conn_t *adopt(struct sock *sk, __u64 now)
+{
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	struct conn_t *c;
+
+	if (state == TCP_LISTEN)
+		return NULL;
+	c = new_conn(sk, now);
+	if (!c)
+		return NULL;
+	c->adopted = 1;
+	c->synced = 0;
+	c->role = find_listener(c) ? ROLE_SERVER : ROLE_CLIENT;
+	c->streams[0].state = S_LOST;
+	c->streams[1].state = S_LOST;
+	c->streams[0].seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
+	c->streams[1].seq = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	return c;
+}
+
+/* The process at this end: for accepted connections it is known at the first I/O only. */
+static __noinline void take_owner(struct conn_t *c)
+{
+	__u64 id;
+
+	c->owned = 1;
+	id = owner_of((struct task_struct *)bpf_get_current_task(), 0, &c->ignored);
+	if (c->owner == id || !id)
+		return;
+	if (c->bound) { /* it was bound to the listener's owner: move it */
+		struct pair_t *p = pair_of(c);
+		if (p)
+			__sync_fetch_and_add(&p->active, -1);
+		c->owner = id;
+		p = bind_pair(c, bpf_ktime_get_ns());
+		if (p)
+			__sync_fetch_and_add(&p->active, 1);
+		return;
+	}
+	c->owner = id;
+}
+
+/* Prepares one hook's buffers for the parser; 0 if there is nothing to parse. */
+static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, struct stream_t *s, struct buffers_t *b, __u64 n, __u64 now)
+{
+	__u32 zero_key = 0;
+	struct work_t *w = bpf_map_lookup_elem(&work, &zero_key);
+	struct route_t *part;
+	struct iovec v;
+
+	if (!w)
+		return NULL;
+	w->now = now;
+	w->left = n;
+	w->pos = 0;
+	w->len = 0;
+	w->iov = 0;
+	w->iov_left = 0;
+	w->segment = b->address;
+	w->segment_left = n;
+	if (b->iovecs) {
+		if (bpf_probe_read_user(&v, sizeof(v), (void *)b->address)) {
+			count_lost(LOST_READ_FAULT, 1);
+			return NULL;
+		}
+		w->segment = v.iov_base;
+		w->segment_left = v.iov_len < n ? v.iov_len : n;
+		w->iov = b->address + sizeof(v);
+		w->iov_left = b->iovecs - 1;
+	}
+	if (s->state == S_PATH && s->out) {
+		part = bpf_map_lookup_elem(&partials, &sk);
+		if (part)
+			__builtin_memcpy(w->route.text, part->text, ROUTE_TEXT);
+	}
+	return w;
+}
+
+/* Keeps what the next call needs, and says so if this call was longer than the parser may walk. */
+static __always_inline void close_buffers(struct conn_t *c, __u64 sk, struct stream_t *s, struct work_t *w, int response)
+{
+	if (s->state == S_PATH && s->out)
+		bpf_map_update_elem(&partials, &sk, &w->route, BPF_ANY);
+	if (c->protocol == PROTO_OTHER || s->state == S_UNTIL_CLOSE || s->state == S_LOST)
+		return;
+	if (w->left || w->pos < w->len) {
+		count_lost(LOST_TOO_LONG, 1);
+		s->state = S_LOST;
+		c->synced = 0;
+		if (response)
+			s->flags |= STREAM_UNSEEN;
+	}
+}
+
+struct turn_t {
+	struct conn_t *c;
+	struct work_t *w;
+	struct stream_t *s;
+	__u64 sk;
+	int response;
+};
+
+#define TURNS 16
+static long turns_loop(__u32 i, struct turn_t *t)
+{
+	for (int j = 0; j < TURNS; j++) {
+		if (step(t->c, t->sk, t->s, t->w, t->response, 1) == STEP_STOP)
+			return 1;
+		if (t->c->protocol == PROTO_OTHER)
+			return 1;
+	}
+	return 0;
+}
+
+static __always_inline void parse(struct conn_t *c, __u64 sk, struct stream_t *s, struct buffers_t *b, __u64 n, __u64 now, int response, int modern)
+{
+	struct work_t *w = open_buffers(c, sk, s, b, n, now);
+	struct turn_t t;
+
+	if (!w)
+		return;
+	if (s->state == S_LOST && !resync(c, s, w, response))
+		return;
+	if (modern) {
+		t = (struct turn_t){.c = c, .w = w, .s = s, .sk = sk, .response = response};
+		bpf_loop(65536, turns_loop, &t, 0);
+	} else {
+		for (int i = 0; i < 700; i++)
+			if (step(c, sk, s, w, response, 0) == STEP_STOP || c->protocol == PROTO_OTHER)
+				break;
+	}
+	close_buffers(c, sk, s, w, response);
+}
+
+static __always_inline int on_io(struct sock *sk, int direction, __s64 ret, struct buffers_t *b, int modern)
+{
+	__u64 key = (__u64)sk, now, n;
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &key);
+	struct stream_t *s;
+	struct pair_t *p;
+	__u32 seq;
+	int response;
+
+	if (!c) {
+		c = adopt(sk, bpf_ktime_get_ns());
+		if (!c)
+			return 0;
+	}
+	if (c->ignored)
+		return 0;
+	if (!c->owned) {
+		take_owner(c);
+		if (c->ignored)
+			return 0;
+	}
+	now = bpf_ktime_get_ns();
+	s = &c->streams[direction & 1];
+	seq = direction == SENT ? BPF_CORE_READ((struct tcp_sock *)sk, write_seq) : BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	n = (__u32)(seq - s->seq);
+	s->seq = seq;
+	if (n > 1ULL << 31)
+		return 0;
+	if (direction == SENT)
+		c->sent += n;
+	else
+		c->received += n;
+	/* the server's end may be found until the first answer comes */
+	if (!c->bound && (c->role == ROLE_SERVER || direction == RECEIVED || now - c->established_ns > 2000000))
+		bind_established(c, now);
+	response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
+	if (c->protocol != PROTO_OTHER) {
+		if (n > ret)
+			gap(c, key, s, n - ret, now, response, modern);
+		else if (n < ret)
+			ret = n;
+		if (!b->address)
+			gap(c, key, s, ret, now, response, modern);
+		else if (ret > 0)
+			parse(c, key, s, b, ret, now, response, modern);
+		if (c->protocol == PROTO_HTTP1 && now - c->last_rtt_ns < 1000000000)
+			return 0; /* its bytes are added with the response */
+	}
+	p = pair_of(c);
+	if (!p)
+		return 0;
+	flush(c, p, now);
+	if (now - c->last_rtt_ns > 1000000000)
+		sample_rtt(sk, c, p, now);
+	return 0;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* All maps. Sizes here are the smallest; agent/probe/limits.go sets them from memory and CPU count, and whether they are preallocated. */
+#pragma once
+#include "types.h"
+
+#define HASH_MAP(name, key_type, value_type, size) \
+	struct { \
+		__uint(type, BPF_MAP_TYPE_HASH); \
+		__uint(map_flags, BPF_F_NO_PREALLOC); \
+		__uint(max_entries, size); \
+		__type(key, key_type); \
+		__type(value, value_type); \
+	} name SEC(".maps")
+
+HASH_MAP(conns, __u64, struct conn_t, 4096);	      /* struct sock* -> connection */
+HASH_MAP(sources, struct source_key_t, struct source_t, 4096); /* client's address and port -> its socket, until the server's end is found */
+HASH_MAP(owners, __u64, struct owner_t, 1024);
+HASH_MAP(pairs, __u64, struct pair_t, 2048);
+HASH_MAP(series, struct series_key_t, struct series_t, 2048);
+HASH_MAP(routes, __u64, struct route_t, 2048);
+HASH_MAP(listeners, struct listener_key_t, struct listener_t, 1024);
+HASH_MAP(pending, struct pending_key_t, struct slot_t, 2048); /* requests beyond NUM_SLOTS in flight on one connection */
+HASH_MAP(partials, __u64, struct route_t, 256);	      /* route text of a request line that is not whole yet */
+HASH_MAP(ignored, __u64, __u8, 1024);		      /* cgroup inode -> drop its traffic */
+
+#define ARRAY_MAP(name, kind, value_type, size) \
+	struct { \
+		__uint(type, kind); \
+		__uint(max_entries, size); \
+		__type(key, __u32); \
+		__type(value, value_type); \
+	} name SEC(".maps")
+
+ARRAY_MAP(lost, BPF_MAP_TYPE_PERCPU_ARRAY, __u64, NUM_LOST);
+
+/* Zeroes to make new entries from: too large for the stack. */
+struct zero_t {
+	struct conn_t conn;
+	struct pair_t pair;
+	struct series_t series;
+};
+ARRAY_MAP(zero, BPF_MAP_TYPE_ARRAY, struct zero_t, 1);
+
+#define CHUNK 256
+/* Where the parser stands in the buffers of one system call. Used with preemption off, by the I/O hooks only. */
+struct work_t {
+	__u64 now;
+	__u64 left;	/* bytes of the call not yet looked at */
+	__u64 segment;	/* user address of the next byte */
+	__u64 segment_left;
+	__u64 iov;	/* user address of the next iovec, 0 for a plain buffer */
+	__u32 iov_left;
+	__u32 pos;	/* in chunk */
+	__u32 len;	/* of chunk */
+	__u32 stop;
+	struct route_t route;
+	__u8 chunk[CHUNK + 32];
+};
+ARRAY_MAP(work, BPF_MAP_TYPE_PERCPU_ARRAY, struct work_t, 1);
+ARRAY_MAP(owner_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct owner_t, 2);
+
+/* Set at load. */
+const volatile __u32 max_routes_per_owner = 256;
+
+static __always_inline void count_lost(__u32 reason, __u64 n)
+{
+	__u64 *v = bpf_map_lookup_elem(&lost, &reason);
+	if (v)
+		__sync_fetch_and_add(v, n); /* a hook in an interrupt may count on the same CPU */
+}
+
+static __always_inline struct zero_t *zeroes(void)
+{
+	__u32 key = 0;
+	return bpf_map_lookup_elem(&zero, &key);
+}
+
+static __always_inline __u64 mix(__u64 h, __u64 v)
+{
+	h = (h ^ v) * 0x9E3779B97F4A7C15ULL;
+	return h ^ (h >> 32);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* Who a task is: cgroup, executable and network namespace, hashed. The names behind the hash are recorded while the task lives. */
+#pragma once
+#include "maps.h"
+
+static __always_inline struct kernfs_node *kn_parent(struct kernfs_node *kn)
+{
+	struct kernfs_node___old *old = (void *)kn;
+
+	if (bpf_core_field_exists(kn->__parent))
+		return BPF_CORE_READ(kn, __parent);
+	return (void *)BPF_CORE_READ(old, parent);
+}
+
+static __always_inline void record_path(char path[5][96], struct kernfs_node *kn)
+{
+#pragma unroll
+	for (int i = 0; i < 5; i++) {
+		path[i][0] = 0;
+		if (!kn)
+			continue;
+		bpf_probe_read_kernel_str(path[i], 96, BPF_CORE_READ(kn, name));
+		kn = kn_parent(kn);
+	}
+}
+
+struct task_ids {
+	struct kernfs_node *kn_v1;
+	struct kernfs_node *kn_v2;
+	struct file *exe;
+	__u64 v1, v2, ino;
+	__u32 dev, netns;
+};
+
+static __always_inline __u64 task_hash(struct task_struct *task, struct task_ids *t)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct cgroup *unified = BPF_CORE_READ(set, dfl_cgrp);
+	struct cgroup_subsys_state *css = NULL;
+	struct kernfs_node *kn_v1 = NULL, *kn_v2;
+	struct cgroup *memory;
+	struct file *exe;
+	__u64 h = 0x76657463680a0001ULL;
+
+	__builtin_memset(t, 0, sizeof(*t));
+	kn_v2 = BPF_CORE_READ(unified, kn);
+	t->v2 = BPF_CORE_READ(kn_v2, id);
+	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id)) {
+		__u32 id = bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id);
+		bpf_probe_read_kernel(&css, sizeof(css), (void *)set + bpf_core_field_offset(set->subsys) + id * sizeof(css));
+		memory = BPF_CORE_READ(css, cgroup);
+		if (memory && BPF_CORE_READ(memory, root) != BPF_CORE_READ(unified, root)) {
+			kn_v1 = BPF_CORE_READ(memory, kn);
+			t->v1 = BPF_CORE_READ(kn_v1, id);
+		}
+	}
+	exe = BPF_CORE_READ(task, mm, exe_file);
+	if (exe) {
+		t->ino = BPF_CORE_READ(exe, f_inode, i_ino);
+		t->dev = BPF_CORE_READ(exe, f_inode, i_sb, s_dev);
+	}
+	t->kn_v1 = kn_v1;
+	t->kn_v2 = kn_v2;
+	t->exe = exe;
+	t->netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	h = mix(h, t->v1);
+	h = mix(h, t->v2);
+	h = mix(h, t->ino);
+	h = mix(h, ((__u64)t->dev << 32) | t->netns);
+	return h ? h : 1;
+}
+
+static __always_inline int is_ignored(__u64 cgroup)
+{
+	return cgroup && bpf_map_lookup_elem(&ignored, &cgroup) != NULL;
+}
+
+/* Finds or records the owner of a task and returns its hash, 0 if there is no room. *drop is set when its traffic is to be ignored. */
+static __always_inline __u64 owner_of(struct task_struct *task, __u32 scratch, __u8 *drop)
+{
+	struct task_ids t;
+	__u64 id = task_hash(task, &t);
+	struct owner_t *o = bpf_map_lookup_elem(&owners, &id);
+	struct file *exe;
+
+	if (o) {
+		*drop = o->ignored;
+		return id;
+	}
+	o = bpf_map_lookup_elem(&owner_scratch, &scratch);
+	if (!o)
+		return 0;
+	o->cgroup_v1 = t.v1;
+	o->cgroup_v2 = t.v2;
+	o->exe_ino = t.ino;
+	o->exe_dev = t.dev;
+	o->netns = t.netns;
+	o->pid = BPF_CORE_READ(task, tgid);
+	o->routes = 0;
+	o->overflow = 0;
+	o->ignored = is_ignored(t.v1) || is_ignored(t.v2);
+	BPF_CORE_READ_STR_INTO(&o->comm, task, group_leader, comm);
+	o->exe[0] = 0;
+	exe = t.exe;
+	if (exe)
+		bpf_probe_read_kernel_str(o->exe, sizeof(o->exe), BPF_CORE_READ(exe, f_path.dentry, d_name.name));
+	record_path(o->path_v1, t.kn_v1);
+	record_path(o->path_v2, t.kn_v2);
+	if (bpf_map_update_elem(&owners, &id, o, BPF_NOEXIST) == -7 /* E2BIG */)
+		count_lost(LOST_OWNERS_FULL, 1);
+	*drop = o->ignored;
+	return id;
+}

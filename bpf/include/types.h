@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* Structures shared with Go (agent/probe/layout.go); a test compares both against BTF. Padding is explicit. */
+#pragma once
+
+#define NUM_BUCKETS 209	  /* latency, native-histogram schema 3, 2^-20 s .. 2^6 s */
+#define NUM_RTT_BUCKETS 24 /* round trips, schema 0, 2^-21 s .. */
+#define ROUTE_TEXT 104
+#define NUM_SLOTS 4
+
+enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
+enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_OTHER = 255 };
+enum connect_error { CONNECT_REFUSED, CONNECT_TIMED_OUT, CONNECT_UNREACHABLE, CONNECT_RESET, CONNECT_CANCELED, CONNECT_OTHER, NUM_CONNECT_ERRORS };
+
+/* Why something could not be counted. Names for these are in agent/probe/stats.go, in the same order. */
+enum lost {
+	LOST_CONNS_FULL,
+	LOST_OWNERS_FULL,
+	LOST_PAIRS_FULL,
+	LOST_SERIES_FULL,
+	LOST_LISTENERS_FULL,
+	LOST_PENDING_FULL,
+	LOST_SOURCES_FULL,
+	LOST_READ_FAULT,
+	LOST_TOO_LONG,
+	LOST_GAP,
+	LOST_MALFORMED,
+	LOST_REQUEST_UNSEEN,
+	LOST_RESPONSE_UNSEEN,
+	LOST_IOVECS,
+	NUM_LOST,
+};
+
+struct addr_t {
+	__u8 b[16]; /* IPv4 as ::ffff:a.b.c.d */
+};
+
+struct owner_t {
+	__u64 cgroup_v1;
+	__u64 cgroup_v2;
+	__u64 exe_ino;
+	__u32 exe_dev;
+	__u32 netns;
+	__u32 pid;
+	__u32 routes;	 /* distinct routes in the dictionary so far */
+	__u32 overflow;	 /* requests whose route did not get in */
+	__u8 ignored;
+	__u8 pad[3];
+	char comm[16];
+	char exe[64];
+	char path_v1[5][96]; /* leaf first */
+	char path_v2[5][96];
+};
+
+struct pair_key_t {
+	__u64 owner;
+	__u64 peer;
+	struct addr_t local;
+	struct addr_t remote;
+	struct addr_t actual;
+	__u32 netns;
+	__u16 local_port;
+	__u16 remote_port;
+	__u16 actual_port;
+	__u8 role;
+	__u8 family;
+	__u32 pad;
+};
+
+struct pair_t {
+	struct pair_key_t key;
+	__u64 opened;
+	__u64 closed;
+	__s64 active;
+	__u64 failed[NUM_CONNECT_ERRORS];
+	__u64 sent;
+	__u64 received;
+	__u64 retransmits;
+	__u64 connect_ns;
+	__u64 rtt_us;
+	__u64 last_ns;
+	__u32 rtt[NUM_RTT_BUCKETS];
+	struct addr_t sample_local;
+	__u16 sample_port;
+	__u16 pad[3];
+};
+
+struct series_key_t {
+	__u64 pair;
+	__u64 route;
+	__u16 code;
+	__u8 method;
+	__u8 cut;
+	__u8 protocol;
+	__u8 pad[3];
+};
+
+struct series_t {
+	__u64 sum_ns;
+	__u32 buckets[NUM_BUCKETS];
+	__u32 pad;
+};
+
+struct route_t {
+	__u64 owner;
+	__u8 len;
+	__u8 pad[7];
+	char text[ROUTE_TEXT];
+};
+
+struct listener_key_t {
+	struct addr_t addr;
+	__u32 netns;
+	__u16 port;
+	__u16 pad;
+};
+
+struct listener_t {
+	__u64 owner;
+	__u64 sk;
+};
+
+/* One direction of a connection, as a stream of messages. */
+struct stream_t {
+	__u64 remaining; /* bytes of body or chunk still to come */
+	__u64 hash;	 /* route so far; in a header value: digits so far */
+	__u64 word;	 /* the method's letters so far */
+	__u32 seq;	 /* TCP sequence number after the last byte seen */
+	__u16 code;
+	__u8 state;
+	__u8 match;	 /* letters matched of what the state waits for */
+	__u8 method;
+	__u8 flags;
+	__u8 out;	 /* bytes of route text */
+	__u8 tok_out;	 /* where the present token began in it */
+	__u64 tok_hash;	 /* hash before the present token */
+	__u8 tok_len;
+	__u8 tok_digits;
+	__u8 tok_flags;
+	__u8 tries;
+	__u32 pad;
+};
+
+/* A request that waits for its response (or a response that was seen before its request). */
+struct slot_t {
+	__u64 begin_ns;
+	__u64 end_ns;
+	__u64 route;
+	__u32 seq;
+	__u32 state;
+	__u16 code;
+	__u8 method;
+	__u8 cut;
+	__u32 pad;
+};
+
+struct conn_t {
+	__u64 owner;
+	__u64 peer;
+	__u64 peer_sk;
+	__u64 pair; /* hash of the pair's key; 0 while it is not bound */
+	__u64 opened_ns;
+	__u64 established_ns;
+	__u64 last_rtt_ns;
+	__u32 bound;
+	__u32 netns;
+	struct addr_t local;
+	struct addr_t remote;
+	struct addr_t actual;
+	__u16 local_port;
+	__u16 remote_port;
+	__u16 actual_port;
+	__u8 family;
+	__u8 role;
+	__u8 protocol;
+	__u8 ignored;
+	__u8 adopted; /* older than the agent: it is not counted as opened */
+	__u8 synced;  /* every request so far was matched with its response */
+	__u8 owned;   /* owner was taken from the process that does the I/O */
+	__u8 failed;
+	__u16 retransmits;
+	__u64 sent; /* not yet added to the pair */
+	__u64 received;
+	__u32 requests;	 /* number of the next request */
+	__u32 responses; /* number of the next response */
+	struct stream_t streams[2]; /* 0 sent, 1 received */
+	struct slot_t slots[NUM_SLOTS];
+};
+
+struct source_key_t {
+	struct addr_t addr;
+	__u32 scope; /* network namespace for loopback addresses, else 0 */
+	__u16 port;
+	__u16 pad;
+};
+
+struct source_t {
+	__u64 sk;
+};
+
+struct pending_key_t {
+	__u64 sk;
+	__u32 seq;
+	__u32 pad;
+};

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* The I/O hooks: sock_send_length and sock_recv_length (6.3+), or the end of every system call. All feed on_io(). */
+#include "include/io.h"
+
+#if defined(__TARGET_ARCH_x86)
+enum { NR_READ = 0, NR_WRITE = 1, NR_READV = 19, NR_WRITEV = 20, NR_SENDFILE = 40, NR_SENDTO = 44, NR_RECVFROM = 45, NR_SENDMSG = 46,
+       NR_RECVMSG = 47, NR_SPLICE = 275, NR_RECVMMSG = 299, NR_SENDMMSG = 307 };
+#define REG_NR orig_ax
+#define REG_1 di
+#define REG_2 si
+#define REG_3 dx
+#define REG_4 r10
+#define REG_MODE cs
+#define IS_COMPAT(mode) ((mode) == 0x23)
+#elif defined(__TARGET_ARCH_arm64)
+enum { NR_READ = 63, NR_WRITE = 64, NR_READV = 65, NR_WRITEV = 66, NR_SENDFILE = 71, NR_SENDTO = 206, NR_RECVFROM = 207, NR_SENDMSG = 211,
+       NR_RECVMSG = 212, NR_SPLICE = 76, NR_RECVMMSG = 243, NR_SENDMMSG = 269 };
+#define REG_NR syscallno
+#define REG_1 orig_x0
+#define REG_2 regs[1]
+#define REG_3 regs[2]
+#define REG_4 regs[3]
+#define REG_MODE pstate
+#define IS_COMPAT(mode) ((mode) & 0x10)
+#endif
+#define MSG_PEEK 2
+#define MSG_ERRQUEUE 0x2000
+
+/* A system call's number and arguments. */
+struct call_t {
+	__s64 nr;
+	__u64 a1, a2, a3, a4;
+	__u64 mode;
+};
+
+static __always_inline void message_buffers(__u64 msg, struct buffers_t *b)
+{
+	struct user_msghdr m;
+
+	if (bpf_probe_read_user(&m, sizeof(m), (void *)msg)) {
+		count_lost(LOST_READ_FAULT, 1);
+		return;
+	}
+	b->address = m.msg_iov;
+	b->iovecs = m.msg_iovlen;
+}
+
+/* Where the data of a system call lies in user memory. Stays empty for calls that have no buffer of their own. */
+static __always_inline void find_buffers(struct call_t *r, int direction, struct buffers_t *b)
+{
+	__s64 nr = r->nr;
+
+	b->address = 0;
+	b->iovecs = 0;
+	if (IS_COMPAT(r->mode))
+		return;
+	if (direction == SENT) {
+		if (nr == NR_WRITE || nr == NR_SENDTO) {
+			b->address = r->a2;
+		} else if (nr == NR_WRITEV) {
+			b->address = r->a2;
+			b->iovecs = r->a3;
+		} else if (nr == NR_SENDMSG || (nr == NR_SENDMMSG && r->a3 == 1)) {
+			message_buffers(r->a2, b);
+		}
+		return;
+	}
+	if (nr == NR_READ || nr == NR_RECVFROM) {
+		b->address = r->a2;
+	} else if (nr == NR_READV) {
+		b->address = r->a2;
+		b->iovecs = r->a3;
+	} else if (nr == NR_RECVMSG || (nr == NR_RECVMMSG && r->a3 == 1)) {
+		message_buffers(r->a2, b);
+	}
+}
+
+static __always_inline int on_length(struct sock *sk, int ret, int direction, int modern)
+{
+	__u16 family = sk->__sk_common.skc_family;
+	struct buffers_t b;
+	struct pt_regs *regs;
+	struct call_t r;
+
+	if (ret <= 0 || (family != AF_INET && family != AF_INET6) || sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	r.nr = (__s32)regs->REG_NR;
+	r.a2 = regs->REG_2;
+	r.a3 = regs->REG_3;
+	r.mode = regs->REG_MODE;
+	find_buffers(&r, direction, &b);
+	return on_io(sk, direction, ret, &b, modern);
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(sock_sent, struct sock *sk, int ret, int flags)
+{
+	return on_length(sk, ret, SENT, 1);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(sock_received, struct sock *sk, int ret, int flags)
+{
+	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
+		return 0;
+	return on_length(sk, ret, RECEIVED, 1);
+}
+
+/* The TCP socket behind a file descriptor of the current task, NULL if it is none. */
+static __always_inline struct sock *socket_of(__u32 fd)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **files = BPF_CORE_READ(table, fd);
+	struct file *file = NULL;
+
+	if (fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
+	return socket_of_file(file);
+}
+
+enum { NOT_IO = -1 };
+
+/* Direction of a system call, and which of its arguments is the socket. */
+static __always_inline int direction_of(struct call_t *r, __u32 *fd)
+{
+	__s64 nr = r->nr;
+	__u64 flags = 0;
+
+	*fd = r->a1;
+	switch (nr) {
+	case NR_SPLICE:
+		*fd = r->a3; /* into a socket; out of one shows as bytes unseen */
+		return SENT;
+	case NR_WRITE: case NR_WRITEV: case NR_SENDTO: case NR_SENDMSG: case NR_SENDMMSG: case NR_SENDFILE:
+		return SENT;
+	case NR_RECVFROM:
+		flags = r->a4;
+		break;
+	case NR_RECVMSG:
+		flags = r->a3;
+		break;
+	case NR_RECVMMSG:
+		flags = r->a4;
+		break;
+	case NR_READ: case NR_READV:
+		break;
+	default:
+		return NOT_IO;
+	}
+	return flags & (MSG_PEEK | MSG_ERRQUEUE) ? NOT_IO : RECEIVED;
+}
+
+static __always_inline int on_syscall(struct bpf_raw_tracepoint_args *ctx, int modern)
+{
+	struct buffers_t b;
+	struct pt_regs *regs = (struct pt_regs *)ctx->args[0];
+	struct call_t r;
+	struct sock *sk;
+	__s64 ret = ctx->args[1];
+	int direction;
+	__u32 fd;
+
+	if (ret <= 0)
+		return 0;
+	r.nr = (__s32)BPF_CORE_READ(regs, REG_NR);
+	r.a1 = BPF_CORE_READ(regs, REG_1);
+	r.a2 = BPF_CORE_READ(regs, REG_2);
+	r.a3 = BPF_CORE_READ(regs, REG_3);
+	r.a4 = BPF_CORE_READ(regs, REG_4);
+	r.mode = BPF_CORE_READ(regs, REG_MODE);
+	direction = direction_of(&r, &fd);
+	if (direction == NOT_IO)
+		return 0;
+	sk = socket_of(fd);
+	if (!sk)
+		return 0;
+	find_buffers(&r, direction, &b);
+	if (r.nr == NR_SENDMMSG || r.nr == NR_RECVMMSG) {
+		/* the result is the number of messages: the bytes of one stand behind its header */
+		__u32 len = 0;
+		if (!b.address || bpf_probe_read_user(&len, sizeof(len), (void *)(r.a2 + sizeof(struct user_msghdr))))
+			b.address = 0;
+		ret = len;
+	}
+	return on_io(sk, direction, ret, &b, modern);
+}
+
+SEC("raw_tp/sys_exit")
+int syscall_end(struct bpf_raw_tracepoint_args *ctx)
+{
+	return on_syscall(ctx, 1);
+}
+
+/* For kernels before 5.17: no bpf_loop, no atomic swap. */
+SEC("raw_tp/sys_exit")
+int syscall_end_old(struct bpf_raw_tracepoint_args *ctx)
+{
+	return on_syscall(ctx, 0);
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* Life of TCP connections: connect, accept, listen, failure, retransmission, end. */
+#include "include/io.h"
+
+static __always_inline int on_connect(struct sock *sk, __u64 now)
+{
+	struct conn_t *c = new_conn(sk, now);
+
+	if (!c)
+		return 0;
+	c->role = ROLE_CLIENT;
+	c->owned = 1;
+	c->owner = owner_of((struct task_struct *)bpf_get_current_task(), 0, &c->ignored);
+	return 0;
+}
+
+/* The handshake ended at the client's end. Its port is known now; the server's end will look for it. */
+static __always_inline int on_connected(struct sock *sk, struct conn_t *c, __u64 now)
+{
+	struct source_key_t k;
+	struct source_t v = {.sk = (__u64)sk};
+
+	read_tuple(sk, c);
+	c->established_ns = now;
+	c->streams[0].seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
+	c->streams[1].seq = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	if (c->ignored)
+		return 0;
+	source_key(&k, &c->local, c->local_port, c->netns);
+	if (bpf_map_update_elem(&sources, &k, &v, BPF_ANY))
+		count_lost(LOST_SOURCES_FULL, 1);
+	return 0;
+}
+
+/* Finds the client's end of an accepted connection on this machine, and tells each end who the other is. */
+static __always_inline void join(struct conn_t *c, __u64 sk, __u64 now)
+{
+	struct source_key_t k;
+	struct source_t *v;
+	struct conn_t *peer;
+	__u64 peer_sk;
+
+	source_key(&k, &c->remote, c->remote_port, c->netns);
+	v = bpf_map_lookup_elem(&sources, &k);
+	if (!v)
+		return;
+	peer_sk = v->sk;
+	peer = bpf_map_lookup_elem(&conns, &peer_sk);
+	if (!peer || peer->role != ROLE_CLIENT || peer->peer_sk || peer->local_port != c->remote_port)
+		return;
+	bpf_map_delete_elem(&sources, &k);
+	peer->peer_sk = sk;
+	peer->peer = c->owner;
+	peer->actual = c->local;
+	peer->actual_port = c->local_port;
+	c->peer_sk = peer_sk;
+	c->peer = peer->owner;
+}
+
+static __always_inline int on_accepted(struct sock *sk, __u64 now)
+{
+	struct conn_t *c = new_conn(sk, now);
+	struct listener_t *l;
+	struct owner_t *o;
+	__u64 owner;
+
+	if (!c)
+		return 0;
+	c->role = ROLE_SERVER;
+	c->established_ns = now;
+	c->streams[0].seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
+	c->streams[1].seq = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	l = find_listener(c);
+	if (!l)
+		return 0;
+	owner = l->owner;
+	c->owner = owner;
+	o = bpf_map_lookup_elem(&owners, &owner);
+	if (o && o->ignored)
+		c->ignored = 1;
+	else
+		join(c, (__u64)sk, now);
+	return 0;
+}
+
+static __always_inline __u32 connect_error(struct sock *sk, struct conn_t *c, __u64 now)
+{
+	int err = BPF_CORE_READ(sk, sk_err);
+
+	switch (err) {
+	case 111: return CONNECT_REFUSED;
+	case 110: return CONNECT_TIMED_OUT;
+	case 113: case 101: case 112: return CONNECT_UNREACHABLE;
+	case 104: return CONNECT_RESET;
+	case 0: break;
+	default: return CONNECT_OTHER;
+	}
+	if (!BPF_CORE_READ(sk, __sk_common.skc_num))
+		return CONNECT_OTHER; /* no local port was free */
+	return now - c->opened_ns >= 990000000 ? CONNECT_TIMED_OUT : CONNECT_CANCELED;
+}
+
+static __always_inline int on_failed(struct sock *sk, struct conn_t *c, __u64 now)
+{
+	struct pair_t *p;
+	__u32 e;
+
+	if (c->ignored || c->failed)
+		return 0;
+	c->failed = 1;
+	p = bind_pair(c, now);
+	if (!p)
+		return 0;
+	e = connect_error(sk, c, now);
+	if (e < NUM_CONNECT_ERRORS)
+		__sync_fetch_and_add(&p->failed[e], 1);
+	flush(c, p, now);
+	return 0;
+}
+
+static __always_inline void listener_key(struct sock *sk, struct listener_key_t *k)
+{
+	read_local(sk, &k->addr);
+	k->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	k->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	k->pad = 0;
+}
+
+static __always_inline int on_listen(struct sock *sk, struct task_struct *task, __u32 scratch)
+{
+	struct listener_key_t k;
+	struct listener_t l = {.sk = (__u64)sk};
+	__u8 drop = 0;
+
+	listener_key(sk, &k);
+	l.owner = owner_of(task, scratch, &drop);
+	if (bpf_map_update_elem(&listeners, &k, &l, BPF_ANY))
+		count_lost(LOST_LISTENERS_FULL, 1);
+	return 0;
+}
+
+static __always_inline int on_unlisten(struct sock *sk)
+{
+	struct listener_key_t k;
+	struct listener_t *l;
+
+	listener_key(sk, &k);
+	l = bpf_map_lookup_elem(&listeners, &k);
+	if (l && l->sk == (__u64)sk) /* with SO_REUSEPORT another may be there */
+		bpf_map_delete_elem(&listeners, &k);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
+{
+	__u64 key = (__u64)sk, now;
+	struct conn_t *c;
+
+	if (!is_tcp(sk))
+		return 0;
+	if (new == TCP_LISTEN)
+		return on_listen(sk, (struct task_struct *)bpf_get_current_task(), 0);
+	if (old == TCP_LISTEN)
+		return on_unlisten(sk);
+	now = bpf_ktime_get_ns();
+	if (new == TCP_SYN_SENT)
+		return on_connect(sk, now);
+	if (old == TCP_SYN_RECV && new == TCP_ESTABLISHED) {
+		c = bpf_map_lookup_elem(&conns, &key);
+		if (!c || c->role != ROLE_CLIENT)
+			return on_accepted(sk, now);
+		return on_connected(sk, c, now);
+	}
+	if (old != TCP_SYN_SENT && new != TCP_CLOSE)
+		return 0;
+	c = bpf_map_lookup_elem(&conns, &key);
+	if (!c)
+		return 0;
+	if (old != TCP_SYN_SENT) {
+		/* Here, not when the socket is destroyed: a reset moves the numbers in between. What is still to be read is read after. */
+		c->sent += unseen(&c->streams[0], BPF_CORE_READ((struct tcp_sock *)sk, write_seq));
+		c->received += unseen(&c->streams[1], BPF_CORE_READ((struct tcp_sock *)sk, copied_seq));
+		return 0;
+	}
+	if (new == TCP_ESTABLISHED)
+		return on_connected(sk, c, now);
+	if (new == TCP_CLOSE)
+		return on_failed(sk, c, now);
+	return 0;
+}
+
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(tcp_retransmit, struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &key);
+	struct pair_t *p;
+
+	if (!c || c->ignored)
+		return 0;
+	p = pair_of(c);
+	if (p)
+		__sync_fetch_and_add(&p->retransmits, 1);
+	else
+		c->retransmits++;
+	return 0;
+}
+
+struct ending_t {
+	struct conn_t *c;
+	__u64 sk;
+	__u64 now;
+};
+
+static long end_one(__u32 i, struct ending_t *e)
+{
+	if ((__s32)(e->c->requests - e->c->responses) <= 0)
+		return 1;
+	add_response(e->c, e->sk, 0, 1, e->now, 0);
+	return 0;
+}
+
+/* What was under way when the connection ended: a response that ends with it is whole, any other is cut. */
+static __always_inline void end_requests(struct conn_t *c, __u64 sk, __u64 now, int modern)
+{
+	struct stream_t *s = &c->streams[c->role == ROLE_CLIENT];
+	struct ending_t e = {.c = c, .sk = sk, .now = now};
+
+	if (s->state == S_UNTIL_CLOSE)
+		add_response(c, sk, s->code, 0, now, 0);
+	else if ((s->flags & STREAM_RESPONDING) && s->state != S_LOST)
+		add_response(c, sk, s->code, 1, now, 0);
+	if (!(s->flags & STREAM_UNSEEN)) {
+		if (modern) {
+			bpf_loop(65536, end_one, &e, 0);
+		} else {
+			for (int i = 0; i < 16; i++)
+				if (end_one(i, &e))
+					break;
+		}
+	}
+	if ((__s32)(c->requests - c->responses) > 0)
+		count_lost(LOST_RESPONSE_UNSEEN, c->requests - c->responses);
+}
+
+static __always_inline int on_destroy(struct sock *sk, int modern)
+{
+	__u64 key = (__u64)sk, now;
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &key);
+	struct source_key_t k;
+	struct source_t *v;
+	struct pair_t *p;
+
+	if (!c)
+		return 0;
+	if (c->ignored)
+		goto out;
+	if (c->role == ROLE_CLIENT) {
+		source_key(&k, &c->local, c->local_port, c->netns);
+		v = bpf_map_lookup_elem(&sources, &k);
+		if (v && v->sk == key)
+			bpf_map_delete_elem(&sources, &k);
+	}
+	if (!c->established_ns && !c->adopted)
+		goto out;
+	now = bpf_ktime_get_ns();
+	bind_established(c, now);
+	if (c->protocol == PROTO_HTTP1)
+		end_requests(c, key, now, modern);
+	p = pair_of(c);
+	if (!p)
+		goto out;
+	flush(c, p, now);
+	sample_rtt(sk, c, p, now);
+	__sync_fetch_and_add(&p->active, -1);
+	__sync_fetch_and_add(&p->closed, 1);
+out:
+	bpf_map_delete_elem(&partials, &key);
+	bpf_map_delete_elem(&conns, &key);
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroy, struct sock *sk)
+{
+	return on_destroy(sk, 1);
+}
+
+/* For kernels before 5.17: no bpf_loop. */
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroy_old, struct sock *sk)
+{
+	return on_destroy(sk, 0);
+}
