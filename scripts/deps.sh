@@ -77,6 +77,7 @@ install() {
 		apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 install "$@" >/dev/null || status=$?
 	if [ -n "$mask" ]; then
 		"${as_root[@]}" systemctl unmask --runtime nginx.service >/dev/null 2>&1 || true
+		"${as_root[@]}" systemctl disable nginx.service >/dev/null 2>&1 || true # nor after the next boot
 	fi
 	return $status
 }
