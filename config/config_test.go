@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -251,4 +252,19 @@ func FuzzYAML(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestGuideListsEverySetting holds docs/guide/configuration.md to the table.
+func TestGuideListsEverySetting(t *testing.T) {
+	guide, err := os.ReadFile("../docs/guide/configuration.md")
+	require.NoError(t, err)
+	c := Default()
+	for _, o := range Options() {
+		value := o.Get(&c)
+		if value != "" {
+			value = "`" + value + "`"
+		}
+		row := fmt.Sprintf("| `%s` | `--%s` | `%s` | %s | %s |\n", o.Key, o.Flag(), o.Env(), value, o.Help)
+		require.Contains(t, string(guide), row)
+	}
 }

@@ -19,8 +19,14 @@ fi
 status=0
 diff -rq "${ignore[@]}" bpf "$copy/bpf" || status=1
 
+# The page's build also writes the types of the API, in place.
+cp web/src/api/schema.ts "$copy/schema.ts"
 scripts/web.sh build --outDir "$copy/dist" --emptyOutDir --logLevel warn
 diff -rq web/dist "$copy/dist" || status=1
+if ! cmp web/src/api/schema.ts "$copy/schema.ts"; then
+	cp "$copy/schema.ts" web/src/api/schema.ts # the tree stays as it was
+	status=1
+fi
 
 if [ $status != 0 ]; then
 	echo "generated files are stale: run make generate and commit the result" >&2
