@@ -1,0 +1,187 @@
+package servicemap
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser/posrange"
+
+	"github.com/vetch-dev/vetch/model"
+)
+
+// edgeKey identifies an edge on the map. The protocol is not part of it: what was "tcp" until HTTP was recognised stays one edge.
+type edgeKey struct {
+	client, server model.Workload
+	port           uint16
+}
+
+// id cannot be ambiguous: ">" is escaped in both names, so the only one left separates them.
+func (k edgeKey) id() string {
+	escape := strings.NewReplacer("%", "%25", ">", "%3E")
+	return fmt.Sprintf("%s>%s:%d", escape.Replace(k.client.ID()), escape.Replace(k.server.ID()), k.port)
+}
+
+// nodeFigures are what the metrics say about one node.
+type nodeFigures struct {
+	workload model.Workload
+	requests requests // from the serving end, or where nobody watches that, from its callers
+	callers  bool     // requests come from the callers
+	in, out  []*edgeFigures
+}
+
+// edgeFigures are what the metrics say about one edge, as rates over the window. A nil map or pointer: no such series.
+type edgeFigures struct {
+	key                  edgeKey
+	protocol             string
+	requests             requests
+	connects, retransmit *float64
+	sent, received       *float64
+	failed               map[string]float64 // by error
+	rtt                  *histogram.FloatHistogram
+}
+
+// graph is a map before it has health and positions.
+type graph struct {
+	window time.Duration
+	nodes  map[model.Workload]*nodeFigures
+	edges  map[edgeKey]*edgeFigures
+}
+
+// readGraph asks the engine for all figures of the selection over the span.
+func (s *Service) readGraph(ctx context.Context, sel selection, sp span) (*graph, error) {
+	g := &graph{window: sp.length(), nodes: map[model.Workload]*nodeFigures{}, edges: map[edgeKey]*edgeFigures{}}
+	if err := s.ask(ctx, sp.end, g.questions(sel)); err != nil {
+		return nil, err
+	}
+	g.link()
+	return g, nil
+}
+
+func (g *graph) questions(sel selection) []instantQuestion {
+	withProtocol := pairLabels + ",protocol"
+	edge := func(metric, by string, fill func(*edgeFigures, sampleKey, promql.Sample)) instantQuestion {
+		return instantQuestion{sel.edgeRate(metric, by, g.window), func(k sampleKey, s promql.Sample) {
+			e := g.edge(k.edge())
+			e.protocol = betterProtocol(e.protocol, k.protocol)
+			fill(e, k, s)
+		}}
+	}
+	return []instantQuestion{
+		edge("vetch_edge_request_duration_seconds", pairLabels, func(e *edgeFigures, _ sampleKey, s promql.Sample) { e.requests.duration = s.H }),
+		{sel.workloadRate("vetch_workload_request_duration_seconds", workloadLabels, g.window), func(k sampleKey, s promql.Sample) {
+			g.node(k.server).requests.duration = s.H
+		}},
+		{sel.workloadRate("vetch_workload_requests_total", workloadLabels+",code", g.window), func(k sampleKey, s promql.Sample) {
+			g.node(k.server).requests.count(k.code, s.F)
+		}},
+		edge("vetch_edge_requests_total", withProtocol+",code", func(e *edgeFigures, k sampleKey, s promql.Sample) { e.requests.count(k.code, s.F) }),
+		edge("vetch_edge_bytes_total", withProtocol+",direction", func(e *edgeFigures, k sampleKey, s promql.Sample) {
+			switch k.direction {
+			case "sent":
+				addTo(&e.sent, s.F)
+			case "received":
+				addTo(&e.received, s.F)
+			}
+		}),
+		edge("vetch_edge_connections_total", withProtocol, func(e *edgeFigures, _ sampleKey, s promql.Sample) { addTo(&e.connects, s.F) }),
+		edge("vetch_edge_failed_connections_total", withProtocol+",error", func(e *edgeFigures, k sampleKey, s promql.Sample) {
+			if e.failed == nil {
+				e.failed = map[string]float64{}
+			}
+			e.failed[cmp.Or(k.errorMsg, errorOther)] += s.F
+		}),
+		edge("vetch_edge_retransmits_total", withProtocol, func(e *edgeFigures, _ sampleKey, s promql.Sample) { addTo(&e.retransmit, s.F) }),
+		edge("vetch_edge_rtt_seconds", pairLabels, func(e *edgeFigures, _ sampleKey, s promql.Sample) { e.rtt = s.H }),
+	}
+}
+
+func addTo(sum **float64, v float64) {
+	if *sum == nil {
+		*sum = new(float64)
+	}
+	**sum += v
+}
+
+func (g *graph) node(w model.Workload) *nodeFigures {
+	n, ok := g.nodes[w]
+	if !ok {
+		n = &nodeFigures{workload: w}
+		g.nodes[w] = n
+	}
+	return n
+}
+
+func (g *graph) edge(k edgeKey) *edgeFigures {
+	e, ok := g.edges[k]
+	if !ok {
+		e = &edgeFigures{key: k}
+		g.edges[k] = e
+	}
+	return e
+}
+
+// link makes nodes of both ends of all edges, and lets callers speak for servers that nobody watches from the inside.
+func (g *graph) link() {
+	for _, k := range slices.SortedFunc(maps.Keys(g.edges), compareEdges) {
+		e := g.edges[k]
+		client, server := g.node(k.client), g.node(k.server)
+		client.out = append(client.out, e)
+		server.in = append(server.in, e)
+	}
+	for _, n := range g.nodes {
+		if n.requests.known || n.requests.duration != nil {
+			continue
+		}
+		for _, e := range n.in {
+			n.requests.add(e.requests)
+			n.callers = n.callers || e.requests.known
+		}
+	}
+}
+
+// betterProtocol keeps the more telling of two protocol names: anything beats "tcp" and nothing; between two the alphabet decides.
+func betterProtocol(a, b string) string {
+	weight := func(p string) int {
+		switch p {
+		case "":
+			return 0
+		case "tcp":
+			return 1
+		}
+		return 2
+	}
+	switch {
+	case weight(a) != weight(b):
+		if weight(a) > weight(b) {
+			return a
+		}
+		return b
+	default:
+		return min(a, b)
+	}
+}
+
+// quantile reads h with Prometheus's own histogram_quantile, so that one query serves all quantiles.
+func quantile(q float64, h *histogram.FloatHistogram) *float64 {
+	if h == nil || h.Count <= 0 {
+		return nil
+	}
+	v, _ := promql.HistogramQuantile(q, h, labels.MetricName, posrange.PositionRange{})
+	return figure(v)
+}
+
+func compareWorkloads(a, b model.Workload) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+}
+
+func compareEdges(a, b edgeKey) int {
+	return cmp.Or(compareWorkloads(a.client, b.client), compareWorkloads(a.server, b.server), cmp.Compare(a.port, b.port))
+}

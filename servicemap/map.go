@@ -1,0 +1,138 @@
+package servicemap
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Names of the answers, as used in metrics and cache keys.
+const (
+	answerMap       = "map"
+	answerWorkloads = "workloads"
+	answerWorkload  = "workload"
+)
+
+// Map answers /api/map: the graph over the range, default the last minute. Concurrent equal questions are computed once.
+// Errors: ErrBadQuery, ErrBusy, those of ctx, those of the engine.
+func (s *Service) Map(ctx context.Context, q Query) (*Map, error) {
+	sp, err := s.spanOf(q, DefaultMapRange)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := s.whole(ctx, sp)
+	if err != nil || q.Namespace == "" {
+		return whole.mapOf(), err
+	}
+	return cached(ctx, s.cache, answerMap, "map "+sp.key()+" "+q.Namespace, s.ttl(sp), func(context.Context) (*Map, int, error) {
+		m := whole.answer.inNamespace(q.Namespace)
+		return m, m.weight(), nil
+	})
+}
+
+// drawn is the whole map of a span with what the overview needs beside it.
+type drawn struct {
+	answer   *Map
+	failing  map[string]float64 // node id -> failures a second behind its reasons
+	byCaller map[string]string  // node id -> kind, of the nodes whose signals come from their callers
+}
+
+func (d *drawn) mapOf() *Map {
+	if d == nil {
+		return nil
+	}
+	return d.answer
+}
+
+func (m *Map) weight() int { return len(m.Nodes) + len(m.Edges) }
+
+// whole computes or shares the map of all namespaces.
+func (s *Service) whole(ctx context.Context, sp span) (*drawn, error) {
+	return cached(ctx, s.cache, answerMap, "whole "+sp.key(), s.ttl(sp), func(ctx context.Context) (*drawn, int, error) {
+		g, err := s.readGraph(ctx, selection{}, sp)
+		if err != nil {
+			return nil, 0, err
+		}
+		d := g.draw(sp)
+		s.positions.place(d.answer)
+		return d, 2 * d.answer.weight(), nil
+	})
+}
+
+// draw judges all nodes and edges and puts them in order.
+func (g *graph) draw(sp span) *drawn {
+	m := &Map{Start: sp.start.UTC(), End: sp.end.UTC(), Nodes: make([]Node, 0, len(g.nodes)), Edges: make([]Edge, 0, len(g.edges))}
+	d := &drawn{answer: m, failing: map[string]float64{}, byCaller: map[string]string{}}
+	for _, n := range g.nodes {
+		node, failing := n.shape(g.window)
+		m.Nodes = append(m.Nodes, node)
+		if failing > 0 {
+			d.failing[node.ID] = failing
+		}
+		if n.callers {
+			d.byCaller[node.ID] = node.Kind
+		}
+	}
+	for _, e := range g.edges {
+		m.Edges = append(m.Edges, e.shape(g.window))
+	}
+	slices.SortFunc(m.Nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(m.Edges, func(a, b Edge) int { return cmp.Compare(a.ID, b.ID) })
+	return d
+}
+
+func (n *nodeFigures) shape(window time.Duration) (Node, float64) {
+	v := n.verdict(window)
+	w := n.workload
+	return Node{
+		ID: w.ID(), Namespace: w.Namespace, Kind: string(w.Kind), Name: w.Name,
+		Health: v.health, Reasons: v.reasons, Signals: n.requests.signals(),
+	}, v.failing
+}
+
+func (e *edgeFigures) shape(window time.Duration) Edge {
+	v := e.verdict(window)
+	out := Edge{
+		ID: e.key.id(), Client: e.key.client.ID(), Server: e.key.server.ID(), Port: int(e.key.port), Protocol: cmp.Or(e.protocol, "tcp"),
+		Health: v.health, Reasons: v.reasons, Signals: e.requests.signals(),
+		FailedConnects: map[string]float64{}, RTT: quantile(0.5, e.rtt),
+		BytesSentRate: figureOf(e.sent), BytesReceivedRate: figureOf(e.received), RetransmitRate: figureOf(e.retransmit),
+	}
+	if e.connects != nil || e.failed != nil { // whoever counts the one counts the other
+		c, failed := e.attempts(), 0.0
+		for reason, rate := range c.failed {
+			out.FailedConnects[reason] = round(rate, 6)
+			failed += rate
+		}
+		out.ConnectRate, out.FailedConnectRate = figure(c.done), figure(failed)
+	}
+	return out
+}
+
+func figureOf(v *float64) *float64 {
+	if v == nil {
+		return nil
+	}
+	return figure(*v)
+}
+
+// inNamespace keeps what is in the namespace and what talks to it or is talked to by it.
+func (m *Map) inNamespace(namespace string) *Map {
+	out := &Map{Start: m.Start, End: m.End, Nodes: []Node{}, Edges: []Edge{}}
+	inside := func(id string) bool { return strings.HasPrefix(id, namespace+"/") }
+	keep := map[string]bool{}
+	for _, e := range m.Edges {
+		if inside(e.Client) || inside(e.Server) {
+			out.Edges = append(out.Edges, e)
+			keep[e.Client], keep[e.Server] = true, true
+		}
+	}
+	for _, n := range m.Nodes {
+		if n.Namespace == namespace || keep[n.ID] {
+			out.Nodes = append(out.Nodes, n)
+		}
+	}
+	return out
+}
