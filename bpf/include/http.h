@@ -26,7 +26,15 @@ enum state {
 	S_LOST, /* looks for a message at the start of the next buffer */
 };
 
-enum { STEP_MORE, STEP_STOP };
+enum { STEP_MORE, STEP_STOP, STEP_EVENT };
+/* What a step leaves to handle(): the parts that are large for the verifier stand outside of the loop over characters. */
+enum { EVENT_REQUEST, EVENT_HEADERS, EVENT_END };
+
+static __always_inline int event(struct work_t *w, __u32 e)
+{
+	w->event = e;
+	return STEP_EVENT;
+}
 
 /* What a character is in a path. */
 enum { C_LETTER, C_DIGIT, C_HEX, C_DASH, C_BREAK, C_CUT, C_SPACE, C_BAD };
@@ -169,58 +177,66 @@ static __always_inline __u64 route_of(struct conn_t *c, struct stream_t *s, stru
 	return ROUTE_OTHER;
 }
 
-static __always_inline void end_response(struct conn_t *c, __u64 sk, struct stream_t *s, __u64 now, int atomics)
+/* A message ended. */
+static __always_inline void end_message(struct conn_t *c, __u64 sk, struct stream_t *s, __u64 now, int response, int atomics)
 {
 	s->state = S_START;
-	s->flags &= STREAM_VERIFIED;
-	add_response(c, sk, s->code, 0, now, atomics);
+	s->flags &= STREAM_VERIFIED | STREAM_UNSEEN;
+	if (response)
+		add_response(c, sk, s->code, 0, now, atomics);
 }
 
-/* The empty line after the headers: what follows is decided by RFC 9112, section 6.3. */
-static __always_inline int end_headers(struct conn_t *c, __u64 sk, struct stream_t *s, __u64 now, int response, int atomics)
+/* What follows the headers is decided by RFC 9112, section 6.3. Returns 1 if the message ends with them. */
+static __always_inline int ends_with_headers(struct conn_t *c, __u64 sk, struct stream_t *s, int response)
 {
-	__u8 method;
+	__u8 method = METHOD_UNKNOWN;
 
-	if (s->flags & STREAM_TRAILER) {
+	if (s->flags & STREAM_TRAILER)
+		return 1;
+	if (response) {
+		method = waiting_method(c, sk);
+		if (s->code == 101 || (s->code / 100 == 2 && method == METHOD_CONNECT)) {
+			c->protocol = PROTO_OTHER; /* a tunnel from here on */
+			return 1;
+		}
+		if (method == METHOD_HEAD || s->code == 204 || s->code == 304)
+			return 1;
+	}
+	if (s->flags & STREAM_CHUNKED) {
+		s->state = S_CHUNK_SIZE;
 		s->remaining = 0;
-	} else {
-		if (response) {
-			if (s->code == 101 || (s->code / 100 == 2 && waiting_method(c, sk) == METHOD_CONNECT)) {
-				end_response(c, sk, s, now, atomics);
-				c->protocol = PROTO_OTHER; /* a tunnel from here on */
-				return STEP_STOP;
-			}
-			if (s->code < 200) { /* interim: the real one follows */
-				s->state = S_START;
-				s->flags &= STREAM_VERIFIED;
-				return STEP_MORE;
-			}
-			method = waiting_method(c, sk);
-			if (method == METHOD_HEAD || s->code == 204 || s->code == 304) {
-				end_response(c, sk, s, now, atomics);
-				return STEP_MORE;
-			}
-		}
-		if (s->flags & STREAM_CHUNKED) {
-			s->state = S_CHUNK_SIZE;
-			s->remaining = 0;
-			s->match = 0;
-			return STEP_MORE;
-		}
-		if (response && !(s->flags & STREAM_LENGTH)) {
-			s->state = S_UNTIL_CLOSE;
-			return STEP_MORE;
-		}
+		s->match = 0;
+		return 0;
 	}
-	if (s->remaining) {
-		s->state = S_BODY;
-	} else if (response) {
-		end_response(c, sk, s, now, atomics);
-	} else {
-		s->state = S_START;
-		s->flags &= STREAM_VERIFIED;
+	if (response && !(s->flags & STREAM_LENGTH)) {
+		s->state = S_UNTIL_CLOSE;
+		return 0;
 	}
-	return STEP_MORE;
+	if (!s->remaining)
+		return 1;
+	s->state = S_BODY;
+	return 0;
+}
+
+/* Does what a step found. */
+static __always_inline void handle(struct conn_t *c, __u64 sk, struct stream_t *s, struct work_t *w, int response, int atomics)
+{
+	__u32 e = w->event;
+
+	if (e == EVENT_REQUEST) {
+		add_request(c, sk, s, route_of(c, s, w), w->now, atomics);
+		return;
+	}
+	if (e == EVENT_HEADERS) {
+		if (response && s->code < 200 && s->code != 101) { /* interim: the real one follows */
+			s->state = S_START;
+			s->flags &= STREAM_VERIFIED | STREAM_UNSEEN;
+			return;
+		}
+		if (!ends_with_headers(c, sk, s, response))
+			return;
+	}
+	end_message(c, sk, s, w->now, response, atomics);
 }
 
 /* Moves on to behind the next line feed; 1 if there was one in this chunk. */
@@ -242,9 +258,9 @@ static __always_inline int skip_line(struct work_t *w)
 	return t != 0;
 }
 
-static const char version_name[16] = "HTTP/1.";
-static const char length_name[16] = "content-length:";
-static const char encoding_name[32] = "transfer-encoding:";
+const volatile char version_name[16] = "HTTP/1.";
+const volatile char length_name[16] = "content-length:";
+const volatile char encoding_name[32] = "transfer-encoding:";
 
 static __always_inline void start_message(struct stream_t *s, __u8 state)
 {
@@ -256,7 +272,7 @@ static __always_inline void start_message(struct stream_t *s, __u8 state)
 }
 
 /* Takes one character, or several where they do not matter. */
-static __always_inline int step_char(struct conn_t *c, __u64 sk, struct stream_t *s, struct work_t *w, int response, int atomics)
+static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struct work_t *w, int response)
 {
 	__u8 ch, lower, class;
 	__u32 state = s->state;
@@ -283,7 +299,7 @@ static __always_inline int step_char(struct conn_t *c, __u64 sk, struct stream_t
 		if (ch == '\r')
 			return STEP_MORE;
 		if (ch == '\n')
-			return end_headers(c, sk, s, w->now, response, atomics);
+			return event(w, EVENT_HEADERS);
 		s->match = 1;
 		s->state = S_SKIP;
 		if (s->flags & STREAM_TRAILER)
@@ -354,8 +370,8 @@ static __always_inline int step_char(struct conn_t *c, __u64 sk, struct stream_t
 		if (++s->match == 7) {
 			s->flags |= STREAM_VERIFIED;
 			c->protocol = PROTO_HTTP1;
-			add_request(c, sk, s, route_of(c, s, w), w->now, atomics);
 			s->state = S_SKIP;
+			return event(w, EVENT_REQUEST);
 		}
 		return STEP_MORE;
 	case S_METHOD:
@@ -430,14 +446,14 @@ static __always_inline void skip_bytes(struct stream_t *s, struct work_t *w, __u
 }
 
 /* One turn of the parser: loads what is next, skips a body, or takes characters. */
-static __always_inline int step(struct conn_t *c, __u64 sk, struct stream_t *s, struct work_t *w, int response, int atomics)
+static __always_inline int step(struct conn_t *c, struct stream_t *s, struct work_t *w, int response)
 {
 	struct iovec v;
 	__u64 n;
 
 	if (w->pos < w->len) {
 		if (s->state < S_BODY)
-			return step_char(c, sk, s, w, response, atomics);
+			return step_char(c, s, w, response);
 		/* the body began inside the chunk: give the rest back */
 		n = w->len - w->pos;
 		w->segment -= n;
@@ -470,13 +486,9 @@ static __always_inline int step(struct conn_t *c, __u64 sk, struct stream_t *s, 
 		if (s->state == S_CHUNK) {
 			s->state = S_CHUNK_SIZE;
 			s->match = 0;
-		} else if (response) {
-			end_response(c, sk, s, w->now, atomics);
-		} else {
-			s->state = S_START;
-			s->flags &= STREAM_VERIFIED;
+			return STEP_MORE;
 		}
-		return STEP_MORE;
+		return event(w, EVENT_END);
 	}
 	n = w->segment_left < CHUNK ? w->segment_left : CHUNK;
 	if (bpf_probe_read_user(w->chunk, n & (CHUNK * 2 - 1), (void *)w->segment)) {

@@ -12,22 +12,25 @@ struct buffers_t {
 	__u32 iovecs; /* 0: address is the data itself */
 };
 
+/* Four characters as a little-endian word reads them. */
+#define LETTERS(a, b, c, d) ((__u32)(a) | (__u32)(b) << 8 | (__u32)(c) << 16 | (__u32)(d) << 24)
+
 /* Looks at the start of a buffer for a message, after bytes were missed. */
 static __always_inline int resync(struct conn_t *c, struct stream_t *s, struct work_t *w, int response)
 {
-	static const char starts[9][4] = {"GET ", "POST", "PUT ", "HEAD", "DELE", "OPTI", "PATC", "CONN", "TRAC"};
-	__u32 head[2] = {}, want;
+	__u32 head[2] = {};
 	int hit = 0;
 
 	if (w->segment_left < 8 || bpf_probe_read_user(head, sizeof(head), (void *)w->segment))
 		return 0;
 	if (response) {
-		hit = head[0] == 0x50545448 /* HTTP */ && (head[1] & 0xffffff) == 0x2e312f && c->requests != c->responses;
+		hit = head[0] == LETTERS('H', 'T', 'T', 'P') && (head[1] & 0xffffff) == LETTERS('/', '1', '.', 0) && c->requests != c->responses;
 	} else {
-#pragma unroll
-		for (int i = 0; i < 9; i++) {
-			__builtin_memcpy(&want, starts[i], 4);
-			hit |= head[0] == want;
+		switch (head[0]) {
+		case LETTERS('G', 'E', 'T', ' '): case LETTERS('P', 'O', 'S', 'T'): case LETTERS('P', 'U', 'T', ' '):
+		case LETTERS('H', 'E', 'A', 'D'): case LETTERS('D', 'E', 'L', 'E'): case LETTERS('O', 'P', 'T', 'I'):
+		case LETTERS('P', 'A', 'T', 'C'): case LETTERS('C', 'O', 'N', 'N'): case LETTERS('T', 'R', 'A', 'C'):
+			hit = 1;
 		}
 	}
 	if (hit) {
@@ -52,11 +55,8 @@ static __always_inline void gap(struct conn_t *c, __u64 sk, struct stream_t *s, 
 		if (s->state == S_CHUNK) {
 			s->state = S_CHUNK_SIZE;
 			s->match = 0;
-		} else if (response) {
-			end_response(c, sk, s, now, atomics);
 		} else {
-			s->state = S_START;
-			s->flags &= STREAM_VERIFIED;
+			end_message(c, sk, s, now, response, atomics);
 		}
 		return;
 	}
@@ -170,16 +170,24 @@ struct turn_t {
 	int response;
 };
 
-#define TURNS 16
-static long turns_loop(__u32 i, struct turn_t *t)
+/* Steps until something is to be handled. */
+static __always_inline int turn(struct turn_t *t, int steps, int atomics)
 {
-	for (int j = 0; j < TURNS; j++) {
-		if (step(t->c, t->sk, t->s, t->w, t->response, 1) == STEP_STOP)
-			return 1;
-		if (t->c->protocol == PROTO_OTHER)
-			return 1;
+	int r = STEP_MORE;
+
+	for (int j = 0; j < steps; j++) {
+		r = step(t->c, t->s, t->w, t->response);
+		if (r != STEP_MORE)
+			break;
 	}
-	return 0;
+	if (r == STEP_EVENT)
+		handle(t->c, t->sk, t->s, t->w, t->response, atomics);
+	return r == STEP_STOP || t->c->protocol == PROTO_OTHER;
+}
+
+static long turns(__u32 i, struct turn_t *t)
+{
+	return turn(t, 24, 1);
 }
 
 static __always_inline void parse(struct conn_t *c, __u64 sk, struct stream_t *s, struct buffers_t *b, __u64 n, __u64 now, int response, int modern)
@@ -191,12 +199,12 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, struct stream_t *s
 		return;
 	if (s->state == S_LOST && !resync(c, s, w, response))
 		return;
+	t = (struct turn_t){.c = c, .w = w, .s = s, .sk = sk, .response = response};
 	if (modern) {
-		t = (struct turn_t){.c = c, .w = w, .s = s, .sk = sk, .response = response};
-		bpf_loop(65536, turns_loop, &t, 0);
+		bpf_loop(65536, turns, &t, 0);
 	} else {
-		for (int i = 0; i < 700; i++)
-			if (step(c, sk, s, w, response, 0) == STEP_STOP || c->protocol == PROTO_OTHER)
+		for (int i = 0; i < 24; i++)
+			if (turn(&t, 24, 0))
 				break;
 	}
 	close_buffers(c, sk, s, w, response);

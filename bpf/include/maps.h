@@ -52,7 +52,7 @@ struct work_t {
 	__u32 iov_left;
 	__u32 pos;	/* in chunk */
 	__u32 len;	/* of chunk */
-	__u32 stop;
+	__u32 event;
 	struct route_t route;
 	__u8 chunk[CHUNK + 32];
 };
