@@ -1,5 +1,4 @@
-// Package report is what the test's client and server programs say about the traffic they made, as one line of JSON on standard output.
-package report
+package conversation
 
 import (
 	"encoding/json"
@@ -18,7 +17,7 @@ type Request struct {
 	Count  int    `json:"count"`
 }
 
-// Report is all that a program did.
+// Report is all that a program of test/traffic did. It says so in one line of JSON on standard output.
 type Report struct {
 	Connections int       `json:"connections"`
 	Sent        int64     `json:"sent"`     // bytes written to sockets

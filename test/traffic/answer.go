@@ -11,13 +11,13 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/vetch-dev/vetch/test/binary/programs/report"
+	"github.com/vetch-dev/vetch/test/conversation"
 )
 
 // counting hands out connections that count their bytes. It hides net.TCPConn's ReadFrom, unless the copy is wanted (sendfile).
 type counting struct {
 	net.Listener
-	tally *report.Tally
+	tally *conversation.Tally
 }
 
 func (l counting) Accept() (net.Conn, error) {
@@ -26,10 +26,10 @@ func (l counting) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	l.tally.Opened()
-	return report.Conn{Conn: conn, Tally: l.tally}, nil
+	return conversation.Conn{Conn: conn, Tally: l.tally}, nil
 }
 
-func serveHTTP(listener net.Listener, tally *report.Tally) {
+func serveHTTP(listener net.Listener, tally *conversation.Tally) {
 	server := &http.Server{Handler: handler(tally), MaxHeaderBytes: 4 << 20}
 	if err := server.Serve(counting{listener, tally}); !errors.Is(err, net.ErrClosed) {
 		tally.Failed(err)
@@ -41,7 +41,7 @@ var codes = map[string]int{"moved": 301, "missing": 404, "broken": 500, "none": 
 
 // handler reads the whole request, then answers by the last part of the path. The query asks for more:
 // size=N bytes of body, parts=N chunks, each flushed, wait=FROM-TO milliseconds before the answer.
-func handler(tally *report.Tally) http.Handler {
+func handler(tally *conversation.Tally) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			tally.Failed(fmt.Errorf("read body: %w", err))

@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/vetch-dev/vetch/test/binary/conversation"
-	"github.com/vetch-dev/vetch/test/binary/programs/report"
+	"github.com/vetch-dev/vetch/test/conversation"
 )
 
 // playScript plays the client's end of the conversation, s.repeat times on each of s.requests connections.
-func playScript(s settings, tally *report.Tally, _ *gate) error {
+func playScript(s settings, tally *conversation.Tally, _ *gate) error {
 	script, found := conversation.Find(s.script)
 	if !found {
 		return fmt.Errorf("no conversation is named %q", s.script)
@@ -39,7 +38,7 @@ func playScript(s settings, tally *report.Tally, _ *gate) error {
 }
 
 // connect only connects and closes. What fails is expected to, and is counted under the method "connect" with the code 0.
-func connect(s settings, tally *report.Tally, _ *gate) error {
+func connect(s settings, tally *conversation.Tally, _ *gate) error {
 	for range s.requests {
 		conn, err := net.DialTimeout("tcp", s.address, s.timeout)
 		if err != nil {

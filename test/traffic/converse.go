@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/vetch-dev/vetch/test/binary/conversation"
-	"github.com/vetch-dev/vetch/test/binary/programs/report"
+	"github.com/vetch-dev/vetch/test/conversation"
 )
 
 // serveScript plays the server's end of the conversation on every connection, and then waits for the client to close.
-func serveScript(listener *net.TCPListener, name string, repeat int, tally *report.Tally) {
+func serveScript(listener *net.TCPListener, name string, repeat int, tally *conversation.Tally) {
 	script, found := conversation.Find(name)
 	if !found {
 		tally.Failed(fmt.Errorf("no conversation is named %q", name))

@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/vetch-dev/vetch/test/binary/programs/report"
+	"github.com/vetch-dev/vetch/test/conversation"
 )
 
 // askRaw writes requests itself, in batches of s.pipeline, in pieces of s.split bytes, and reads the responses of a batch after it.
-func askRaw(s settings, tally *report.Tally, g *gate) error {
+func askRaw(s settings, tally *conversation.Tally, g *gate) error {
 	var conn *line
 	var err error
 	for sent := 0; sent < s.requests; {
@@ -46,21 +46,21 @@ func askRaw(s settings, tally *report.Tally, g *gate) error {
 
 // line is a connection with a reader.
 type line struct {
-	report.Conn
+	conversation.Conn
 	reader *bufio.Reader
 }
 
-func dialLine(address string, tally *report.Tally) (*line, error) {
+func dialLine(address string, tally *conversation.Tally) (*line, error) {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
 	tally.Opened()
-	counted := report.Conn{Conn: conn, Tally: tally}
+	counted := conversation.Conn{Conn: conn, Tally: tally}
 	return &line{Conn: counted, reader: bufio.NewReaderSize(counted, 64<<10)}, nil
 }
 
-func (l *line) exchange(s settings, batch []target, tally *report.Tally) error {
+func (l *line) exchange(s settings, batch []target, tally *conversation.Tally) error {
 	var out bytes.Buffer
 	for _, t := range batch {
 		writeRequest(&out, s, t)

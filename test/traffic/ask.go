@@ -10,11 +10,11 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/vetch-dev/vetch/test/binary/programs/report"
+	"github.com/vetch-dev/vetch/test/conversation"
 )
 
 // askHTTP sends requests with net/http, one after the other.
-func askHTTP(s settings, tally *report.Tally, _ *gate) error {
+func askHTTP(s settings, tally *conversation.Tally, _ *gate) error {
 	client := &http.Client{
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -23,7 +23,7 @@ func askHTTP(s settings, tally *report.Tally, _ *gate) error {
 					return nil, err
 				}
 				tally.Opened()
-				return report.Conn{Conn: conn, Tally: tally}, nil
+				return conversation.Conn{Conn: conn, Tally: tally}, nil
 			},
 			DisableKeepAlives:  s.closing,
 			DisableCompression: true,
@@ -46,7 +46,7 @@ func askHTTP(s settings, tally *report.Tally, _ *gate) error {
 	return nil
 }
 
-func askOnce(client *http.Client, address string, t target, body []byte, tally *report.Tally) error {
+func askOnce(client *http.Client, address string, t target, body []byte, tally *conversation.Tally) error {
 	var content io.Reader
 	if len(body) > 0 {
 		content = bytes.NewReader(body)

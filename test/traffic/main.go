@@ -1,0 +1,19 @@
+// Command traffic makes traffic of which every byte and request is known: "traffic server" answers it, "traffic client" asks.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	roles := map[string]func([]string) error{"client": client, "server": server}
+	if len(os.Args) < 2 || roles[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: traffic client|server [flags]")
+		os.Exit(2)
+	}
+	if err := roles[os.Args[1]](os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/vetch-dev/vetch/test/conversation"
+)
+
+// server serves what its flags ask for until SIGTERM or SIGINT, then prints the report.
+func server(args []string) error {
+	flags := flag.NewFlagSet("server", flag.ExitOnError)
+	address := flags.String("listen", "127.0.0.1:0", "address to listen on")
+	script := flags.String("script", "", "name of the conversation to play; empty: HTTP")
+	repeat := flags.Int("repeat", 1, "times that the conversation is played on a connection")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return serve(*address, *script, *repeat)
+}
+
+func serve(address, script string, repeat int) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, syscall.SIGTERM, syscall.SIGINT)
+	tally := conversation.NewTally()
+	if script == "" {
+		go serveHTTP(listener, tally)
+	} else {
+		go serveScript(listener.(*net.TCPListener), script, repeat, tally)
+	}
+	fmt.Println("listening", listener.Addr())
+	<-stopped
+	listener.Close()
+	return tally.Print(os.Stdout)
+}
