@@ -1,0 +1,204 @@
+package process
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/model"
+)
+
+const (
+	maxOwners     = 65536
+	rememberOwner = 10 * time.Minute // after the kernel forgot it
+	sweepEvery    = 30 * time.Second
+)
+
+// target is a service that a client of this machine was seen to reach by a translated address.
+type target struct {
+	server model.Workload
+	port   uint16
+}
+
+// Options say where to look.
+type Options struct {
+	Log      *slog.Logger // nil: nothing is logged
+	Root     string       // the host's file system; "" is "/"
+	Hostname string       // the name of the node's own workload
+	// Addresses lists the addresses in the network namespace of a process; (0, 0) is the agent's own. nil asks the kernel.
+	Addresses func(pid, netns uint32) ([]netip.Addr, error)
+}
+
+// Book knows who every owner is and who is behind every address. It belongs to one goroutine; only Stats may be called from others.
+type Book struct {
+	log      *slog.Logger
+	node     model.Workload
+	proc     procfs
+	names    *names
+	space    *addressBook
+	listen   listeners
+	tracker  conntrack
+	owners   map[probe.OwnerID]*owner
+	tenants  map[uint32]map[model.Workload]int // owners by namespace
+	natted   map[target]time.Time
+	swept    time.Time
+	overflow uint64
+}
+
+type owner struct {
+	Identity
+	used time.Time
+	gone bool
+}
+
+// New makes an empty book.
+func New(o Options) (*Book, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Root == "" {
+		o.Root = "/"
+	}
+	proc := procfs{root: filepath.Join(o.Root, "proc")}
+	own, err := inode("/proc/self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("read own network namespace: %w", err)
+	}
+	var door nsEntry
+	if host, err := proc.netns(1); err == nil && host != own {
+		own, door = host, nsEntry{netns: host, pid: 1}
+	}
+	if o.Addresses == nil {
+		o.Addresses = proc.addressesIn
+	}
+	return &Book{
+		log:     o.Log,
+		node:    model.Workload{Kind: model.KindNode, Name: o.Hostname},
+		proc:    proc,
+		names:   newNames(o.Root),
+		space:   newAddressBook(own, door, o.Addresses, proc.anyIn),
+		listen:  listeners{by: make(map[listenKey]*listener)},
+		tracker: conntrack{proc: proc},
+		owners:  make(map[probe.OwnerID]*owner),
+		tenants: make(map[uint32]map[model.Workload]int),
+		natted:  make(map[target]time.Time),
+	}, nil
+}
+
+// Update learns the owners and listeners of a snapshot. It may ask runtimes and the kernel, for at most a few seconds.
+func (b *Book) Update(s probe.Snapshot) {
+	b.names.spent = 0
+	for _, o := range s.Owners {
+		b.learn(o, s.Time)
+	}
+	for _, id := range s.Gone {
+		if o := b.owners[id]; o != nil {
+			o.gone, o.used = true, s.Time
+		}
+	}
+	b.listen.update(s.Time, s.Listeners, func(id probe.OwnerID) model.Workload {
+		if o := b.owners[id]; o != nil {
+			o.used = s.Time
+			b.space.see(o.NetNS, 0, s.Time)
+			return o.Workload
+		}
+		return model.Workload{}
+	})
+	b.space.refresh(s.Time, false)
+	if s.Time.Sub(b.swept) >= sweepEvery {
+		b.swept = s.Time
+		b.sweep(s.Time)
+	}
+}
+
+func (b *Book) learn(o probe.Owner, now time.Time) {
+	b.space.see(o.NetNS, o.PID, now)
+	if known := b.owners[o.ID]; known != nil {
+		known.gone, known.used = false, now
+		return
+	}
+	if len(b.owners) >= maxOwners {
+		b.sweep(now.Add(rememberOwner))
+		if len(b.owners) >= maxOwners {
+			b.overflow++
+			return
+		}
+	}
+	known := &owner{Identity: b.identify(o), used: now}
+	b.owners[o.ID] = known
+	if b.tenants[o.NetNS] == nil {
+		b.tenants[o.NetNS] = make(map[model.Workload]int)
+	}
+	b.tenants[o.NetNS][known.Workload]++
+	b.log.Debug("owner seen", "owner", uint64(o.ID), "pid", o.PID, "workload", known.Workload.ID(), "container", known.ContainerID)
+}
+
+// sweep forgets owners that the kernel forgot long ago.
+func (b *Book) sweep(now time.Time) {
+	for key, at := range b.natted {
+		if now.Sub(at) >= rememberOwner {
+			delete(b.natted, key)
+		}
+	}
+	for id, o := range b.owners {
+		if !o.gone || now.Sub(o.used) < rememberOwner {
+			continue
+		}
+		delete(b.owners, id)
+		tenants := b.tenants[o.NetNS]
+		if tenants[o.Workload]--; tenants[o.Workload] <= 0 {
+			delete(tenants, o.Workload)
+		}
+		if len(tenants) == 0 {
+			delete(b.tenants, o.NetNS)
+		}
+	}
+}
+
+// Identity says who an owner is; ok is false for one that was never reported or is long gone.
+func (b *Book) Identity(id probe.OwnerID) (Identity, bool) {
+	if o := b.owners[id]; o != nil {
+		return o.Identity, true
+	}
+	return Identity{}, false
+}
+
+// Known reports whether an owner is alive or went only lately.
+func (b *Book) Known(id probe.OwnerID) bool { return b.owners[id] != nil }
+
+// Reachable expands a listener to the addresses that clients use, at most limit of them.
+func (b *Book) Reachable(l probe.Listener, limit int) []netip.AddrPort {
+	addr := unmap(l.Addr)
+	if !addr.Addr().IsUnspecified() {
+		return []netip.AddrPort{addr}
+	}
+	var out []netip.AddrPort
+	for _, a := range b.space.addresses(l.NetNS, true, addr.Addr().Is6()) {
+		if len(out) < limit {
+			out = append(out, netip.AddrPortFrom(a, addr.Port()))
+		}
+	}
+	if len(out) == 0 {
+		return []netip.AddrPort{addr}
+	}
+	return out
+}
+
+// Stats are the book's own figures: sizes now, and events since the start.
+type Stats struct {
+	ConntrackFound, ConntrackNone, ConntrackErrors, ConntrackLimited uint64
+	NamesFailed, AddressesFailed, SpacesOverflow, ListenersOverflow  uint64
+}
+
+// Stats may be called at any time from any goroutine.
+func (b *Book) Stats() Stats {
+	c := &b.tracker.stats
+	return Stats{
+		ConntrackFound: c.Found.Load(), ConntrackNone: c.None.Load(), ConntrackErrors: c.Errors.Load(), ConntrackLimited: c.Limited.Load(),
+		NamesFailed: b.names.failed.Load(), AddressesFailed: b.space.failed.Load(),
+		SpacesOverflow: b.space.overflow.Load(), ListenersOverflow: b.listen.overflow.Load(),
+	}
+}

@@ -1,0 +1,107 @@
+package process
+
+import (
+	"strings"
+
+	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/model"
+)
+
+// shortID is how many digits of a container's id stand for it where it has no name, as the runtimes' own tools print it.
+const shortID = 12
+
+// Identity is who an owner is.
+type Identity struct {
+	Workload    model.Workload
+	ContainerID string // as coroot-node-agent forms it: "/k8s/NS/POD/CONTAINER", "/docker/NAME", "/lxc/NAME", "/system.slice/nginx.service", "/process/EXE"
+	AppID       string // the same for all replicas of one application, where that can be told
+	NetNS       uint32
+	Runtime     string // of the container; "" where there is none or it is not known
+	PodUID      string
+}
+
+// identify names an owner by its container, else its unit, else its executable.
+func (b *Book) identify(o probe.Owner) Identity {
+	place := b.proc.placeOf(o)
+	id := Identity{NetNS: o.NetNS, Runtime: place.Runtime, PodUID: place.PodUID}
+	switch {
+	case place.Container != "":
+		b.nameContainer(&id, place)
+	case place.Unit != "":
+		name := unescapeUnit(strings.TrimSuffix(place.Unit, ".service"))
+		id.Workload = model.Workload{Kind: model.KindUnit, Name: name}
+		id.ContainerID = place.UnitPath
+	default:
+		name := programName(o)
+		id.Workload = model.Workload{Kind: model.KindProcess, Name: name}
+		id.ContainerID = "/process/" + name
+	}
+	if id.AppID == "" {
+		id.AppID = id.ContainerID
+	}
+	return id
+}
+
+func (b *Book) nameContainer(id *Identity, place Place) {
+	names := b.names.of(place)
+	if names.Pod != "" {
+		id.Workload = model.Workload{Namespace: names.PodNamespace, Kind: model.KindPod, Name: names.Pod}
+		id.ContainerID = "/k8s/" + names.PodNamespace + "/" + names.Pod + "/" + names.Container
+		id.AppID = "/k8s/" + names.PodNamespace + "/" + appOfPod(names.Pod)
+		return
+	}
+	name := names.Name
+	if name == "" {
+		name = place.Container
+		if isID(name) {
+			name = name[:shortID]
+		}
+	}
+	id.Workload = model.Workload{Kind: model.KindContainer, Name: name}
+	prefix := "/docker/" // for every OCI runtime, so that what was made for coroot-node-agent finds it
+	if place.Runtime == "lxc" || place.Runtime == "nspawn" {
+		prefix = "/" + place.Runtime + "/"
+	}
+	id.ContainerID = prefix + name
+}
+
+// programName is the executable's name, else the thread's.
+func programName(o probe.Owner) string {
+	name := strings.TrimSpace(o.Exe)
+	if name == "" {
+		name, _, _ = strings.Cut(strings.TrimSpace(o.Comm), "/") // kernel threads: "kworker/0:1"
+	}
+	if name == "" {
+		return "~unknown"
+	}
+	return name
+}
+
+// podSuffix holds the letters that Kubernetes makes random suffixes of: no vowels and none that look alike.
+const podSuffix = "bcdfghjklmnpqrstvwxz2456789"
+
+// appOfPod cuts what a ReplicaSet, DaemonSet or StatefulSet appended to its name to name a pod.
+func appOfPod(pod string) string {
+	head, last, ok := cutLast(pod)
+	if !ok {
+		return pod
+	}
+	if isNumber(last) && len(last) <= 5 {
+		return head
+	}
+	if len(last) != 5 || strings.Trim(last, podSuffix) != "" {
+		return pod
+	}
+	if app, hash, ok := cutLast(head); ok && len(hash) >= 8 && len(hash) <= 10 && strings.Trim(hash, podSuffix) == "" {
+		return app
+	}
+	return head
+}
+
+func cutLast(s string) (head, last string, ok bool) {
+	at := strings.LastIndexByte(s, '-')
+	if at <= 0 {
+		return s, "", false
+	}
+	return s[:at], s[at+1:], true
+}

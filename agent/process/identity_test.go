@@ -1,0 +1,242 @@
+package process
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/model"
+)
+
+// testBook has an empty file system and knows no address unless told.
+func testBook(t *testing.T, addrs map[uint32][]netip.Addr) (*Book, string) {
+	t.Helper()
+	root := t.TempDir()
+	b, err := New(Options{Root: root, Hostname: "host", Addresses: func(_, netns uint32) ([]netip.Addr, error) {
+		list, ok := addrs[netns]
+		if !ok {
+			return nil, os.ErrNotExist
+		}
+		return list, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b, root
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fakeProcess puts a process below a root. It returns the inode of its network namespace.
+func fakeProcess(t *testing.T, root string, pid uint32, exe, cgroup string) uint32 {
+	t.Helper()
+	dir := filepath.Join(root, "proc", strconv.Itoa(int(pid)))
+	writeFile(t, filepath.Join(dir, "cgroup"), cgroup)
+	writeFile(t, filepath.Join(dir, "ns/net"), "")
+	if err := os.Symlink(exe, filepath.Join(dir, "exe")); err != nil {
+		t.Fatal(err)
+	}
+	ns, err := inode(filepath.Join(dir, "ns/net"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ns
+}
+
+func TestIdentityFromTheKernelsRecord(t *testing.T) {
+	process := func(name string) Identity {
+		return Identity{Workload: model.Workload{Kind: model.KindProcess, Name: name}, ContainerID: "/process/" + name, AppID: "/process/" + name}
+	}
+	container := func(runtime string) Identity {
+		return Identity{Workload: model.Workload{Kind: model.KindContainer, Name: hexID[:12]}, ContainerID: "/docker/" + hexID[:12], AppID: "/docker/" + hexID[:12], Runtime: runtime}
+	}
+	unit := Identity{Workload: model.Workload{Kind: model.KindUnit, Name: "nginx"}, ContainerID: "/system.slice/nginx.service", AppID: "/system.slice/nginx.service"}
+	for _, tc := range []struct {
+		name  string
+		owner probe.Owner
+		want  Identity
+	}{
+		{"a program", probe.Owner{Exe: "curl", PathV1: "/", PathV2: "/"}, process("curl")},
+		{"a program in a session", probe.Owner{Exe: "curl", PathV2: "/user-1000.slice/session-3.scope"}, process("curl")},
+		{"no executable", probe.Owner{Comm: "kworker/0:1"}, process("kworker")},
+		{"nothing known", probe.Owner{}, process("~unknown")},
+		{"docker on v1", probe.Owner{Exe: "nginx", PathV1: "/docker/" + hexID, PathV2: "/"}, container("docker")},
+		{"docker on v2", probe.Owner{Exe: "nginx", PathV2: "/system.slice/docker-" + hexID + ".scope"}, container("docker")},
+		{"unit on v1, container on v2", probe.Owner{PathV1: "/system.slice/nginx.service", PathV2: "/docker/" + hexID}, container("docker")},
+		{"unit on v1 only", probe.Owner{PathV1: "/system.slice/nginx.service", PathV2: "/"}, unit},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b, _ := testBook(t, nil)
+			tc.owner.ID, tc.owner.PID = 1, 4_000_000
+			b.Update(probe.Snapshot{Time: time.Now(), Owners: []probe.Owner{tc.owner}})
+			got, ok := b.Identity(1)
+			if !ok || got != tc.want {
+				t.Errorf("got %+v\nwant %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestIdentityFromProc(t *testing.T) {
+	v1 := "9:name=systemd:/system.slice/web.service\n4:memory:/\n0::/\n"
+	whole := "0::/kubepods.slice/kubepods-pod0f6c2a1e_7d3b_4b0e_9a51_1c2d3e4f5a6b.slice/cri-containerd-" + hexID + ".scope\n"
+	for _, tc := range []struct {
+		name   string
+		cgroup string
+		exe    string
+		owner  probe.Owner
+		want   string
+	}{
+		{"unit known only to systemd's hierarchy", v1, "/usr/bin/web", probe.Owner{Exe: "web", PathV1: "/", PathV2: "/"}, "/system.slice/web.service"},
+		{"the process became another program", v1, "/usr/bin/other", probe.Owner{Exe: "web", PathV1: "/", PathV2: "/"}, "/process/web"},
+		{"a replaced executable", v1, "/usr/bin/web (deleted)", probe.Owner{Exe: "web", PathV1: "/", PathV2: "/"}, "/system.slice/web.service"},
+		{"the process moved to another cgroup", v1, "/usr/bin/web", probe.Owner{Exe: "web", PathV1: "/docker/" + hexID2, PathV2: "/"}, "/docker/" + hexID2[:12]},
+		{"whole path of a pod", whole, "/usr/bin/web", probe.Owner{Exe: "web", PathV2: "/cri-containerd-" + hexID + ".scope"}, "/docker/" + hexID[:12]},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b, root := testBook(t, nil)
+			tc.owner.ID, tc.owner.PID = 1, 77
+			tc.owner.NetNS = fakeProcess(t, root, 77, tc.exe, tc.cgroup)
+			b.Update(probe.Snapshot{Time: time.Now(), Owners: []probe.Owner{tc.owner}})
+			if got, _ := b.Identity(1); got.ContainerID != tc.want {
+				t.Errorf("got %+v, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestContainerNames(t *testing.T) {
+	const bundle = `{"ociVersion":"1.0","annotations":%s}`
+	cri := `{"io.kubernetes.cri.sandbox-name":"web-5d9c7b6f4d-x2bkq","io.kubernetes.cri.sandbox-namespace":"shop","io.kubernetes.cri.container-name":"app"}`
+	crio := `{"io.kubernetes.pod.name":"db-0","io.kubernetes.pod.namespace":"shop","io.kubernetes.container.name":"pg"}`
+	for _, tc := range []struct {
+		name, cgroup, file, text string
+		want                     Identity
+	}{
+		{"containerd's Kubernetes", "/kubepods/cri-containerd-" + hexID + ".scope", "run/containerd/io.containerd.runtime.v2.task/k8s.io/" + hexID + "/config.json", fmt.Sprintf(bundle, cri),
+			Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "web-5d9c7b6f4d-x2bkq"}, ContainerID: "/k8s/shop/web-5d9c7b6f4d-x2bkq/app", AppID: "/k8s/shop/web", Runtime: "containerd"}},
+		{"CRI-O", "/kubepods/crio-" + hexID + ".scope", "run/containers/storage/overlay-containers/" + hexID + "/userdata/config.json", fmt.Sprintf(bundle, crio),
+			Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "db-0"}, ContainerID: "/k8s/shop/db-0/pg", AppID: "/k8s/shop/db", Runtime: "crio"}},
+		{"cgroupfs does not tell the runtime", "/kubepods/pod1/" + hexID, "run/containerd/io.containerd.runtime.v2.task/k8s.io/" + hexID + "/config.json", fmt.Sprintf(bundle, cri),
+			Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "web-5d9c7b6f4d-x2bkq"}, ContainerID: "/k8s/shop/web-5d9c7b6f4d-x2bkq/app", AppID: "/k8s/shop/web"}},
+		{"nerdctl", "/default/" + hexID, "run/containerd/io.containerd.runtime.v2.task/default/" + hexID + "/config.json", fmt.Sprintf(bundle, `{"nerdctl/name":"cache"}`),
+			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "cache"}, ContainerID: "/docker/cache", AppID: "/docker/cache"}},
+		{"ctr", "/default/redis", "none", "",
+			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "redis"}, ContainerID: "/docker/redis", AppID: "/docker/redis", Runtime: "containerd"}},
+		{"podman", "/machine.slice/libpod-" + hexID + ".scope", "var/lib/containers/storage/overlay-containers/containers.json", `[{"id":"x","names":["y"]},{"id":"` + hexID + `","names":["web"]}]`,
+			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "web"}, ContainerID: "/docker/web", AppID: "/docker/web", Runtime: "podman"}},
+		{"a broken state file", "/machine.slice/libpod-" + hexID + ".scope", "var/lib/containers/storage/overlay-containers/containers.json", `[{"id":`,
+			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: hexID[:12]}, ContainerID: "/docker/" + hexID[:12], AppID: "/docker/" + hexID[:12], Runtime: "podman"}},
+		{"LXC", "/lxc.payload.web/init.scope", "none", "",
+			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "web"}, ContainerID: "/lxc/web", AppID: "/lxc/web", Runtime: "lxc"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b, root := testBook(t, nil)
+			writeFile(t, filepath.Join(root, tc.file), tc.text)
+			b.Update(probe.Snapshot{Time: time.Now(), Owners: []probe.Owner{{ID: 1, Exe: "x", PathV1: tc.cgroup}}})
+			if got, _ := b.Identity(1); got != tc.want {
+				t.Errorf("got  %+v\nwant %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+// dockerAt serves the one call of Docker's API that we use, on the socket below a root.
+func dockerAt(t *testing.T, root string, handler http.HandlerFunc) {
+	t.Helper()
+	dir := filepath.Join(root, "var/run")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("unix", filepath.Join(dir, "docker.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Second}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close(); <-done })
+}
+
+func TestDockerNames(t *testing.T) {
+	root := t.TempDir()
+	calls := 0
+	dockerAt(t, root, func(w http.ResponseWriter, r *http.Request) {
+		calls++
+		switch r.URL.Path {
+		case "/containers/" + hexID + "/json":
+			_ = json.NewEncoder(w).Encode(map[string]any{"Name": "/web", "Config": map[string]any{"Labels": map[string]string{"a": "b"}}})
+		case "/containers/" + hexID2 + "/json":
+			<-r.Context().Done() // a runtime that hangs
+		default:
+			http.NotFound(w, r)
+		}
+	})
+	b, err := New(Options{Root: root, Hostname: "host", Addresses: func(_, _ uint32) ([]netip.Addr, error) { return nil, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	b.Update(probe.Snapshot{Time: start, Owners: []probe.Owner{
+		{ID: 1, Exe: "nginx", PathV1: "/docker/" + hexID},
+		{ID: 2, Exe: "curl", PathV1: "/docker/" + hexID}, // the same container: not asked again
+		{ID: 3, Exe: "x", PathV1: "/docker/" + hexID2},
+	}})
+	if took := time.Since(start); took > 2*lookupBudget {
+		t.Errorf("took %v", took)
+	}
+	for id, want := range map[probe.OwnerID]string{1: "/docker/web", 2: "/docker/web", 3: "/docker/" + hexID2[:12]} {
+		if got, _ := b.Identity(id); got.ContainerID != want {
+			t.Errorf("owner %d: got %s, want %s", id, got.ContainerID, want)
+		}
+	}
+	if calls != 2 {
+		t.Errorf("asked Docker %d times, want 2", calls)
+	}
+	if b.Stats().NamesFailed != 1 {
+		t.Errorf("counted %d failures, want 1", b.Stats().NamesFailed)
+	}
+}
+
+func TestAppOfPod(t *testing.T) {
+	for pod, want := range map[string]string{
+		"web-5d9c7b6f4d-x2bkq": "web", "db-0": "db", "node-agent-x7k2p": "node-agent", "plain": "plain", "kube-proxy-abcde": "kube-proxy-abcde", "a-b-c": "a-b-c",
+	} {
+		if got := appOfPod(pod); got != want {
+			t.Errorf("appOfPod(%q) = %q, want %q", pod, got, want)
+		}
+	}
+}
+
+func TestMachine(t *testing.T) {
+	root := t.TempDir()
+	writeFile(t, filepath.Join(root, "etc/machine-id"), "3d1219c7c4c5404aaa1f6d2a48adfda4\n")
+	writeFile(t, filepath.Join(root, "sys/class/dmi/id/product_uuid"), "AB12\n")
+	writeFile(t, filepath.Join(root, "proc/uptime"), "12.50 9.1\n")
+	m := ReadMachine(root, "box")
+	if m.ID != "3d1219c7c4c5404aaa1f6d2a48adfda4" || m.SystemUUID != "ab12" || m.Hostname != "box" || m.Kernel == "" {
+		t.Errorf("got %+v", m)
+	}
+	if m.Uptime() != 12500*time.Millisecond {
+		t.Errorf("uptime %v", m.Uptime())
+	}
+	if empty := ReadMachine(t.TempDir(), ""); empty.ID != "" || empty.Uptime() != 0 || empty.Hostname == "" {
+		t.Errorf("got %+v", empty)
+	}
+}

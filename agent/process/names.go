@@ -1,0 +1,216 @@
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	maxStateFile   = 8 << 20 // largest file of a runtime that is read
+	maxNames       = 16384   // names kept
+	lookupLimit    = 500 * time.Millisecond
+	lookupBudget   = 2 * time.Second // for all new containers of one poll
+	dockerAPI      = "http://docker/containers/"
+	k8sPodLabel    = "io.kubernetes.pod.name"
+	k8sNSLabel     = "io.kubernetes.pod.namespace"
+	k8sNameLabel   = "io.kubernetes.container.name"
+	criPodLabel    = "io.kubernetes.cri.sandbox-name"
+	criNSLabel     = "io.kubernetes.cri.sandbox-namespace"
+	criNameLabel   = "io.kubernetes.cri.container-name"
+	nerdctlNameKey = "nerdctl/name"
+)
+
+// Names is what a runtime knows of a container. Fields are empty where it does not tell.
+type Names struct {
+	Name         string // "web"
+	PodNamespace string
+	Pod          string
+	Container    string // its name within the pod
+}
+
+// names asks the runtimes of this machine for the names of containers. Each answer is kept; a runtime that is not there costs a failed open.
+type names struct {
+	root   string // the host's file system
+	docker http.Client
+	known  map[string]Names
+	spent  time.Duration // of the budget of this poll
+	failed atomic.Uint64
+}
+
+func newNames(root string) *names {
+	socket := filepath.Join(root, "var/run/docker.sock")
+	if _, err := os.Stat(socket); err != nil {
+		socket = filepath.Join(root, "run/docker.sock")
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}
+	return &names{
+		root:   root,
+		known:  make(map[string]Names),
+		docker: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: lookupLimit},
+	}
+}
+
+// of gives the names of a container; the zero Names where nobody knows it.
+func (n *names) of(p Place) Names {
+	if got, ok := n.known[p.Container]; ok {
+		return got
+	}
+	var got Names
+	if n.spent < lookupBudget {
+		start := time.Now()
+		got = n.ask(p)
+		n.spent += time.Since(start)
+	}
+	if len(n.known) >= maxNames {
+		clear(n.known)
+	}
+	n.known[p.Container] = got
+	return got
+}
+
+func (n *names) ask(p Place) Names {
+	if strings.ContainsAny(p.Container, `/\`) || p.Container == "." || p.Container == ".." {
+		return Names{}
+	}
+	sources := []struct {
+		runtime string
+		read    func(string) (Names, error)
+	}{
+		{"containerd", n.fromContainerd},
+		{"crio", n.fromCRIO},
+		{"podman", n.fromPodman},
+		{"docker", n.fromDocker},
+	}
+	for _, source := range sources {
+		if p.Runtime != "" && p.Runtime != source.runtime {
+			continue
+		}
+		got, err := source.read(p.Container)
+		if err == nil && got != (Names{}) {
+			return got
+		}
+		if err != nil && !os.IsNotExist(err) {
+			n.failed.Add(1)
+		}
+	}
+	return Names{}
+}
+
+func (n *names) fromDocker(id string) (Names, error) {
+	if !isID(id) {
+		return Names{}, nil
+	}
+	response, err := n.docker.Get(dockerAPI + id + "/json")
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+			return Names{}, os.ErrNotExist
+		}
+		return Names{}, fmt.Errorf("ask Docker for container: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusNotFound {
+		return Names{}, os.ErrNotExist
+	}
+	var answer struct {
+		Name   string
+		Config struct{ Labels map[string]string }
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxStateFile)).Decode(&answer); err != nil {
+		return Names{}, fmt.Errorf("read Docker's answer: %w", err)
+	}
+	got := kubernetesNames(answer.Config.Labels)
+	got.Name = strings.TrimPrefix(answer.Name, "/")
+	return got, nil
+}
+
+// fromContainerd reads the OCI bundle that containerd keeps of each running task, for the two namespaces in common use.
+func (n *names) fromContainerd(id string) (Names, error) {
+	err := os.ErrNotExist
+	for _, namespace := range []string{"k8s.io", "default"} {
+		path := filepath.Join(n.root, "run/containerd/io.containerd.runtime.v2.task", namespace, id, "config.json")
+		annotations, readErr := bundleAnnotations(path)
+		if readErr != nil {
+			err = readErr
+			continue
+		}
+		got := kubernetesNames(annotations)
+		got.Name = annotations[nerdctlNameKey]
+		if !isID(id) {
+			got.Name = id
+		}
+		return got, nil
+	}
+	return Names{}, err
+}
+
+func (n *names) fromCRIO(id string) (Names, error) {
+	path := filepath.Join(n.root, "run/containers/storage/overlay-containers", id, "userdata/config.json")
+	annotations, err := bundleAnnotations(path)
+	return kubernetesNames(annotations), err
+}
+
+// fromPodman looks the container up in the list that the storage library of podman keeps.
+func (n *names) fromPodman(id string) (Names, error) {
+	text, err := readBounded(filepath.Join(n.root, "var/lib/containers/storage/overlay-containers/containers.json"), maxStateFile)
+	if err != nil {
+		return Names{}, err
+	}
+	var list []struct {
+		ID    string   `json:"id"`
+		Names []string `json:"names"`
+	}
+	if err := json.Unmarshal(text, &list); err != nil {
+		return Names{}, fmt.Errorf("read podman's containers: %w", err)
+	}
+	for _, c := range list {
+		if c.ID == id && len(c.Names) > 0 {
+			return Names{Name: c.Names[0]}, nil
+		}
+	}
+	return Names{}, nil
+}
+
+func bundleAnnotations(path string) (map[string]string, error) {
+	text, err := readBounded(path, maxStateFile)
+	if err != nil {
+		return nil, err
+	}
+	var bundle struct {
+		Annotations map[string]string `json:"annotations"`
+	}
+	if err := json.Unmarshal(text, &bundle); err != nil {
+		return nil, fmt.Errorf("read OCI bundle: %w", err)
+	}
+	return bundle.Annotations, nil
+}
+
+// kubernetesNames reads the labels that the kubelet, containerd and CRI-O put on a container.
+func kubernetesNames(labels map[string]string) Names {
+	first := func(keys ...string) string {
+		for _, key := range keys {
+			if v := labels[key]; v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	return Names{
+		Pod:          first(k8sPodLabel, criPodLabel),
+		PodNamespace: first(k8sNSLabel, criNSLabel),
+		Container:    first(k8sNameLabel, criNameLabel),
+	}
+}
