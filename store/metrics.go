@@ -34,6 +34,7 @@ type Metrics interface {
 // Stats is the size of a store.
 type Stats struct {
 	Series    uint64    // that may still grow, in memory
+	Chunks    int64     // of those series, in memory
 	Bytes     int64     // on disk, with the write-ahead log
 	Oldest    time.Time // of the oldest sample; zero if there is none
 	Newest    time.Time // of the newest sample; zero if there is none

@@ -98,7 +98,7 @@ func (e *Engine) Instant(ctx context.Context, expr string, t time.Time) (promql.
 		return nil, err
 	}
 	defer done()
-	q, err := e.engine.NewInstantQuery(ctx, e.db, nil, expr, t)
+	q, err := e.engine.NewInstantQuery(ctx, e.db, promql.NewPrometheusQueryOpts(false, 0), expr, t)
 	if err != nil {
 		return nil, fmt.Errorf("parse query: %w", err)
 	}
@@ -123,7 +123,7 @@ func (e *Engine) Range(ctx context.Context, expr string, start, end time.Time, s
 		return nil, err
 	}
 	defer done()
-	q, err := e.engine.NewRangeQuery(ctx, e.db, nil, expr, start, end, step)
+	q, err := e.engine.NewRangeQuery(ctx, e.db, promql.NewPrometheusQueryOpts(false, 0), expr, start, end, step)
 	if err != nil {
 		return nil, fmt.Errorf("parse query: %w", err)
 	}

@@ -28,6 +28,9 @@ func (e *Engine) admit(ctx context.Context) (_ context.Context, done func(), _ e
 		case e.limiter.places <- struct{}{}:
 		case <-ctx.Done():
 			defer cancel()
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return nil, nil, ctx.Err()
+			}
 			e.metrics.refused.WithLabelValues("busy").Inc()
 			return nil, nil, fmt.Errorf("%w: %d are running; try again, or ask for a shorter range: %w", ErrBusy, e.opts.MaxConcurrency, ctx.Err())
 		}

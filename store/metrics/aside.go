@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -159,18 +160,59 @@ func (a *aside) settleDir(name, suffix string) error {
 	return os.Rename(keepDir, filepath.Join(a.dir, name+suffix))
 }
 
-// logs renames all folders of the logs: the way out where the database cannot repair them. What they hold is no longer answered.
+// logs sets aside what the database cannot repair by itself: the segments behind a hole, or if there is none all of the logs.
+// What they hold is no longer answered.
 func (a *aside) logs(why error) error {
 	for _, name := range logDirs() {
 		if err := os.RemoveAll(filepath.Join(a.dir, name+keepSuffix)); err != nil {
 			return err
 		}
+	}
+	before := a.count
+	for _, name := range logDirs()[:2] {
+		if err := a.behindHole(name, why); err != nil {
+			return err
+		}
+	}
+	if a.count > before {
+		return nil
+	}
+	for _, name := range logDirs() {
 		if _, err := os.Stat(filepath.Join(a.dir, name)); err != nil {
 			continue
 		}
 		if err := a.rename(name, why); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// behindHole renames the segments of a log that do not follow on those before.
+func (a *aside) behindHole(name string, why error) error {
+	entries, err := os.ReadDir(filepath.Join(a.dir, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list segments: %w", err)
+	}
+	next, hole := -1, false
+	for _, e := range entries {
+		n, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		hole = hole || (next >= 0 && n != next)
+		next = n + 1
+		if !hole {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Join(a.dir, name+a.suffix), 0o750); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(a.dir, name, e.Name()), filepath.Join(a.dir, name+a.suffix, e.Name())); err != nil {
+			return fmt.Errorf("set segment aside: %w", err)
+		}
+		a.count++
+		a.log.Error("segment behind a hole set aside", "log", name, "segment", e.Name(), "kept_in", name+a.suffix, "err", why)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type collectedSeries struct {
 	labels    labels.Labels // with __name__
 	created   int64         // Unix ms; the zero sample of this time was written
 	round     uint64        // that saw it last
+	stored    bool          // at least one sample was taken
 	histogram bool
 }
 
@@ -67,12 +68,9 @@ func (c *collector) collect(g model.Gatherer) {
 	// Without a deadline: the last round runs when ctx has ended.
 	app := c.db.AppenderV2(context.Background())
 	g.Gather(func(s model.Sample) { c.append(app, s, now) })
-	c.markStale(app, now)
+	gone := c.markStale(app, now)
 	err := app.Commit()
-	if err != nil {
-		// Series that were made by this batch were rolled back with it; the refs and zero samples are to be given again.
-		clear(c.series)
-	}
+	c.settle(gone, err == nil)
 	if (err != nil) != c.failed {
 		c.failed = err != nil
 		if c.failed {
@@ -110,28 +108,42 @@ func (c *collector) append(app storage.AppenderV2, s model.Sample, now int64) {
 	if err != nil {
 		return // counted by the appender
 	}
-	e.ref = ref
+	e.ref, e.stored = ref, true
 	if start != 0 {
 		e.created = start
 	}
 }
 
-// markStale ends the series that the gatherer has no more.
-func (c *collector) markStale(app storage.AppenderV2, now int64) {
+// settle forgets the series that are gone once that is written. Where it was not, zero samples and staleness markers are to be given again.
+func (c *collector) settle(gone []seriesKey, written bool) {
+	if written {
+		for _, key := range gone {
+			delete(c.series, key)
+		}
+		return
+	}
+	for _, e := range c.series {
+		e.ref, e.created = 0, 0
+	}
+}
+
+// markStale ends the series that the gatherer has no more, and returns them.
+func (c *collector) markStale(app storage.AppenderV2, now int64) (gone []seriesKey) {
 	stale := math.Float64frombits(value.StaleNaN)
 	for key, e := range c.series {
 		if e.round == c.round {
 			continue
 		}
-		delete(c.series, key)
+		gone = append(gone, key)
 		var h *histogram.Histogram
 		if e.histogram {
 			h = &histogram.Histogram{Sum: stale}
 		}
-		if e.ref != 0 {
+		if e.stored {
 			_, _ = app.Append(e.ref, e.labels, 0, now, stale, h, nil, storage.AOptions{}) // counted by the appender
 		}
 	}
+	return gone
 }
 
 func (c *collector) tell(f *model.Family) {

@@ -44,7 +44,7 @@ type Options struct {
 	RetentionAge   time.Duration // default 15 days
 	RetentionBytes int64         // 0 is no limit
 	OutOfOrder     time.Duration // how late a sample may come, default 2 h
-	ReserveBytes   int64         // free space under which nothing is taken in; default 5 % of the file system, 16 to 512 MiB
+	ReserveBytes   int64         // free space under which nothing is taken in; default 2 % of the file system, 16 to 256 MiB
 	Log            *slog.Logger
 	Registerer     prometheus.Registerer
 
@@ -75,7 +75,7 @@ type DB struct {
 var _ store.Metrics = (*DB)(nil)
 
 // Open locks the directory (made if it is not there), sets aside what is corrupt, and reads the write-ahead log.
-// Errors: ErrInUse, ErrNewerVersion, or what the file system said.
+// Errors: ErrInUse, ErrNewerVersion, ErrDiskFull, or what the file system said.
 func Open(o Options) (*DB, error) {
 	o = withDefaults(o)
 	lock, err := lockDir(o.Dir)
@@ -112,6 +112,14 @@ func withDefaults(o Options) Options {
 }
 
 func (db *DB) open() error {
+	// The replay of the log writes head chunks, and a head chunk that cannot be written ends the process.
+	var err error
+	if db.guard, err = newSpaceGuard(db.opts.Dir, db.opts.ReserveBytes); err != nil {
+		return err
+	}
+	if err := db.guard.check(); err != nil {
+		return err
+	}
 	if err := checkVersion(db.opts.Dir); err != nil {
 		return err
 	}
@@ -120,10 +128,6 @@ func (db *DB) open() error {
 		return err
 	}
 	if err := aside.keepLogs(); err != nil {
-		return err
-	}
-	var err error
-	if db.guard, err = newSpaceGuard(db.opts.Dir, db.opts.ReserveBytes); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -58,6 +58,7 @@ func (db *DB) Stats() store.Stats {
 	head := db.tsdb.Head()
 	s := store.Stats{
 		Series:    head.NumSeries(),
+		Chunks:    int64(db.metrics.value("prometheus_tsdb_head_chunks")),
 		Bytes:     db.bytes(),
 		Oldest:    db.oldest(),
 		Retention: db.opts.RetentionAge,

@@ -8,7 +8,7 @@ import (
 
 const (
 	minReserve = 16 << 20
-	maxReserve = 512 << 20
+	maxReserve = 256 << 20
 )
 
 // spaceGuard keeps a part of the file system free. The write-ahead log is torn when a write to it ends in the middle, and the
@@ -18,14 +18,14 @@ type spaceGuard struct {
 	reserve uint64
 }
 
-// newSpaceGuard works out the reserve if none is given: 5 % of the file system, 16 to 512 MiB.
+// newSpaceGuard works out the reserve if none is given: 2 % of the file system, 16 to 256 MiB.
 func newSpaceGuard(dir string, reserve int64) (*spaceGuard, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return nil, fmt.Errorf("read free space of %s: %w", dir, err)
 	}
 	if reserve <= 0 {
-		reserve = min(max(int64(st.Blocks)*st.Bsize/20, minReserve), maxReserve)
+		reserve = min(max(int64(st.Blocks)*st.Bsize/50, minReserve), maxReserve)
 	}
 	return &spaceGuard{dir: dir, reserve: uint64(reserve)}, nil
 }

@@ -1,0 +1,121 @@
+package metrics
+
+import (
+	"context"
+	"math"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	commonmodel "github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	promvalue "github.com/prometheus/prometheus/model/value"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vetch-dev/vetch/model"
+)
+
+// gatherer hands out what was set last.
+type gatherer struct {
+	mu      sync.Mutex
+	samples []model.Sample
+	rounds  int
+}
+
+func (g *gatherer) Gather(emit func(model.Sample)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rounds++
+	for _, s := range g.samples {
+		emit(s)
+		if s.Histogram != nil {
+			s.Histogram.Count = 0 // it is ours again
+		}
+	}
+}
+
+func (g *gatherer) set(samples ...model.Sample) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.samples = samples
+}
+
+func latency(count uint64) *histogram.Histogram {
+	return &histogram.Histogram{
+		Schema: 3, Count: count, Sum: float64(count) * 0.01,
+		PositiveSpans: []histogram.Span{{Offset: -50, Length: 1}}, PositiveBuckets: []int64{int64(count)},
+	}
+}
+
+func TestCollect(t *testing.T) {
+	requests := &model.Family{Name: "requests_total", Help: "Requests.", Type: model.Counter}
+	durations := &model.Family{Name: "duration_seconds", Help: "Time.", Unit: "seconds", Type: model.Histogram}
+	open1 := &model.Family{Name: "open", Type: model.Gauge}
+	ls := labels.FromStrings("server", "nginx")
+	reg := prometheus.NewRegistry()
+	now := time.Now().Truncate(time.Millisecond)
+	clock := now
+	db := open(t, Options{Dir: t.TempDir(), Registerer: reg, now: func() time.Time { return clock }})
+	g := &gatherer{}
+	c := &collector{db: db, series: make(map[seriesKey]*collectedSeries), told: make(map[*model.Family]bool)}
+	created := now.Add(-3 * time.Second)
+	round := func(samples ...model.Sample) {
+		g.set(samples...)
+		c.collect(g)
+		clock = clock.Add(5 * time.Second)
+	}
+	for i := range 3 {
+		round(
+			model.Sample{Family: requests, Labels: ls, Value: float64(10 * (i + 1)), Created: created},
+			model.Sample{Family: durations, Labels: ls, Histogram: latency(uint64(10 * (i + 1))), Created: created},
+			model.Sample{Family: open1, Labels: ls, Value: 3},
+		)
+	}
+	// The process is new, and its gauge is gone.
+	restarted := now.Add(12 * time.Second)
+	round(
+		model.Sample{Family: requests, Labels: ls, Value: 2, Created: restarted},
+		model.Sample{Family: durations, Labels: ls, Histogram: latency(2), Created: restarted},
+	)
+	round()
+
+	at := func(seconds int) int64 { return now.Add(time.Duration(seconds) * time.Second).UnixMilli() }
+	counted := []point{{at(-3), 0}, {at(0), 10}, {at(5), 20}, {at(10), 30}, {at(12), 0}, {at(15), 2}}
+	got := read(t, db, "requests_total")[`{__name__="requests_total", server="nginx"}`]
+	require.Equal(t, counted, got[:6])
+	require.True(t, promvalue.IsStaleNaN(got[6].v) && got[6].t == at(20))
+	got = read(t, db, "duration_seconds")[`{__name__="duration_seconds", server="nginx"}`]
+	require.Equal(t, counted, got[:6])
+	require.Len(t, got, 7)
+	got = read(t, db, "open")[`{__name__="open", server="nginx"}`]
+	require.Equal(t, []point{{at(0), 3}, {at(5), 3}, {at(10), 3}}, got[:3])
+	require.True(t, len(got) == 4 && math.IsNaN(got[3].v))
+
+	require.Empty(t, c.series)
+	require.Equal(t, map[string]metadata.Metadata{"duration_seconds": {Type: commonmodel.MetricTypeHistogram, Unit: "seconds", Help: "Time."}}, db.Metadata("duration_seconds", 0))
+	require.Len(t, db.Metadata("", 0), 3)
+	require.Len(t, db.Metadata("", 2), 2)
+	for _, reason := range reasons() {
+		require.Zero(t, metric(t, reg, "vetch_store_append_failures_total", reason.name), reason.name)
+	}
+}
+
+func TestCollectRunsUntilTheEnd(t *testing.T) {
+	db := open(t, Options{Dir: t.TempDir()})
+	f := &model.Family{Name: "up", Type: model.Gauge}
+	g := &gatherer{samples: []model.Sample{{Family: f, Value: 1}, {Family: f, Value: 1}}} // twice the same: counted, not stored
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- db.Collect(ctx, 5*time.Millisecond, g) }()
+	require.Eventually(t, func() bool { return count(read(t, db, "up")) >= 3 }, 5*time.Second, time.Millisecond)
+	g.mu.Lock()
+	before := g.rounds
+	g.mu.Unlock()
+	cancel()
+	require.NoError(t, <-done)
+	require.Greater(t, g.rounds, before, "a last time at the end")
+	require.Error(t, db.Collect(context.Background(), 0, g))
+}
