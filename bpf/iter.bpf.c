@@ -1,3 +1,5 @@
+//go:build ignore
+
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /* Sockets that were open before the programs were attached: every file of every task is looked at, listeners in a first walk. */
 #include "include/io.h"

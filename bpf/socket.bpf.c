@@ -1,3 +1,5 @@
+//go:build ignore
+
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /* The I/O hooks: sock_send_length and sock_recv_length (6.3+), or the end of every system call. All feed on_io(). */
 #include "include/io.h"

@@ -1,3 +1,5 @@
+//go:build ignore
+
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /* Life of TCP connections: connect, accept, listen, failure, retransmission, end. */
 #include "include/io.h"

@@ -1,3 +1,5 @@
+//go:build ignore
+
 // SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
 /* All kernel programs of vetch, one object an architecture. */
 #include "include/vmlinux.h"

@@ -249,7 +249,7 @@ static __always_inline int skip_line(struct work_t *w)
 	v ^= 0x0a0a0a0a0a0a0a0aULL;
 	t = (v - 0x0101010101010101ULL) & ~v & 0x8080808080808080ULL;
 	if (t)
-		n = ((((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56) + 1;
+		n = (((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56; /* bytes up to and with the line feed */
 	if (pos + n > w->len) {
 		w->pos = w->len;
 		return 0;

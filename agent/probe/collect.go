@@ -1,0 +1,99 @@
+package probe
+
+import (
+	"time"
+
+	"github.com/vetch-dev/vetch/bpf"
+)
+
+// collect forgets what has been idle, here and in the kernel, so that room is left for what comes.
+// Between the last reading and the deletion a count could slip in only after minutes without one.
+func (r *reader) collect(s *Snapshot) {
+	idle := r.idle
+	if r.crowded() {
+		idle = min(idle, 30*time.Second)
+	}
+	for id, st := range r.pairs {
+		switch {
+		case st.turn != r.turn:
+			// A batch may miss an entry that moved; only one that is really gone is reported.
+			if st.turn+3 > r.turn {
+				continue
+			}
+		case st.last.Active > 0 || s.Time.Sub(st.changed) < idle:
+			continue
+		default:
+			if r.maps.Pairs.Delete(id) != nil {
+				continue
+			}
+		}
+		r.forgetSeries(id)
+		delete(r.pairs, id)
+		s.Pairs = append(s.Pairs, PairDelta{Key: st.key, Gone: true})
+	}
+	r.collectSeries(s.Time, idle)
+	r.collectOwners(s)
+}
+
+// crowded says whether a map is over three quarters full.
+func (r *reader) crowded() bool {
+	return len(r.pairs) > int(r.maps.Pairs.MaxEntries())*3/4 || len(r.series) > int(r.maps.Series.MaxEntries())*3/4
+}
+
+func (r *reader) forgetSeries(pair uint64) {
+	for key := range r.series {
+		if key.Pair == pair {
+			r.maps.Series.Delete(key) //nolint:errcheck // it is gone either way
+			delete(r.series, key)
+		}
+	}
+}
+
+// collectSeries drops idle series of living pairs, and routes that no series uses any more.
+func (r *reader) collectSeries(now time.Time, idle time.Duration) {
+	if r.turn%16 != 0 {
+		return
+	}
+	used := map[uint64]bool{}
+	for key, st := range r.series {
+		if now.Sub(st.changed) < 2*idle {
+			used[key.Route] = true
+			continue
+		}
+		if r.maps.Series.Delete(key) == nil || st.turn+3 < r.turn {
+			delete(r.series, key)
+		}
+	}
+	for id := range r.routes {
+		if !used[id] {
+			r.forgetRoute(id)
+		}
+	}
+}
+
+// forgetRoute makes room in the dictionary and in its owner's share of it.
+func (r *reader) forgetRoute(id uint64) {
+	var route bpf.VetchRouteT
+	var o bpf.VetchOwnerT
+	delete(r.routes, id)
+	if r.maps.Routes.Lookup(id, &route) != nil || r.maps.Routes.Delete(id) != nil {
+		return
+	}
+	if r.maps.Owners.Lookup(route.Owner, &o) == nil && o.Routes > 0 {
+		o.Routes--
+		r.maps.Owners.Put(route.Owner, &o) //nolint:errcheck // only the share is a little smaller
+	}
+}
+
+func (r *reader) collectOwners(s *Snapshot) {
+	for id, used := range r.owners {
+		if s.Time.Sub(used) < 2*r.idle {
+			continue
+		}
+		r.maps.Owners.Delete(uint64(id)) //nolint:errcheck // it is gone either way
+		delete(r.owners, id)
+		s.Gone = append(s.Gone, id)
+	}
+	r.stats.setEntries("owners", len(r.owners))
+	r.stats.setEntries("routes", len(r.routes))
+}

@@ -1,0 +1,67 @@
+package probe
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+)
+
+// limit is the room of one map: large where entries take memory only when used (6.1+), small where all of it is taken at the start.
+type limit struct {
+	dynamic, fixed uint32
+}
+
+var limits = map[string]limit{
+	"conns":     {65536, 8192},
+	"sources":   {16384, 4096},
+	"owners":    {4096, 512},
+	"pairs":     {16384, 2048},
+	"series":    {16384, 3072},
+	"routes":    {16384, 3072},
+	"listeners": {4096, 1024},
+	"pending":   {16384, 2048},
+	"partials":  {1024, 128},
+	"ignored":   {4096, 1024},
+}
+
+// setLimits sizes the maps for the kernel and the machine. A machine under 2 GiB gets a quarter.
+// Before 6.1 entries made at run time come from the slab allocator under a tracepoint, which the kernel warns of, so there all is taken at the start.
+func setLimits(spec *ebpf.CollectionSpec, k kernel, cpus int, memory uint64) {
+	for name, l := range limits {
+		m := spec.Maps[name]
+		m.MaxEntries = l.dynamic
+		if !k.dynamicMaps {
+			m.MaxEntries = l.fixed
+			m.Flags &^= unixBPFNoPrealloc
+		}
+		if memory > 0 && memory < 2<<30 {
+			m.MaxEntries /= 4
+		}
+		// A hash map that is allocated at the start keeps a spare element a CPU.
+		m.MaxEntries = max(m.MaxEntries, uint32(cpus)*4)
+	}
+}
+
+const unixBPFNoPrealloc = 1 // BPF_F_NO_PREALLOC
+
+// totalMemory is MemTotal of /proc/meminfo in bytes, 0 if it cannot be read.
+func totalMemory() uint64 {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		rest, ok := strings.CutPrefix(line, "MemTotal:")
+		if !ok {
+			continue
+		}
+		kib, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+		if err != nil {
+			return 0
+		}
+		return kib << 10
+	}
+	return 0
+}

@@ -1,0 +1,171 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/vetch-dev/vetch/bpf"
+)
+
+// The ways to see what sockets send and receive.
+const (
+	HookAuto    = "auto"    // the best that this kernel has
+	HookSocket  = "socket"  // tracepoints sock_send_length and sock_recv_length, Linux 6.3
+	HookSyscall = "syscall" // raw tracepoint sys_exit
+)
+
+var (
+	// ErrNotPermitted says that the process may not load kernel programs.
+	ErrNotPermitted = errors.New("loading kernel programs needs root or the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")
+	// ErrUnsupported says that the kernel lacks what nothing can stand in for; `vetch doctor` tells what.
+	ErrUnsupported = errors.New("this kernel lacks what vetch needs")
+)
+
+// Options says how to probe. The zero value is usable.
+type Options struct {
+	Log           *slog.Logger  // default: discard
+	Hook          string        // HookAuto (also ""), HookSocket or HookSyscall
+	IgnoreCgroups []string      // globs over cgroup paths, "/system.slice/backup.service", "/kubepods/*/pod*"; their traffic is dropped in the kernel
+	PollInterval  time.Duration // how often the maps are read; default 1 s
+	IdleTimeout   time.Duration // after which the kernel forgets pairs and series without change; default 5 min
+}
+
+// Probe is the loaded and attached set of kernel programs.
+type Probe struct {
+	options Options
+	log     *slog.Logger
+	objects *bpf.VetchMaps
+	coll    *ebpf.Collection
+	links   []link.Link // a link that nothing references is closed by the garbage collector
+	hooks   map[string]bool
+	filter  *filter
+	reader  *reader
+	stats   stats
+}
+
+// New loads the programs, attaches them and looks at the sockets that are open already.
+// It returns ErrNotPermitted or ErrUnsupported, wrapped, where that is the cause.
+func New(options Options) (*Probe, error) {
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	if options.PollInterval <= 0 {
+		options.PollInterval = time.Second
+	}
+	if options.IdleTimeout <= 0 {
+		options.IdleTimeout = 5 * time.Minute
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("lift the limit of locked memory: %w: %w", ErrNotPermitted, err)
+	}
+	p := &Probe{options: options, log: options.Log, hooks: map[string]bool{}}
+	if err := p.load(); err != nil {
+		p.Close()
+		return nil, err
+	}
+	if err := p.attach(); err != nil {
+		p.Close()
+		return nil, err
+	}
+	p.reader = newReader(p.objects, options.IdleTimeout, &p.stats)
+	return p, nil
+}
+
+// load chooses the programs for this kernel and loads them with maps of the right size.
+func (p *Probe) load() error {
+	spec, err := bpf.LoadVetch()
+	if err != nil {
+		return fmt.Errorf("read the embedded kernel programs: %w", err)
+	}
+	kernel := surveyKernel()
+	hooks, err := chooseHooks(p.options.Hook, kernel)
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{}
+	for _, h := range hooks {
+		keep[h.program] = true
+	}
+	for name := range spec.Programs {
+		if !keep[name] {
+			delete(spec.Programs, name)
+		}
+	}
+	setLimits(spec, kernel, runtime.NumCPU(), totalMemory())
+	p.coll, err = ebpf.NewCollection(spec)
+	if err != nil {
+		return fmt.Errorf("load kernel programs: %w: %w", cause(err), err)
+	}
+	m := p.coll.Maps // not Assign: the collection stays the owner
+	p.objects = &bpf.VetchMaps{
+		Pairs: m["pairs"], Series: m["series"], Owners: m["owners"], Routes: m["routes"], Listeners: m["listeners"],
+		Ignored: m["ignored"], Lost: m["lost"],
+	}
+	p.stats.init(p.coll)
+	p.filter, err = newFilter(p.options.IgnoreCgroups, p.objects, p.log)
+	if err != nil {
+		return fmt.Errorf("read ignored cgroups: %w", err)
+	}
+	return nil
+}
+
+func cause(err error) error {
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return ErrUnsupported
+	}
+	var verifier *ebpf.VerifierError
+	if errors.As(err, &verifier) {
+		return ErrUnsupported
+	}
+	return ErrNotPermitted
+}
+
+// Run reads the maps every PollInterval and gives each reading to snapshot, on one goroutine, until ctx ends; then once more. It closes the Probe.
+func (p *Probe) Run(ctx context.Context, snapshot func(Snapshot)) error {
+	defer p.Close()
+	tick := time.NewTicker(p.options.PollInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return p.poll(snapshot)
+		case <-tick.C:
+			if err := p.poll(snapshot); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (p *Probe) poll(snapshot func(Snapshot)) error {
+	p.filter.refresh()
+	s, err := p.reader.read(time.Now())
+	if err != nil {
+		return fmt.Errorf("read kernel maps: %w", err)
+	}
+	snapshot(s)
+	return nil
+}
+
+// Close detaches and unloads all programs. It may be called twice.
+func (p *Probe) Close() error {
+	var errs []error
+	for _, l := range p.links {
+		errs = append(errs, l.Close())
+	}
+	p.links = nil
+	p.stats.stop()
+	if p.coll != nil {
+		p.coll.Close()
+		p.coll = nil
+	}
+	return errors.Join(errs...)
+}

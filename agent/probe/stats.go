@@ -1,0 +1,134 @@
+package probe
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/cilium/ebpf"
+)
+
+// lostReasons are the values of the label "reason", in the order of enum lost in bpf/include/types.h.
+var lostReasons = []string{
+	"connections_full", "owners_full", "pairs_full", "series_full", "listeners_full", "pending_full", "sources_full",
+	"read_fault", "message_too_long", "bytes_unseen", "malformed", "request_unseen", "response_unseen", "too_many_buffers",
+}
+
+// MapStat says how full a kernel map is.
+type MapStat struct {
+	Name        string
+	Entries     int // -1: not known
+	MaxEntries  int
+	MemoryBytes uint64
+}
+
+// Stats is what the probe says of itself.
+type Stats struct {
+	Hooks map[string]bool   // hook -> attached; hooks that this kernel has not or that were not chosen are false
+	Lost  map[string]uint64 // reason -> events that were not counted; all reasons are there
+	Maps  []MapStat
+}
+
+// stats reads the figures that Stats gives out.
+type stats struct {
+	mu       sync.Mutex
+	coll     *ebpf.Collection
+	overflow uint64         // requests counted as ~other, for lack of room in the dictionary
+	entries  map[string]int // as of the last reading
+	stopped  bool
+}
+
+func (s *stats) init(c *ebpf.Collection) {
+	s.coll = c
+	s.entries = map[string]int{}
+}
+
+func (s *stats) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+}
+
+func (s *stats) setEntries(name string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries[name] = n
+}
+
+var allHooks = []string{"inet_sock_set_state", "tcp_retransmit_skb", "tcp_destroy_sock", "iter_listeners", "iter_connections", "iter_pairs",
+	"sock_send_length", "sock_recv_length", "sys_exit"}
+
+// Stats reads the present figures from the kernel. After Close the figures are empty.
+func (p *Probe) Stats() Stats {
+	out := Stats{Hooks: map[string]bool{}, Lost: map[string]uint64{}}
+	for _, h := range allHooks {
+		out.Hooks[h] = p.hooks[h]
+	}
+	p.stats.mu.Lock()
+	defer p.stats.mu.Unlock()
+	for _, reason := range lostReasons {
+		out.Lost[reason] = 0
+	}
+	out.Lost["hook_reentered"] = 0
+	if p.stats.stopped {
+		return out
+	}
+	for i, reason := range lostReasons {
+		var perCPU []uint64
+		if err := p.objects.Lost.Lookup(uint32(i), &perCPU); err != nil {
+			continue
+		}
+		for _, v := range perCPU {
+			out.Lost[reason] += v
+		}
+	}
+	for _, program := range p.coll.Programs {
+		if info, err := program.Stats(); err == nil {
+			out.Lost["hook_reentered"] += info.RecursionMisses
+		}
+	}
+	out.Maps = p.stats.maps()
+	return out
+}
+
+// maps lists the maps with their memory as the kernel accounts it.
+func (s *stats) maps() []MapStat {
+	var out []MapStat
+	for name, m := range s.coll.Maps {
+		stat := MapStat{Name: name, Entries: -1, MaxEntries: int(m.MaxEntries())}
+		if n, ok := s.entries[name]; ok {
+			stat.Entries = n
+		}
+		info, err := m.Info()
+		if err == nil {
+			if bytes, ok := info.Memlock(); ok {
+				stat.MemoryBytes = bytes
+			}
+		}
+		if stat.Entries < 0 && m.Type() == ebpf.Hash {
+			stat.Entries = countKeys(m)
+		}
+		out = append(out, stat)
+	}
+	return out
+}
+
+// countKeys counts the entries of a hash map.
+func countKeys(m *ebpf.Map) int {
+	n := 0
+	key := make([]byte, m.KeySize())
+	next := make([]byte, m.KeySize())
+	var from any
+	for n < int(m.MaxEntries()) {
+		err := m.NextKey(from, next)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return n
+		}
+		if err != nil {
+			return -1
+		}
+		copy(key, next)
+		from = key
+		n++
+	}
+	return n
+}
