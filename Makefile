@@ -55,7 +55,7 @@ bench: ## measure the budgets and write docs/benchmarks.md (as root, on a quiet 
 
 test-kernel: ## load and count on Debian kernels in QEMU (KERNELS="5.10 6.1 6.12")
 	@scripts/deps.sh kernel
-	scripts/kernels.sh $(KERNELS)
+	go run ./test/kernel $(KERNELS)
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)

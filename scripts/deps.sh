@@ -10,7 +10,7 @@ packages() {
 	generate) echo clang:clang llvm:llvm-strip libbpf-dev ;;
 	test) echo nginx-light:nginx wrk:wrk chromium:chromium curl:curl python3:python3 iproute2:ip nftables:nft \
 		iptables:iptables conntrack:conntrack procps:ps ;;
-	kernel) echo qemu-system-x86:qemu-system-x86_64 busybox-static cpio:cpio ;;
+	kernel) echo qemu-system-x86:qemu-system-x86_64 debian-archive-keyring ;;
 	*) echo "deps.sh: no such group: $1" >&2; exit 2 ;;
 	esac
 }

@@ -54,6 +54,18 @@ func hasTracepoint(name string) error {
 	return spec.TypeByName("btf_trace_"+name, &t)
 }
 
+// loadTracing loads the smallest program of the kind that we use. (features.HaveProgramType tries a trampoline, which we do not need and some kernels refuse.)
+func loadTracing() error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "inet_sock_set_state", License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
 func release() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
@@ -83,7 +95,7 @@ func Survey() Capabilities {
 	}
 	_, err := os.Stat("/sys/kernel/btf/vmlinux")
 	add("kernel type information (BTF)", true, "the programs cannot be fitted to this kernel", err)
-	add("BPF tracing programs", true, "no connection or request can be seen", features.HaveProgramType(ebpf.Tracing))
+	add("BPF tracing programs", true, "no connection or request can be seen", loadTracing())
 	for _, t := range []string{"inet_sock_set_state", "tcp_destroy_sock"} {
 		add("tracepoint "+t, true, "connections cannot be followed", hasTracepoint(t))
 	}

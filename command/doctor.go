@@ -1,0 +1,137 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/config"
+)
+
+const doctorHelp = `Tries what vetch needs of this kernel and this machine, and prints what is there, what is missing, and what is lost without it. It changes
+nothing and leaves nothing behind. Run it as root: without the privileges the kernel does not tell.
+
+Ends with 3 where "vetch run" cannot work here.`
+
+// check is one line of the doctor's report.
+type check struct {
+	Group     string `json:"group"` // "privilege", "kernel" or "machine"
+	Name      string `json:"name"`
+	Available bool   `json:"available"`
+	Required  bool   `json:"required"`       // "vetch run" cannot work without it
+	Why       string `json:"why,omitempty"`  // what the kernel said, where it is not available
+	Cost      string `json:"cost,omitempty"` // what is lost without it
+}
+
+// report is what "vetch doctor -o json" prints.
+type report struct {
+	Version      string  `json:"version"`
+	Kernel       string  `json:"kernel"`
+	Architecture string  `json:"architecture"`
+	CPUs         int     `json:"cpus"`
+	MemoryBytes  uint64  `json:"memory_bytes"`
+	CanRun       bool    `json:"can_run"`
+	Checks       []check `json:"checks"`
+}
+
+func newDoctor(p program) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:     "doctor",
+		Short:   "Say what this kernel and machine offer, what is missing, and what that costs",
+		Long:    doctorHelp,
+		Example: "  sudo vetch doctor\n  sudo vetch doctor -o json | jq '.checks[] | select(.available | not)'",
+		Args:    noArguments,
+	}
+	outputFlag(cmd, &output, "table", "table", "json")
+	load := settings(p, cmd, "data_dir")
+	cmd.RunE = func(*cobra.Command, []string) error {
+		if output != "table" && output != "json" {
+			return wrongOutput(output, "table", "json")
+		}
+		l, err := load()
+		if err != nil {
+			return err
+		}
+		r, err := examine(&l.Config)
+		if err != nil {
+			return err
+		}
+		if output == "json" {
+			err = writeJSON(p.stdout, r)
+		} else {
+			err = newScreen(p.stdout, p.environ).write([]byte(reportText(r)))
+		}
+		if err == nil && !r.CanRun {
+			err = missing(errors.New("\"vetch run\" cannot work here; the report says what is missing"))
+		}
+		return err
+	}
+	return cmd
+}
+
+func examine(c *config.Config) (report, error) {
+	set, err := effective()
+	if err != nil {
+		return report{}, err
+	}
+	survey := probe.Survey()
+	r := report{
+		Version: Version(), Kernel: survey.Kernel, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU(), MemoryBytes: memory(),
+		CanRun: true,
+	}
+	for _, c := range capabilities() {
+		r.add(check{"privilege", c.name, holds(set, c.bit), c.required, "this process does not have it", c.cost})
+	}
+	for _, f := range survey.Features {
+		r.add(check{"kernel", f.Name, f.Available, f.Required, f.Why, f.Cost})
+	}
+	for _, m := range machineChecks(c.DataDir) {
+		r.add(m)
+	}
+	return r, nil
+}
+
+func (r *report) add(c check) {
+	if c.Available {
+		c.Why = ""
+	} else if c.Required {
+		r.CanRun = false
+	}
+	r.Checks = append(r.Checks, c)
+}
+
+func reportText(r report) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "vetch %s on Linux %s, %s, %d CPUs, %.1f GiB of memory\n", r.Version, r.Kernel, r.Architecture, r.CPUs, float64(r.MemoryBytes)/(1<<30))
+	columns := []column{{"", false}, {"", false}, {"", false}}
+	for _, group := range []string{"privilege", "kernel", "machine"} {
+		var rows [][]string
+		for _, c := range r.Checks {
+			if c.Group != group {
+				continue
+			}
+			state, note := "yes", ""
+			if !c.Available {
+				state, note = "no", c.Cost
+				if c.Required {
+					state = "NEEDED"
+				}
+				if c.Why != "" {
+					note += " (" + printable(c.Why) + ")"
+				}
+			}
+			rows = append(rows, []string{printable(c.Name), state, note})
+		}
+		columns[0].title, columns[1].title, columns[2].title = strings.ToUpper(group), "THERE", "WITHOUT IT"
+		b.WriteString("\n" + tableText(columns, rows, nil))
+	}
+	if r.CanRun {
+		b.WriteString("\n\"vetch run\" can work here.\n")
+	}
+	return b.String()
+}
