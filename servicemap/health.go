@@ -143,7 +143,7 @@ func (c connects) say(by, to string) string {
 	}
 	rate := sayRate(c.blamed(), "connects")
 	if most < 0.9*c.blamed() {
-		return rate + " fail " + to + ", most " + sayError(worst)
+		return rate + " " + to + " fail, most " + sayError(worst)
 	}
 	switch worst {
 	case "refused", "reset":
@@ -161,6 +161,8 @@ func sayError(reason string) string {
 		return "time out"
 	case "unreachable":
 		return "find it unreachable"
+	case errorOther:
+		return "for another reason"
 	default:
 		return reason
 	}

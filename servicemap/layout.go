@@ -120,29 +120,39 @@ func (s *sketch) draw() []cell {
 		limit = max(limit, blocks[i].rows)
 	}
 	limit = max(limit, rowsFor(area))
-	cells := make([]cell, len(s.ids))
-	left := 0
-	for _, stack := range foldBlocks(s.groupCalls(names).layers(), blocks, limit) {
-		width, height := 0, -1
-		for _, b := range stack {
-			width = max(width, blocks[b].cols)
-			height += blocks[b].rows + 1
-		}
-		top := (limit - height) / 2
-		for _, b := range stack {
-			for i, v := range blocks[b].nodes {
-				c := blocks[b].cells[i]
-				cells[v] = cell{left + c.col, top + c.row}
-			}
-			top += blocks[b].rows + 1 // a row for the title of the next
-		}
-		left += width
+	layers := s.groupCalls(names).layers()
+	stacks := stackBlocks(layers, blocks, limit)
+	if cols, rows := stacksSize(stacks, blocks); float64(cols)*CellWidth > widest*float64(max(rows, lowest))*CellHeight {
+		stacks = stackBlocks(mergeInside(layers, names), blocks, limit)
 	}
-	return cells
+	return s.putStacks(stacks, blocks)
 }
 
-// foldBlocks splits layers of blocks that would be higher than limit rows into several stacks.
-func foldBlocks(layers [][]int, blocks []block, limit int) [][]int {
+// widest is how many times wider than high a picture may be before groups that call each other have to share a column; lowest is the
+// height in rows that even the smallest picture is granted for that.
+const (
+	widest = 2.5
+	lowest = 20
+)
+
+// mergeInside makes one layer of all namespaces, in their order, and keeps the outside on both sides of it.
+func mergeInside(layers [][]int, names []string) [][]int {
+	merged := make([][]int, 3)
+	for _, b := range slices.Concat(layers...) {
+		at := 1
+		switch names[b] {
+		case groupOutsideClients:
+			at = 0
+		case groupOutsideServers:
+			at = 2
+		}
+		merged[at] = append(merged[at], b)
+	}
+	return merged
+}
+
+// stackBlocks piles the blocks of each layer up to at most limit rows, and begins another pile for the rest.
+func stackBlocks(layers [][]int, blocks []block, limit int) [][]int {
 	var stacks [][]int
 	for _, layer := range layers {
 		height := 0
@@ -157,6 +167,44 @@ func foldBlocks(layers [][]int, blocks []block, limit int) [][]int {
 		}
 	}
 	return stacks
+}
+
+// stackSize leaves a free row between two blocks, for the title of the lower.
+func stackSize(stack []int, blocks []block) (cols, rows int) {
+	rows = len(stack) - 1
+	for _, b := range stack {
+		cols = max(cols, blocks[b].cols)
+		rows += blocks[b].rows
+	}
+	return cols, rows
+}
+
+func stacksSize(stacks [][]int, blocks []block) (cols, rows int) {
+	for _, stack := range stacks {
+		c, r := stackSize(stack, blocks)
+		cols, rows = cols+c, max(rows, r)
+	}
+	return cols, rows
+}
+
+// putStacks sets the stacks side by side, centred on each other, from cell 0,0 on.
+func (s *sketch) putStacks(stacks [][]int, blocks []block) []cell {
+	cells := make([]cell, len(s.ids))
+	_, tallest := stacksSize(stacks, blocks)
+	left := 0
+	for _, stack := range stacks {
+		width, height := stackSize(stack, blocks)
+		top := (tallest - height) / 2
+		for _, b := range stack {
+			for i, v := range blocks[b].nodes {
+				at := blocks[b].cells[i]
+				cells[v] = cell{left + at.col, top + at.row}
+			}
+			top += blocks[b].rows + 1
+		}
+		left += width
+	}
+	return cells
 }
 
 // byGroup lists the groups in order, with their nodes; of nodes only those that keep accepts, nil accepts all.
