@@ -37,7 +37,9 @@ func (h mapHandlers) serveWorkloads(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h mapHandlers) serveWorkload(w http.ResponseWriter, r *http.Request) {
-	h.answer(w, r, func(q servicemap.Query, v url.Values) (encoder, error) { return h.svc.Workload(r.Context(), v.Get("id"), q) })
+	h.answer(w, r, func(q servicemap.Query, v url.Values) (encoder, error) {
+		return h.svc.Workload(r.Context(), v.Get("id"), q)
+	})
 }
 
 // answer reads the time range, asks, and writes the answer or the error.

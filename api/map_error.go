@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -11,30 +10,17 @@ import (
 	"github.com/vetch-dev/vetch/servicemap"
 )
 
-// mapError is the Error shape of openapi.yaml.
-type mapError struct {
-	Status    string `json:"status"`
-	ErrorType string `json:"errorType"`
-	Error     string `json:"error"`
-}
-
 // writeMapError turns an error of the service map into a status code and a sentence. Nothing is written to a viewer who has gone.
 func writeMapError(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		return
 	}
 	code, kind, text := mapErrorKind(err)
-	data, err := json.Marshal(mapError{"error", kind, text})
-	if err != nil {
-		code, data = http.StatusInternalServerError, nil
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "5")
 	}
-	w.WriteHeader(code)
-	_, _ = w.Write(data)
+	writeError(w, code, kind, text)
 }
 
 func mapErrorKind(err error) (code int, kind, text string) {

@@ -37,7 +37,7 @@ func TestRatesOfAnEdge(t *testing.T) {
 	require.Equal(t, "/Process/wrk>/Process/nginx:80", got.ID)
 	require.Equal(t, 80, got.Port)
 	require.Equal(t, "http", got.Protocol)
-	require.InDelta(t, 20, value(t, got.Signals.Rate), 1e-9)        // (90+4+1+5)/5
+	require.InDelta(t, 20, value(t, got.Signals.Rate), 1e-9)         // (90+4+1+5)/5
 	require.InDelta(t, 0.05, value(t, got.Signals.ErrorShare), 1e-9) // (4+1)/100
 	// Half of the requests took (1, 2] s, half (2, 4] s; within a bucket quantiles grow exponentially.
 	require.InDelta(t, 2, value(t, got.Signals.P50), 1e-5)
