@@ -1,0 +1,96 @@
+import uPlot from 'uplot'
+import type { Line } from './data.ts'
+
+interface Wishes {
+  lines: readonly Line[]
+  stacked: boolean
+  format: (v: number | null) => string
+  width: number
+  height: number
+  range: () => [number, number]
+  onZoom: (from: number, to: number) => void
+  onCursor: (index: number | null) => void
+}
+
+/** The name that makes all charts of the page share their cursor. */
+const SYNC_KEY = 'time'
+
+const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+
+/** Resolves "var(--x)", which a canvas does not know. */
+export function canvasColor(color: string): string {
+  const name = /^var\((--[\w-]+)\)$/.exec(color)?.[1]
+  return name ? css(name) : color
+}
+
+export function chartOptions(wishes: Wishes): uPlot.Options {
+  const { lines, stacked, format, width, height, range } = wishes
+  const font = `11px ${css('--mantine-font-family') || 'sans-serif'}`
+  const axis = { stroke: css('--muted'), font, grid: { stroke: css('--line'), width: 1 }, ticks: { show: false } }
+  return {
+    width: Math.max(50, width),
+    height,
+    padding: [8, 10, 0, 0],
+    legend: { show: false },
+    cursor: {
+      y: false,
+      points: { size: 6 },
+      drag: { x: true, y: false, setScale: false },
+      sync: { key: SYNC_KEY, setSeries: false },
+    },
+    scales: {
+      x: { time: true, range: () => range() },
+      y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] },
+    },
+    axes: [
+      { ...axis, space: 80, size: 26, values: clockValues },
+      { ...axis, space: 34, size: 62, values: (_, splits) => splits.map((v) => format(v)) },
+    ],
+    series: [{}, ...lines.map((line) => lineOptions(line, stacked))],
+    // Between two stacked lines lies the share of the upper one.
+    bands: stacked ? lines.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] })) : [],
+    hooks: {
+      setSelect: [(u) => {
+        if (u.select.width < 4) return
+        wishes.onZoom(u.posToVal(u.select.left, 'x'), u.posToVal(u.select.left + u.select.width, 'x'))
+        u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false)
+      }],
+      setCursor: [(u) => wishes.onCursor(u.cursor.idx ?? null)],
+    },
+  }
+}
+
+function lineOptions(line: Line, stacked: boolean): uPlot.Series {
+  const stroke = canvasColor(line.color)
+  return {
+    label: line.label,
+    stroke,
+    width: 1.5,
+    dash: line.dash ? [...line.dash] : [],
+    fill: stacked ? `color-mix(in srgb, ${stroke} 26%, transparent)` : undefined,
+    points: { show: (u, i) => loneValues(u, i), size: 4, fill: stroke },
+    spanGaps: false,
+  }
+}
+
+/** A value between two gaps makes no line, so it gets a point. */
+function loneValues(u: uPlot, seriesIndex: number): boolean {
+  const values = u.data[seriesIndex] ?? []
+  let known = 0
+  for (let i = 0; i < values.length; i++) if (values[i] != null) known++
+  return known > 0 && known <= 2
+}
+
+function clockValues(_: uPlot, splits: number[], __: number, ___: number, step: number): string[] {
+  const pad = (n: number) => String(n).padStart(2, '0')
+  let lastDay = ''
+  return splits.map((s) => {
+    const d = new Date(s * 1000)
+    const day = `${pad(d.getMonth() + 1)}-${pad(d.getDate())}`
+    const clock = `${pad(d.getHours())}:${pad(d.getMinutes())}${step < 60 ? `:${pad(d.getSeconds())}` : ''}`
+    const newDay = lastDay !== '' && day !== lastDay
+    lastDay = day
+    if (step >= 86400) return day
+    return newDay ? `${day} ${clock}` : clock
+  })
+}

@@ -1,0 +1,140 @@
+import type { Health } from '../api/types.ts'
+import { duration, percent, rate } from '../format/number.ts'
+import type { GraphEdge } from './graph.ts'
+import type { Frame } from './paint.ts'
+import { along, edgeLine, type Line, LOOP } from './shape.ts'
+import type { Size } from './view.ts'
+
+// Dash as well as colour says how an edge is: solid, long, short, dots.
+export const DASH: Record<Health, number[]> = { ok: [], warning: [10, 5], critical: [4, 3], idle: [1, 4] }
+const CALM_FIRST: readonly Health[] = ['idle', 'ok', 'warning', 'critical']
+const DIMMED = 0.12
+/** Above this many drawn labels they would only cover each other. */
+const MAX_LABELS = 24
+const LABELS_FROM_SCALE = 1.3
+const ARROWS_FROM_SCALE = 0.32
+
+/** Thickness of a line by its rate: 1 pixel, and about one more for each factor of ten. */
+export function lineWidth(edge: GraphEdge, scale: number): number {
+  const full = 1 + Math.min(4, Math.log10(1 + (edge.rate ?? 0))) * 0.8
+  return scale < 0.32 ? Math.max(0.75, full * 0.5) : full
+}
+
+interface Drawn {
+  edge: GraphEdge
+  index: number
+  line: Line
+}
+
+/** Edges in sight, in batches of one style, so that a frame needs few state changes. */
+export function paintEdges(frame: Frame) {
+  const { ctx, light, view } = frame
+  const batches = new Map<string, Drawn[]>()
+  for (const drawn of visibleEdges(frame)) {
+    const { edge, index } = drawn
+    const lit = light.edges === null ? 'all' : light.edges.has(index) ? 'lit' : 'dim'
+    const key = `${CALM_FIRST.indexOf(edge.health)} ${lit} ${Math.round(lineWidth(edge, view.scale) * 2) / 2}`
+    const list = batches.get(key)
+    if (list) list.push(drawn)
+    else batches.set(key, [drawn])
+  }
+  const order = [...batches.keys()].sort((a, b) => rank(a) - rank(b))
+  for (const key of order) paintBatch(frame, key, batches.get(key)!)
+  ctx.globalAlpha = 1
+  ctx.setLineDash([])
+}
+
+const rank = (key: string) => Number(key[0]) + (key.includes('dim') ? -10 : 0)
+
+function visibleEdges({ graph, view, size }: Frame): Drawn[] {
+  const out: Drawn[] = []
+  graph.edges.forEach((edge, index) => {
+    const line = edgeLine(graph.nodes, edge, view)
+    if (inSight(line, size)) out.push({ edge, index, line })
+  })
+  return out
+}
+
+function inSight({ a, b, c = a, d = b }: Line, { width, height }: Size): boolean {
+  if (Math.max(a.y, b.y) < 0 || Math.min(a.y, b.y) > height) return false
+  return Math.max(a.x, b.x, c.x, d.x) >= 0 && Math.min(a.x, b.x, c.x, d.x) <= width
+}
+
+function paintBatch({ ctx, palette, graph, view, light }: Frame, key: string, batch: readonly Drawn[]) {
+  const [level, lit, width] = key.split(' ')
+  const health = CALM_FIRST[Number(level)]!
+  const calm = health === 'ok' || health === 'idle'
+  const crowded = graph.edges.length > 400 && view.scale < 0.32
+  ctx.globalAlpha = lit === 'dim' ? DIMMED : calm && crowded && light.edges === null ? 0.45 : 1
+  ctx.strokeStyle = ctx.fillStyle = calm ? (lit === 'lit' ? palette.accent : palette.edge) : palette.health[health]
+  ctx.lineWidth = Number(width)
+  ctx.setLineDash(crowded && calm ? [] : DASH[health])
+  ctx.beginPath()
+  for (const { line, edge } of batch) {
+    const { a, b, c, d } = line
+    const loop = edge.from === edge.to
+    ctx.moveTo(a.x + (loop ? LOOP : 0), a.y)
+    if (loop) ctx.arc(a.x, a.y, LOOP, 0, 2 * Math.PI)
+    else if (c && d) ctx.bezierCurveTo(c.x, c.y, d.x, d.y, b.x, b.y)
+    else ctx.lineTo(b.x, b.y)
+  }
+  ctx.stroke()
+  if (view.scale < ARROWS_FROM_SCALE) return
+  ctx.beginPath()
+  for (const { line } of batch) arrow(ctx, line, 5 + Number(width) * 1.5)
+  ctx.fill()
+}
+
+function arrow(ctx: CanvasRenderingContext2D, { a, b, d = a }: Line, size: number) {
+  const dx = b.x - d.x
+  const dy = b.y - d.y
+  const length = Math.hypot(dx, dy)
+  if (length === 0) return
+  const [ux, uy] = [dx / length, dy / length]
+  const [cx, cy] = [b.x - ux * size, b.y - uy * size]
+  ctx.moveTo(b.x, b.y)
+  ctx.lineTo(cx - uy * size * 0.4, cy + ux * size * 0.4)
+  ctx.lineTo(cx + uy * size * 0.4, cy - ux * size * 0.4)
+  ctx.closePath()
+}
+
+/** "900/s · p95 37 ms · 9.9 % errors", with what is known only. */
+export function edgeLabel(edge: Pick<GraphEdge, 'rate' | 'p95' | 'errorShare'>): string {
+  const parts = [rate(edge.rate)]
+  if (edge.rate === null) return ''
+  if (edge.p95 !== null) parts.push(`p95 ${duration(edge.p95)}`)
+  if (edge.errorShare) parts.push(`${percent(edge.errorShare)} errors`)
+  return parts.join(' · ')
+}
+
+/** Figures in the middle of the lines that are pointed at, or of all in sight when few are. */
+export function paintEdgeLabels(frame: Frame) {
+  const { graph, view, hoverNode, hoverEdge, selectedNode, selectedEdge } = frame
+  const node = hoverNode >= 0 ? hoverNode : selectedNode
+  const single = hoverEdge >= 0 ? hoverEdge : hoverNode < 0 ? selectedEdge : -1
+  const wanted = single >= 0 ? [single] : node >= 0 && view.scale >= 0.6 ? graph.nodes[node]!.edges : []
+  const all = wanted.length > 0 || view.scale < LABELS_FROM_SCALE
+    ? wanted.map((i) => ({ edge: graph.edges[i]!, line: edgeLine(graph.nodes, graph.edges[i]!, view) }))
+    : visibleEdges(frame)
+  if (all.length > MAX_LABELS) return
+  for (const { edge, line } of all) paintLabel(frame, edge, line)
+}
+
+function paintLabel({ ctx, palette, size }: Frame, edge: GraphEdge, line: Line) {
+  const text = edgeLabel(edge)
+  const at = along(line, 0.5)
+  if (text === '' || at.x < 0 || at.y < 0 || at.x > size.width || at.y > size.height) return
+  ctx.font = `500 11px ${palette.font}`
+  const half = ctx.measureText(text).width / 2 + 6
+  ctx.beginPath()
+  ctx.roundRect(at.x - half, at.y - 9, 2 * half, 18, 5)
+  ctx.fillStyle = palette.surface
+  ctx.fill()
+  ctx.strokeStyle = edge.health === 'ok' || edge.health === 'idle' ? palette.line : palette.health[edge.health]
+  ctx.lineWidth = 1
+  ctx.stroke()
+  ctx.fillStyle = palette.text
+  ctx.textAlign = 'center'
+  ctx.textBaseline = 'middle'
+  ctx.fillText(text, at.x, at.y + 0.5)
+}

@@ -1,0 +1,45 @@
+// The PromQL behind what the other pages show, so that a reader can take it further.
+import type { MapEdge } from '../api/types.ts'
+import { splitId } from '../ui/WorkloadName.tsx'
+
+type Matchers = Record<string, string | number>
+
+/** {a="b",c="d"} with the values escaped as PromQL strings. */
+export function selector(metric: string, matchers: Matchers): string {
+  const inside = Object.entries(matchers).map(([k, v]) => `${k}=${JSON.stringify(String(v))}`).join(',')
+  return `${metric}{${inside}}`
+}
+
+interface Who {
+  namespace: string
+  kind: string
+  name: string
+}
+
+const served = ({ namespace, kind, name }: Who): Matchers => ({ namespace, kind, workload: name })
+
+export const requestRateQuery = (w: Who) => `sum by (code) (rate(${selector('vetch_workload_requests_total', served(w))}[1m]))`
+
+export const durationQuery = (w: Who, quantile: number) =>
+  `histogram_quantile(${quantile}, sum(rate(${selector('vetch_workload_request_duration_seconds', served(w))}[1m])))`
+
+export const errorShareQuery = (w: Who) => {
+  const all = `sum(rate(${selector('vetch_workload_requests_total', served(w))}[1m]))`
+  const failed = `sum(rate(vetch_workload_requests_total${selector('', served(w)).replace('}', ',code=~"5..|none"}')}[1m]))`
+  return `${failed} / ${all}`
+}
+
+export const routeQuery = (w: Who, method: string, route: string) =>
+  `sum by (code) (rate(${selector('vetch_workload_requests_total', { ...served(w), method, route })}[1m]))`
+
+export function edgeRateQuery(edge: MapEdge): string {
+  const client = splitId(edge.client)
+  const server = splitId(edge.server)
+  const matchers = {
+    client_namespace: client.namespace, client_kind: client.kind, client: client.name,
+    server_namespace: server.namespace, server_kind: server.kind, server: server.name, port: edge.port, protocol: edge.protocol,
+  }
+  return edge.protocol === 'tcp'
+    ? `sum by (direction) (rate(${selector('vetch_edge_bytes_total', matchers)}[1m]))`
+    : `sum by (code) (rate(${selector('vetch_edge_requests_total', matchers)}[1m]))`
+}

@@ -1,0 +1,85 @@
+import { Skeleton } from '@mantine/core'
+import { useWorkload } from '../api/hooks.ts'
+import type { WorkloadDetail } from '../api/types.ts'
+import { requestRateQuery } from '../query/links.ts'
+import { EdgeTable } from '../ui/EdgeTable.tsx'
+import { HealthMark } from '../ui/Health.tsx'
+import { Panel } from '../ui/Panel.tsx'
+import { Reasons } from '../ui/Reasons.tsx'
+import { Empty, Failure } from '../ui/States.tsx'
+import { useTitle } from '../ui/useTitle.ts'
+import { splitId } from '../ui/WorkloadName.tsx'
+import { Link } from '../url/Link.tsx'
+import { useUrlState } from '../url/location.ts'
+import { RouteTable } from './RouteTable.tsx'
+import { SignalStrip } from './SignalStrip.tsx'
+import { WorkloadCharts } from './WorkloadCharts.tsx'
+import styles from './WorkloadPage.module.css'
+
+export default function WorkloadPage() {
+  const { params } = useUrlState()
+  const id = params.get('id') ?? ''
+  const { name } = splitId(id)
+  useTitle(name || 'Workload')
+  const { data, error, isPending, refetch } = useWorkload(id)
+  if (id === '') return <Empty title="No workload chosen"><p>Choose one on the <Link to="/">overview</Link> or the <Link to="/map">map</Link>.</p></Empty>
+  return (
+    <div className={styles.page}>
+      <Head id={id} data={data} />
+      {error && <Failure error={error} retry={() => void refetch()} />}
+      {isPending && !error && <Placeholder />}
+      {data && <Content data={data} />}
+    </div>
+  )
+}
+
+function Head({ id, data }: { id: string; data: WorkloadDetail | undefined }) {
+  const who = splitId(id)
+  return (
+    <header className={styles.head}>
+      <div className={styles.title}>
+        {data && <HealthMark health={data.workload.health} size={16} />}
+        <h1>{who.name}</h1>
+        <span className="muted">{who.namespace ? `${who.kind} in ${who.namespace}` : who.kind}</span>
+      </div>
+      <nav className={styles.links} aria-label="More about this workload">
+        <Link to="/map" with={{ node: id }}>Show on the map</Link>
+        <Link to="/query" with={{ q: requestRateQuery(who) }}>Query</Link>
+      </nav>
+      {data && <SignalStrip signals={data.workload.signals} />}
+      {data && data.workload.reasons.length > 0 && <Reasons reasons={data.workload.reasons} health={data.workload.health} />}
+    </header>
+  )
+}
+
+function Content({ data }: { data: WorkloadDetail }) {
+  return (
+    <>
+      <WorkloadCharts data={data} />
+      <Panel title="Routes" aside={count(data.routes.length, 'route')} flush>
+        {data.routes.length > 0 ? <RouteTable routes={data.routes} who={splitId(data.workload.id)} />
+          : <p className={styles.none}>No requests to this workload in this time range. It may only call others, or speak a protocol that is counted in bytes.</p>}
+      </Panel>
+      <Panel title="Callers" aside={count(data.callers.length, 'edge')} flush>
+        {data.callers.length > 0 ? <EdgeTable label="Callers" edges={data.callers} show="client" sortParam="callers" />
+          : <p className={styles.none}>Nobody called it in this time range.</p>}
+      </Panel>
+      <Panel title="Callees" aside={count(data.callees.length, 'edge')} flush>
+        {data.callees.length > 0 ? <EdgeTable label="Callees" edges={data.callees} show="server" sortParam="callees" />
+          : <p className={styles.none}>It called nobody in this time range.</p>}
+      </Panel>
+    </>
+  )
+}
+
+const count = (n: number, what: string) => <span className="num">{n === 1 ? `1 ${what}` : `${n} ${what}s`}</span>
+
+function Placeholder() {
+  return (
+    <div role="status" aria-label="Loading">
+      <Skeleton height={40} mb="sm" />
+      <div className={styles.three}>{[0, 1, 2].map((i) => <Skeleton key={i} height={238} />)}</div>
+      <Skeleton height={280} mt="sm" />
+    </div>
+  )
+}
