@@ -80,11 +80,15 @@ static __always_inline void find_buffers(struct call_t *r, int direction, struct
 static __always_inline int on_length(struct sock *sk, int ret, int direction, int modern)
 {
 	__u16 family = sk->__sk_common.skc_family;
+	struct tcp_sock *tp;
 	struct buffers_t b;
 	struct pt_regs *regs;
 	struct call_t r;
 
 	if (ret <= 0 || (family != AF_INET && family != AF_INET6) || sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
 		return 0;
 	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	r.nr = (__s32)regs->REG_NR;
@@ -92,7 +96,7 @@ static __always_inline int on_length(struct sock *sk, int ret, int direction, in
 	r.a3 = regs->REG_3;
 	r.mode = regs->REG_MODE;
 	find_buffers(&r, direction, &b);
-	return on_io(sk, direction, ret, &b, modern);
+	return on_io(sk, direction == SENT ? tp->write_seq : tp->copied_seq, direction, ret, &b, modern);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -163,7 +167,7 @@ static __always_inline int on_syscall(struct bpf_raw_tracepoint_args *ctx, int m
 	struct sock *sk;
 	__s64 ret = ctx->args[1];
 	int direction;
-	__u32 fd;
+	__u32 fd, seq;
 
 	if (ret <= 0)
 		return 0;
@@ -187,7 +191,8 @@ static __always_inline int on_syscall(struct bpf_raw_tracepoint_args *ctx, int m
 			b.address = 0;
 		ret = len;
 	}
-	return on_io(sk, direction, ret, &b, modern);
+	seq = direction == SENT ? BPF_CORE_READ((struct tcp_sock *)sk, write_seq) : BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	return on_io(sk, seq, direction, ret, &b, modern);
 }
 
 SEC("raw_tp/sys_exit")

@@ -52,6 +52,7 @@ type VetchConnT struct {
 	Received    uint64
 	Requests    uint32
 	Responses   uint32
+	LastRoute   uint64
 	Streams     [2]struct {
 		_         structs.HostLayout
 		Remaining uint64
@@ -185,10 +186,12 @@ type VetchSeriesKeyT struct {
 }
 
 type VetchSeriesT struct {
-	_       structs.HostLayout
-	SumNs   uint64
-	Buckets [209]uint32
-	Pad     uint32
+	_        structs.HostLayout
+	SumNs    uint64
+	Sent     uint64
+	Received uint64
+	Buckets  [209]uint32
+	Pad      uint32
 }
 
 type VetchSlotT struct {
@@ -271,6 +274,7 @@ const (
 	VetchProgWalkConnections  = "walk_connections"
 	VetchProgWalkListeners    = "walk_listeners"
 	VetchProgWalkPairs        = "walk_pairs"
+	VetchVarClasses           = "classes"
 	VetchVarEncodingName      = "encoding_name"
 	VetchVarLengthName        = "length_name"
 	VetchVarMaxRoutesPerOwner = "max_routes_per_owner"
@@ -356,6 +360,7 @@ type VetchMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type VetchVariableSpecs struct {
+	Classes           *ebpf.VariableSpec `ebpf:"classes"`
 	EncodingName      *ebpf.VariableSpec `ebpf:"encoding_name"`
 	LengthName        *ebpf.VariableSpec `ebpf:"length_name"`
 	MaxRoutesPerOwner *ebpf.VariableSpec `ebpf:"max_routes_per_owner"`
@@ -421,6 +426,7 @@ func (m *VetchMaps) Close() error {
 //
 // It can be passed to LoadVetchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type VetchVariables struct {
+	Classes           *ebpf.Variable `ebpf:"classes"`
 	EncodingName      *ebpf.Variable `ebpf:"encoding_name"`
 	LengthName        *ebpf.Variable `ebpf:"length_name"`
 	MaxRoutesPerOwner *ebpf.Variable `ebpf:"max_routes_per_owner"`

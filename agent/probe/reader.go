@@ -26,17 +26,22 @@ type reader struct {
 }
 
 type pairState struct {
-	key     PairKey
-	last    bpf.VetchPairT
-	changed time.Time
-	turn    uint64
+	key      PairKey
+	last     bpf.VetchPairT // as reported
+	now      bpf.VetchPairT // as just read
+	sent     uint64         // bytes in its series, not reported yet
+	received uint64
+	changed  time.Time
+	turn     uint64
 }
 
 type seriesState struct {
-	sum     uint64
-	buckets [NumBuckets]uint32
-	changed time.Time
-	turn    uint64
+	sum      uint64
+	sent     uint64 // bytes, a part of the pair's
+	received uint64
+	buckets  [NumBuckets]uint32
+	changed  time.Time
+	turn     uint64
 }
 
 func newReader(maps *bpf.VetchMaps, idle time.Duration, s *stats) *reader {
@@ -59,6 +64,7 @@ func (r *reader) read(now time.Time) (Snapshot, error) {
 	if err := r.readSeries(&s); err != nil {
 		return s, fmt.Errorf("series: %w", err)
 	}
+	r.pairDeltas(&s)
 	if err := r.readListeners(&s); err != nil {
 		return s, fmt.Errorf("listeners: %w", err)
 	}
@@ -87,14 +93,23 @@ func (r *reader) readPairs(s *Snapshot) error {
 		if st.key.Peer != 0 {
 			r.owner(s, st.key.Peer)
 		}
-		if *cur == st.last {
-			continue
-		}
-		s.Pairs = append(s.Pairs, pairDelta(st, cur))
-		st.last = *cur
-		st.changed = s.Time
+		st.now = *cur
 	}
 	return nil
+}
+
+// pairDeltas lists the pairs that changed. It comes after the series, which hold the bytes of their requests.
+func (r *reader) pairDeltas(s *Snapshot) {
+	for _, st := range r.pairs {
+		if st.turn != r.turn || st.now == st.last && st.sent == 0 && st.received == 0 {
+			continue
+		}
+		d := pairDelta(st, &st.now)
+		d.BytesSent += st.sent
+		d.BytesReceived += st.received
+		s.Pairs = append(s.Pairs, d)
+		st.last, st.sent, st.received, st.changed = st.now, 0, 0, s.Time
+	}
 }
 
 func (r *reader) readSeries(s *Snapshot) error {
@@ -126,8 +141,10 @@ func (r *reader) readSeries(s *Snapshot) error {
 			continue
 		}
 		d.Sum = time.Duration(cur.SumNs - st.sum)
+		pair.sent += cur.Sent - st.sent
+		pair.received += cur.Received - st.received
 		d.Route = r.route(key.Route)
-		st.buckets, st.sum, st.changed = cur.Buckets, cur.SumNs, s.Time
+		st.buckets, st.sum, st.sent, st.received, st.changed = cur.Buckets, cur.SumNs, cur.Sent, cur.Received, s.Time
 		s.Requests = append(s.Requests, d)
 	}
 	return nil

@@ -39,23 +39,16 @@ static __always_inline int event(struct work_t *w, __u32 e)
 /* What a character is in a path. */
 enum { C_LETTER, C_DIGIT, C_HEX, C_DASH, C_BREAK, C_CUT, C_SPACE, C_BAD };
 
+const volatile __u8 classes[256] = {
+	[0 ... 31] = C_BAD, [' '] = C_SPACE, ['!' ... '"'] = C_BREAK, ['#'] = C_CUT, ['$' ... ','] = C_BREAK, ['-'] = C_DASH, ['.' ... '/'] = C_BREAK, ['0' ... '9'] = C_DIGIT,
+	[':'] = C_BREAK, [';'] = C_CUT, ['<' ... '>'] = C_BREAK, ['?'] = C_CUT, ['@'] = C_BREAK, ['A' ... 'F'] = C_HEX,
+	['G' ... 'Z'] = C_LETTER, ['[' ... '`'] = C_BREAK, ['a' ... 'f'] = C_HEX, ['g' ... 'z'] = C_LETTER, ['{' ... '~'] = C_BREAK,
+	[127] = C_BAD, [128 ... 255] = C_BREAK,
+};
+
 static __always_inline __u8 class_of(__u8 c)
 {
-	if (c >= '0' && c <= '9')
-		return C_DIGIT;
-	if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
-		return C_HEX;
-	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
-		return C_LETTER;
-	if (c == '-')
-		return C_DASH;
-	if (c == ' ')
-		return C_SPACE;
-	if (c == '?' || c == '#' || c == ';')
-		return C_CUT;
-	if (c < ' ' || c == 0x7f)
-		return C_BAD;
-	return C_BREAK;
+	return classes[c];
 }
 
 enum { TOKEN_NOT_HEX = 1, TOKEN_LETTER = 2 };
@@ -160,11 +153,16 @@ static __always_inline __u64 route_of(struct conn_t *c, struct stream_t *s, stru
 
 	if (id <= ROUTE_OTHER)
 		id = 2;
+	if (c->last_route == id)
+		return id;
+	c->last_route = id;
 	if (bpf_map_lookup_elem(&routes, &id))
 		return id;
 	o = bpf_map_lookup_elem(&owners, &owner);
-	if (!o)
+	if (!o) {
+		c->last_route = 0;
 		return ROUTE_OTHER;
+	}
 	if (o->routes < max_routes_per_owner) {
 		w->route.owner = owner;
 		w->route.len = s->out;
@@ -174,6 +172,7 @@ static __always_inline __u64 route_of(struct conn_t *c, struct stream_t *s, stru
 		}
 	}
 	__sync_fetch_and_add(&o->overflow, 1);
+	c->last_route = 0;
 	return ROUTE_OTHER;
 }
 
@@ -239,23 +238,48 @@ static __always_inline void handle(struct conn_t *c, __u64 sk, struct stream_t *
 	end_message(c, sk, s, w->now, response, atomics);
 }
 
-/* Moves on to behind the next line feed; 1 if there was one in this chunk. */
+/* The eight characters at the parser's place, as a little-endian word. They may reach beyond what was read. */
+static __always_inline __u64 peek(struct work_t *w, __u32 ahead)
+{
+	__u32 pos = w->pos & (CHUNK - 1);
+	__u64 v;
+
+	__builtin_memcpy(&v, &w->chunk[pos + ahead], 8);
+	return v;
+}
+
+/* The same from the character before. */
+static __always_inline __u64 before(struct work_t *w)
+{
+	__u32 pos = (w->pos - 1) & (CHUNK - 1);
+	__u64 v;
+
+	__builtin_memcpy(&v, &w->chunk[pos], 8);
+	return v;
+}
+
+/* Moves on to behind the next line feed, 32 bytes at the most; 1 if there was one. */
 static __always_inline int skip_line(struct work_t *w)
 {
 	__u64 v, t;
-	__u32 pos = w->pos & (CHUNK - 1), n = 8;
+	__u32 n = 0, pos;
 
-	__builtin_memcpy(&v, &w->chunk[pos], 8);
-	v ^= 0x0a0a0a0a0a0a0a0aULL;
-	t = (v - 0x0101010101010101ULL) & ~v & 0x8080808080808080ULL;
-	if (t)
-		n = (((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56; /* bytes up to and with the line feed */
-	if (pos + n > w->len) {
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		v = peek(w, i * 8) ^ 0x0a0a0a0a0a0a0a0aULL;
+		t = (v - 0x0101010101010101ULL) & ~v & 0x8080808080808080ULL;
+		if (t) { /* bytes up to and with the line feed */
+			n = i * 8 + ((((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56);
+			break;
+		}
+	}
+	pos = w->pos + (n ? n : 32);
+	if (pos > w->len) {
 		w->pos = w->len;
 		return 0;
 	}
-	w->pos = pos + n;
-	return t != 0;
+	w->pos = pos;
+	return n != 0;
 }
 
 const volatile char version_name[16] = "HTTP/1.";
@@ -271,18 +295,120 @@ static __always_inline void start_message(struct stream_t *s, __u8 state)
 	s->flags &= STREAM_VERIFIED | STREAM_UNSEEN;
 }
 
-/* Takes one character, or several where they do not matter. */
+static __always_inline void start_path(struct stream_t *s, __u8 method)
+{
+	s->method = method;
+	s->hash = 0;
+	s->out = 0;
+	s->tok_len = 0;
+	s->tok_flags = 0;
+	s->state = S_PATH;
+}
+
+#define WORD8(a, b, c, d, e, f, g, h) \
+	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 | (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
+#define LOW(n) ((1ULL << (8 * (n))) - 1)
+#define LOWER 0x2020202020202020ULL
+
+/* What most messages begin with, in one step. 0 if it is something else: then it goes by character. */
+static __always_inline int quick_start(struct stream_t *s, struct work_t *w, int response)
+{
+	__u64 v = peek(w, 0), t;
+
+	if (response) {
+		t = peek(w, 8);
+		if (w->len - w->pos < 12 || (v & LOW(7)) != (WORD8('H', 'T', 'T', 'P', '/', '1', '.', 0)) || (t & 0xf0f0f0ff) != 0x30303020)
+			return 0;
+		start_message(s, S_SKIP);
+		s->flags |= STREAM_VERIFIED | STREAM_RESPONDING;
+		s->code = (t >> 8 & 15) * 100 + (t >> 16 & 15) * 10 + (t >> 24 & 15);
+		w->pos += 12;
+		return s->code >= 100;
+	}
+	if (w->len - w->pos < 6)
+		return 0;
+	if ((v & LOW(4)) == WORD8('G', 'E', 'T', ' ', 0, 0, 0, 0)) {
+		start_message(s, S_PATH);
+		start_path(s, METHOD_GET);
+		w->pos += 4;
+		return 1;
+	}
+	if ((v & LOW(5)) == WORD8('P', 'O', 'S', 'T', ' ', 0, 0, 0)) {
+		start_message(s, S_PATH);
+		start_path(s, METHOD_POST);
+		w->pos += 5;
+		return 1;
+	}
+	return 0;
+}
+
+/* At the start of a header line with enough of it there: the two that matter, or any other. */
+static __always_inline void quick_line(struct stream_t *s, struct work_t *w)
+{
+	__u64 a = peek(w, 0) | LOWER, b = peek(w, 8) | LOWER;
+
+	if (s->flags & STREAM_TRAILER) {
+		s->state = S_SKIP;
+	} else if (a == WORD8('c', 'o', 'n', 't', 'e', 'n', 't', '-') && (b & LOW(7)) == WORD8('l', 'e', 'n', 'g', 't', 'h', ':', 0)) {
+		w->pos += 15;
+		s->remaining = 0;
+		s->state = S_LENGTH_VALUE;
+	} else if (a == WORD8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') && b == WORD8('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n')) {
+		w->pos += 16;
+		s->match = 16;
+		s->state = S_ENCODING_NAME;
+	} else {
+		s->state = S_SKIP;
+	}
+}
+
+/* Several characters of a path. */
+static __always_inline int step_path(struct conn_t *c, struct stream_t *s, struct work_t *w)
+{
+	for (int i = 0; i < 4; i++) {
+		__u8 ch = w->chunk[w->pos & (CHUNK - 1)], class = class_of(ch);
+
+		w->pos++;
+		if (class >= C_CUT) {
+			if (class == C_BAD)
+				return give_up(c, s);
+			end_token(s, w);
+			s->match = 0;
+			s->state = class == C_SPACE ? S_VERSION : S_QUERY;
+			return STEP_MORE;
+		}
+		path_char(s, w, ch, class);
+		if (w->pos >= w->len)
+			break;
+	}
+	return STEP_MORE;
+}
+
+/* After a line feed: only an empty line and names with these letters are looked at. */
+static __always_inline int line_matters(__u8 ch)
+{
+	__u8 lower = ch | 0x20;
+
+	return ch == '\r' || ch == '\n' || lower == 'c' || lower == 't';
+}
+
+/* Takes one character, or several where that is the same. */
 static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struct work_t *w, int response)
 {
 	__u8 ch, lower, class;
 	__u32 state = s->state;
 
-	if (state == S_SKIP || state == S_CHUNK_LINE) {
+	if (state == S_SKIP) {
+		if (skip_line(w) && (w->pos >= w->len || line_matters(w->chunk[w->pos & (CHUNK - 1)])))
+			s->state = S_LINE;
+		return STEP_MORE;
+	}
+	if (state == S_PATH)
+		return step_path(c, s, w);
+	if (state == S_CHUNK_LINE) {
 		if (!skip_line(w))
 			return STEP_MORE;
-		if (state == S_SKIP) {
-			s->state = S_LINE;
-		} else if (s->remaining) {
+		if (s->remaining) {
 			s->remaining += 2; /* the line end behind the data */
 			s->state = S_CHUNK;
 		} else {
@@ -300,6 +426,11 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 			return STEP_MORE;
 		if (ch == '\n')
 			return event(w, EVENT_HEADERS);
+		if (w->pos + 16 <= w->len) {
+			w->pos--;
+			quick_line(s, w);
+			return STEP_MORE;
+		}
 		s->match = 1;
 		s->state = S_SKIP;
 		if (s->flags & STREAM_TRAILER)
@@ -344,18 +475,6 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 		w->pos--;
 		s->state = S_SKIP;
 		return STEP_MORE;
-	case S_PATH:
-		class = class_of(ch);
-		if (class == C_SPACE || class == C_CUT) {
-			end_token(s, w);
-			s->match = 0;
-			s->state = class == C_SPACE ? S_VERSION : S_QUERY;
-			return STEP_MORE;
-		}
-		if (class == C_BAD)
-			return give_up(c, s);
-		path_char(s, w, ch, class);
-		return STEP_MORE;
 	case S_QUERY:
 		if (ch == '\n')
 			return give_up(c, s);
@@ -365,7 +484,10 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 		}
 		return STEP_MORE;
 	case S_VERSION:
-		if (ch != (__u8)version_name[s->match & 15])
+		if (!s->match && w->pos + 7 <= w->len && (before(w) & LOW(7)) == WORD8('H', 'T', 'T', 'P', '/', '1', '.', 0)) {
+			w->pos += 6;
+			s->match = 6;
+		} else if (ch != (__u8)version_name[s->match & 15])
 			return give_up(c, s);
 		if (++s->match == 7) {
 			s->flags |= STREAM_VERIFIED;
@@ -376,12 +498,7 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 		return STEP_MORE;
 	case S_METHOD:
 		if (ch == ' ' && s->match) {
-			s->method = method_of(s->word);
-			s->hash = 0;
-			s->out = 0;
-			s->tok_len = 0;
-			s->tok_flags = 0;
-			s->state = S_PATH;
+			start_path(s, method_of(s->word));
 			return STEP_MORE;
 		}
 		if (ch < 'A' || ch > 'Z' || s->match > 10)
@@ -430,6 +547,8 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 		if (ch == '\r' || ch == '\n')
 			return STEP_MORE;
 		w->pos--;
+		if (quick_start(s, w, response))
+			return STEP_MORE;
 		s->word = 0;
 		start_message(s, response ? S_STATUS_VERSION : S_METHOD);
 		return STEP_MORE;
@@ -452,9 +571,9 @@ static __always_inline int step(struct conn_t *c, struct stream_t *s, struct wor
 	__u64 n;
 
 	if (w->pos < w->len) {
-		if (s->state < S_BODY)
+		if (s->state < S_BODY && (w->len - w->pos >= 32 || !w->segment_left || !w->pos))
 			return step_char(c, s, w, response);
-		/* the body began inside the chunk: give the rest back */
+		/* the body began inside the chunk, or a line goes on in the next: give the rest back */
 		n = w->len - w->pos;
 		w->segment -= n;
 		w->segment_left += n;

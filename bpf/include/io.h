@@ -187,7 +187,7 @@ static __always_inline int turn(struct turn_t *t, int steps, int atomics)
 
 static long turns(__u32 i, struct turn_t *t)
 {
-	return turn(t, 24, 1);
+	return turn(t, 12, 1);
 }
 
 static __always_inline void parse(struct conn_t *c, __u64 sk, struct stream_t *s, struct buffers_t *b, __u64 n, __u64 now, int response, int modern)
@@ -210,13 +210,13 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, struct stream_t *s
 	close_buffers(c, sk, s, w, response);
 }
 
-static __always_inline int on_io(struct sock *sk, int direction, __s64 ret, struct buffers_t *b, int modern)
+/* seq is the TCP sequence number that the stream has reached. */
+static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s64 ret, struct buffers_t *b, int modern)
 {
 	__u64 key = (__u64)sk, now, n;
 	struct conn_t *c = bpf_map_lookup_elem(&conns, &key);
 	struct stream_t *s;
 	struct pair_t *p;
-	__u32 seq;
 	int response;
 
 	if (!c) {
@@ -233,7 +233,6 @@ static __always_inline int on_io(struct sock *sk, int direction, __s64 ret, stru
 	}
 	now = bpf_ktime_get_ns();
 	s = &c->streams[direction & 1];
-	seq = direction == SENT ? BPF_CORE_READ((struct tcp_sock *)sk, write_seq) : BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
 	n = (__u32)(seq - s->seq);
 	s->seq = seq;
 	if (n > 1ULL << 31)

@@ -51,12 +51,11 @@ static __always_inline __u32 bucket_of(__u64 ns)
 }
 
 /* Counts one request of a bound connection. */
-static __always_inline void count_request(struct conn_t *c, struct slot_t *r, __u64 now)
+static __always_inline void count_request(struct conn_t *c, struct slot_t *r)
 {
 	struct series_key_t k = {.pair = c->pair, .route = r->route, .code = r->code, .method = r->method, .cut = r->cut, .protocol = PROTO_HTTP1};
 	__u64 ns = r->end_ns > r->begin_ns ? r->end_ns - r->begin_ns : 0;
 	struct series_t *s = bpf_map_lookup_elem(&series, &k);
-	struct pair_t *p;
 	__u32 i;
 
 	if (!s) {
@@ -74,9 +73,10 @@ static __always_inline void count_request(struct conn_t *c, struct slot_t *r, __
 	if (i < NUM_BUCKETS)
 		__sync_fetch_and_add(&s->buckets[i], 1);
 	__sync_fetch_and_add(&s->sum_ns, ns);
-	p = pair_of(c);
-	if (p)
-		flush(c, p, now);
+	__sync_fetch_and_add(&s->sent, c->sent);
+	__sync_fetch_and_add(&s->received, c->received);
+	c->sent = 0;
+	c->received = 0;
 }
 
 /* A request line was read whole. Its route is in the dictionary or counts as other. */
@@ -100,7 +100,7 @@ static __always_inline void add_request(struct conn_t *c, __u64 sk, struct strea
 		slot->method = s->method;
 		if (swap_state(&slot->state, SLOT_REQUEST, atomics) == SLOT_RESPONSE) {
 			slot->state = SLOT_FREE;
-			count_request(c, slot, now);
+			count_request(c, slot);
 		}
 	} else {
 		struct pending_key_t k = {.sk = sk, .seq = seq};
@@ -144,7 +144,7 @@ static __always_inline void add_response(struct conn_t *c, __u64 sk, __u16 code,
 		slot->code = code;
 		slot->cut = cut;
 		slot->end_ns = now;
-		count_request(c, slot, now);
+		count_request(c, slot);
 	} else if (seq != c->requests) {
 		struct pending_key_t k = {.sk = sk, .seq = seq};
 		found = bpf_map_lookup_elem(&pending, &k);
@@ -152,7 +152,7 @@ static __always_inline void add_response(struct conn_t *c, __u64 sk, __u16 code,
 			found->code = code;
 			found->cut = cut;
 			found->end_ns = now;
-			count_request(c, found, now);
+			count_request(c, found);
 			bpf_map_delete_elem(&pending, &k);
 		} else {
 			count_lost(LOST_REQUEST_UNSEEN, 1);
@@ -165,7 +165,7 @@ static __always_inline void add_response(struct conn_t *c, __u64 sk, __u16 code,
 		slot->seq = seq;
 		if (swap_state(&slot->state, SLOT_RESPONSE, atomics) == SLOT_REQUEST) {
 			slot->state = SLOT_FREE;
-			count_request(c, slot, now);
+			count_request(c, slot);
 		}
 	} else {
 		count_lost(LOST_REQUEST_UNSEEN, 1);

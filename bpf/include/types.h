@@ -96,6 +96,8 @@ struct series_key_t {
 
 struct series_t {
 	__u64 sum_ns;
+	__u64 sent; /* by the owner: part of the pair's bytes, kept here to save a lookup */
+	__u64 received;
 	__u32 buckets[NUM_BUCKETS];
 	__u32 pad;
 };
@@ -182,6 +184,7 @@ struct conn_t {
 	__u64 received;
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
+	__u64 last_route; /* in the dictionary for sure */
 	struct stream_t streams[2]; /* 0 sent, 1 received */
 	struct slot_t slots[NUM_SLOTS];
 };
