@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/vetch-dev/vetch/agent/probe"
@@ -45,7 +46,7 @@ type Book struct {
 	tenants  map[uint32]map[model.Workload]int // owners by namespace
 	natted   map[target]time.Time
 	swept    time.Time
-	overflow uint64
+	overflow atomic.Uint64 // owners not kept
 }
 
 type owner struct {
@@ -123,7 +124,7 @@ func (b *Book) learn(o probe.Owner, now time.Time) {
 	if len(b.owners) >= maxOwners {
 		b.sweep(now.Add(rememberOwner))
 		if len(b.owners) >= maxOwners {
-			b.overflow++
+			b.overflow.Add(1)
 			return
 		}
 	}
@@ -190,7 +191,8 @@ func (b *Book) Reachable(l probe.Listener, limit int) []netip.AddrPort {
 // Stats are the book's own figures: sizes now, and events since the start.
 type Stats struct {
 	ConntrackFound, ConntrackNone, ConntrackErrors, ConntrackLimited uint64
-	NamesFailed, AddressesFailed, SpacesOverflow, ListenersOverflow  uint64
+	NamesFailed, AddressesFailed                                     uint64
+	SpacesOverflow, ListenersOverflow, OwnersOverflow                uint64
 }
 
 // Stats may be called at any time from any goroutine.
@@ -199,6 +201,6 @@ func (b *Book) Stats() Stats {
 	return Stats{
 		ConntrackFound: c.Found.Load(), ConntrackNone: c.None.Load(), ConntrackErrors: c.Errors.Load(), ConntrackLimited: c.Limited.Load(),
 		NamesFailed: b.names.failed.Load(), AddressesFailed: b.space.failed.Load(),
-		SpacesOverflow: b.space.overflow.Load(), ListenersOverflow: b.listen.overflow.Load(),
+		SpacesOverflow: b.space.overflow.Load(), ListenersOverflow: b.listen.overflow.Load(), OwnersOverflow: b.overflow.Load(),
 	}
 }

@@ -53,7 +53,7 @@ func (b *Book) nameContainer(id *Identity, place Place) {
 	name := names.Name
 	if name == "" {
 		name = place.Container
-		if isID(name) {
+		if len(name) > shortID && isHex(name) { // the kernel's record may have cut it
 			name = name[:shortID]
 		}
 	}

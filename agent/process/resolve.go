@@ -18,7 +18,7 @@ type Ends struct {
 	// Watched says of a server pair that its client is watched on this machine too, so that the client's own pair has the same
 	// connections. Client is the zero value where the address does not tell which one it is (it was translated on the way).
 	Watched bool
-	// Missing says that the record of an owner is not there (yet), so that a workload is the zero value.
+	// Missing says that the record of an owner is not there (yet): its workload is the zero value, or what the address tells.
 	Missing bool
 	// Sure says that asking again soon would not give a better answer.
 	Sure bool
@@ -63,9 +63,11 @@ func (b *Book) clientEnds(now time.Time, key probe.PairKey, sample netip.AddrPor
 		e.Actual = unmap(key.Actual)
 	}
 	if key.Peer != 0 {
-		e.Server = b.owner(key.Peer, &e).Workload
-		e.Port, e.Sure = e.Actual.Port(), !e.Missing
-		return e
+		if peer, ok := b.Identity(key.Peer); ok {
+			e.Server, e.Port, e.Sure = peer.Workload, e.Actual.Port(), !e.Missing
+			return e
+		}
+		e.Missing = true
 	}
 	workload, how := b.behind(key.NetNS, e.Actual)
 	if how != byListener && e.Actual == remote && sample.IsValid() && sample.Port() != 0 {

@@ -84,7 +84,7 @@ func TestResolve(t *testing.T) {
 		{"link-local is another in each namespace", client(1, own, "[fe80::2]:80"), process("curl"), external("fe80::2"), 80, false, false, false},
 		{"after NAT", withActual, process("curl"), process("two"), 9001, false, true, false},
 		{"the peer is known", withPeer, process("curl"), process("two"), 5555, false, true, false},
-		{"the peer is not known yet", unknownPeer, process("curl"), model.Workload{}, 5555, false, false, true},
+		{"the peer is not known yet", unknownPeer, process("curl"), node, 5555, false, false, true},
 		{"outside", client(1, own, "93.184.216.34:443"), process("curl"), external("93.184.216.34"), 443, false, true, false},
 		{"outside, but it may be a neighbour", client(1, own, "10.1.2.3:443"), process("curl"), external("10.1.2.3"), 443, false, false, false},
 		{"server with a known client", server(2, own, "127.0.0.1:80", "127.0.0.1:0", 1), process("curl"), process("nginx"), 80, true, true, false},

@@ -1,0 +1,115 @@
+// Package agent watches one machine: it joins the kernel probe, the names of processes and the digest of what they do into one Run.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vetch-dev/vetch/agent/digest"
+	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/process"
+	"github.com/vetch-dev/vetch/model"
+)
+
+// Options say how to watch. The zero value is usable.
+type Options struct {
+	Log               *slog.Logger // nil: nothing is logged
+	Probe             probe.Options
+	RoutesPerWorkload int           // 0: digest.DefaultRoutesPerWorkload
+	SeriesExpiry      time.Duration // 0: digest.DefaultSeriesExpiry
+	Hostname          string        // "": the machine's own
+	Version           string
+	Registerer        prometheus.Registerer // for the agent's own cost; nil: not exported
+}
+
+// Agent is a machine under watch. Its metrics are those of a model.Gatherer.
+type Agent struct {
+	log    *slog.Logger
+	probe  *probe.Probe
+	digest *digest.Digest
+	busy   prometheus.Counter
+}
+
+// Agent is what the stores collect from.
+var _ model.Gatherer = (*Agent)(nil)
+
+// New loads the kernel programs and begins to count. Errors of the probe come through wrapped: probe.ErrNotPermitted, probe.ErrUnsupported.
+func New(o Options) (*Agent, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Probe.Log == nil {
+		o.Probe.Log = o.Log
+	}
+	if o.Hostname == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("read host name: %w", err)
+		}
+		o.Hostname = name
+	}
+	a := &Agent{log: o.Log, busy: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "vetch_agent_digest_seconds_total", Help: "Wall time spent naming and joining what the probe read.",
+	})}
+	if o.Registerer != nil {
+		if err := o.Registerer.Register(a.busy); err != nil {
+			return nil, fmt.Errorf("register the agent's metrics: %w", err)
+		}
+	}
+	book, err := process.New(process.Options{Log: o.Log, Hostname: o.Hostname})
+	if err != nil {
+		return nil, fmt.Errorf("start naming processes: %w", err)
+	}
+	if a.probe, err = probe.New(o.Probe); err != nil {
+		return nil, fmt.Errorf("start the probe: %w", err)
+	}
+	a.digest, err = digest.New(digest.Options{
+		Log: o.Log, Book: book, Machine: process.ReadMachine("/", o.Hostname), Version: o.Version, ProbeStats: a.probe.Stats,
+		RoutesPerWorkload: o.RoutesPerWorkload, SeriesExpiry: o.SeriesExpiry,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the digest: %w", err), a.Close())
+	}
+	return a, nil
+}
+
+// Run reads the probe until ctx ends, and then unloads the kernel programs. What was counted can be gathered before, meanwhile and after;
+// what was held back is there at the latest when Run returns.
+func (a *Agent) Run(ctx context.Context) error {
+	err := a.probe.Run(ctx, func(s probe.Snapshot) {
+		start := time.Now()
+		a.digest.Apply(s)
+		a.busy.Add(time.Since(start).Seconds())
+	})
+	a.digest.Flush(time.Now())
+	if err != nil {
+		err = fmt.Errorf("read the probe: %w", err)
+	}
+	return errors.Join(err, a.Close())
+}
+
+// Gather hands out the present value of all series, family by family.
+func (a *Agent) Gather(emit func(model.Sample)) { a.digest.Gather(emit) }
+
+// Status says how the agent is doing.
+type Status struct {
+	Digest digest.Status
+	Probe  probe.Stats
+}
+
+// Status asks the kernel for the probe's figures.
+func (a *Agent) Status() Status { return Status{Digest: a.digest.Status(), Probe: a.probe.Stats()} }
+
+// Close unloads the kernel programs, for an agent that is not run. Closing twice is harmless.
+func (a *Agent) Close() error {
+	if err := a.probe.Close(); err != nil {
+		return fmt.Errorf("unload the kernel programs: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,239 @@
+package digest
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/vetch-dev/vetch/agent/probe"
+)
+
+// containerKey names a container as coroot-node-agent does; units and plain programs are containers there too.
+type containerKey struct{ id, app string }
+
+// container is what one container did, in the series that coroot-node-agent has of it.
+type container struct {
+	key     containerKey
+	labels  labels.Labels
+	changed time.Time
+	pairs   int
+
+	flows        map[flowKey]*flow
+	ordered      []*flow
+	destinations map[string]int // flows and failures by destination
+	failed       map[string]*counter
+	inbound      map[string]*counter // by status
+	inboundTime  requestSeries
+}
+
+// flowKey is a destination before and after NAT, as text.
+type flowKey struct{ destination, actual string }
+
+// flow is the outbound traffic to one destination.
+type flow struct {
+	flowKey
+	labels      labels.Labels
+	born        time.Time
+	changed     time.Time
+	pairs       int
+	opened      uint64
+	connectTime time.Duration
+	retransmits uint64
+	sent        uint64
+	received    uint64
+	active      int64
+	requests    map[string]*counter // by status
+	duration    requestSeries
+}
+
+// flowRoom is how many series a flow has without requests: connects, their time, active, retransmits, bytes both ways.
+const flowRoom = 6
+
+// boxOf finds or makes the container of a pair's owner; nil where it is not known or there is no room.
+func (d *Digest) boxOf(p *pair, now time.Time) *container {
+	if p.box != nil {
+		p.box.changed = now
+		return p.box
+	}
+	id := p.ends.Owner
+	if id.ContainerID == "" {
+		return nil
+	}
+	key := containerKey{id: clean(id.ContainerID, maxName), app: clean(id.AppID, maxName)}
+	box := d.containers[key]
+	if box == nil {
+		box = &container{
+			key: key, labels: d.containerLabels(key),
+			flows: make(map[flowKey]*flow), destinations: make(map[string]int), failed: make(map[string]*counter), inbound: make(map[string]*counter),
+		}
+		d.containers[key] = box
+		d.boxes = append(d.boxes, box)
+	}
+	box.pairs++
+	box.changed = now
+	p.box = box
+	return box
+}
+
+func (d *Digest) leaveBox(p *pair) {
+	if p.flow != nil {
+		p.flow.pairs--
+		p.flow.active -= p.flowActive
+		p.flow.changed = d.now
+		p.flow, p.flowActive = nil, 0
+	}
+	if p.box != nil {
+		p.box.pairs--
+		p.box.changed = d.now
+		p.box = nil
+	}
+}
+
+func (d *Digest) containerLabels(key containerKey, more ...string) labels.Labels {
+	return labelSet(append([]string{
+		"machine_id", d.options.Machine.ID, "system_uuid", d.options.Machine.SystemUUID, "container_id", key.id, "app_id", key.app,
+	}, more...)...)
+}
+
+// flowOf finds or makes the flow of a client pair.
+func (d *Digest) flowOf(p *pair, box *container, now time.Time) *flow {
+	if p.flow != nil && p.asked != now {
+		return p.flow
+	}
+	key := flowKey{destination: hostPort(p.key.Remote), actual: hostPort(p.ends.Actual)}
+	if key.destination = d.destination(box, key.destination); key.destination == other {
+		key.actual = other
+	}
+	if p.flow != nil && p.flow.flowKey == key {
+		return p.flow
+	}
+	f := box.flows[key]
+	if f == nil {
+		if !d.reserve(flowRoom) {
+			d.dropped[dropSeries]++
+			return nil
+		}
+		f = &flow{
+			flowKey: key, born: d.began(p), requests: make(map[string]*counter),
+			labels: d.containerLabels(box.key, "destination", key.destination, "actual_destination", key.actual),
+		}
+		box.flows[key] = f
+		box.ordered = append(box.ordered, f)
+		box.destinations[key.destination]++
+	}
+	if p.flow != nil {
+		p.flow.pairs--
+		p.flow.active -= p.flowActive
+		p.flowActive = 0
+	}
+	p.flow = f
+	f.pairs++
+	return f
+}
+
+// destination bounds how many destinations of a container go by their own names.
+func (d *Digest) destination(box *container, name string) string {
+	if box.destinations[name] == 0 && len(box.destinations) >= d.options.MaxDestinations {
+		d.dropped[dropDestinations]++
+		return other
+	}
+	return name
+}
+
+// boxConnections adds the TCP figures of a client pair.
+func (d *Digest) boxConnections(p *pair, box *container, t *probe.PairDelta, now time.Time) {
+	var failures uint64
+	for _, n := range t.Failed {
+		failures += n
+	}
+	if failures > 0 {
+		d.boxFailures(p, box, failures)
+	}
+	if p.flow == nil && t.Opened == 0 && t.Active == 0 && t.BytesSent == 0 && t.BytesReceived == 0 {
+		return // nothing but failed connects, which have no actual destination
+	}
+	f := d.flowOf(p, box, now)
+	if f == nil {
+		return
+	}
+	f.changed = now
+	f.opened += t.Opened
+	f.connectTime += t.ConnectTime
+	f.retransmits += t.Retransmits
+	f.sent += t.BytesSent
+	f.received += t.BytesReceived
+	f.active += t.Active - p.flowActive
+	p.flowActive = t.Active
+}
+
+func (d *Digest) boxFailures(p *pair, box *container, n uint64) {
+	name := d.destination(box, hostPort(p.key.Remote))
+	c := box.failed[name]
+	if c == nil {
+		if !d.reserve(1) {
+			d.dropped[dropSeries] += n
+			return
+		}
+		c = &counter{born: d.began(p), labels: d.containerLabels(box.key, "destination", name)}
+		box.failed[name] = c
+		box.destinations[name]++
+	}
+	c.value += n
+	c.changed = d.now
+}
+
+// boxRequest counts requests, for the flow of a client and for the container of a server.
+func (d *Digest) boxRequest(p *pair, box *container, r *probe.RequestDelta, now time.Time) {
+	set, series, base := box.inbound, &box.inboundTime, box.labels
+	if p.key.Role == probe.RoleClient {
+		f := d.flowOf(p, box, now)
+		if f == nil {
+			return
+		}
+		f.changed = now
+		set, series, base = f.requests, &f.duration, f.labels
+	}
+	status := statusClass(r.Code)
+	c := set[status]
+	if c == nil {
+		if !d.reserve(1) {
+			d.dropped[dropSeries] += r.Count
+			return
+		}
+		c = &counter{born: d.began(p), labels: with(base, "status", status)}
+		set[status] = c
+	}
+	if series.born.IsZero() && d.reserve(1) {
+		series.born, series.labels = d.began(p), base
+	}
+	c.value += r.Count
+	series.duration.add(r.Buckets[:], r.Sum)
+}
+
+// statusClasses are the values of the label "status", in the order in which they are shown.
+var statusClasses = []string{"1xx", "2xx", "3xx", "4xx", "5xx", "failed", "unknown"}
+
+// statusClass is the class of an HTTP status, "failed" where the connection ended before a response.
+func statusClass(code uint16) string {
+	switch class := code / 100; {
+	case code == 0:
+		return "failed"
+	case class >= 1 && class <= 5:
+		return statusClasses[class-1]
+	}
+	return "unknown"
+}
+
+// hostPort writes an address as "10.0.0.1:80" or "[fd00::1]:80"; "" where there is none.
+func hostPort(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	addr := a.Addr().Unmap().WithZone("").String()
+	if a.Addr().Unmap().Is6() {
+		addr = "[" + addr + "]"
+	}
+	return addr + ":" + strconv.Itoa(int(a.Port()))
+}

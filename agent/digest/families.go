@@ -1,0 +1,77 @@
+package digest
+
+import "github.com/vetch-dev/vetch/model"
+
+// families describes every metric of the agent. The pointers are what Sample.Family points to, so they are made once for a digest.
+type families struct {
+	workloadRequests, workloadDuration, workloadCut, workloadOverflow *model.Family
+
+	edgeRequests, edgeDuration, edgeBytes, edgeConnections, edgeActive, edgeFailed, edgeRetransmits, edgeRTT, caretta *model.Family
+
+	listen, connects, connectTime, connectFailures, active, retransmits, sent, received *model.Family
+	httpRequests, httpDuration, inboundRequests, inboundDuration                        *model.Family
+
+	node, agent, uptime *model.Family
+
+	hookAttached, eventsLost, mapEntries, mapMax, mapMemory *model.Family
+
+	series, seriesMax, dropped, snapshots, conntrack, lookupFailures *model.Family
+}
+
+func newFamilies() families {
+	counter := func(name, unit, help string) *model.Family {
+		return &model.Family{Name: name, Unit: unit, Help: help, Type: model.Counter}
+	}
+	gauge := func(name, unit, help string) *model.Family {
+		return &model.Family{Name: name, Unit: unit, Help: help, Type: model.Gauge}
+	}
+	seconds := func(name, help string) *model.Family {
+		return &model.Family{Name: name, Unit: "seconds", Help: help, Type: model.Histogram}
+	}
+	return families{
+		workloadRequests: counter("vetch_workload_requests_total", "", "Requests that the workload received, by normalised route. Code none: the connection ended before a response."),
+		workloadDuration: seconds("vetch_workload_request_duration_seconds", "Time from a request to its response, as the serving end sees it."),
+		workloadCut:      counter("vetch_workload_requests_cut_total", "", "Requests whose connection ended before the response was whole."),
+		workloadOverflow: counter("vetch_workload_routes_overflow_total", "", "Requests counted under the route ~other because the workload has too many routes."),
+
+		edgeRequests:    counter("vetch_edge_requests_total", "", "Requests from the client to the server, by status code."),
+		edgeDuration:    seconds("vetch_edge_request_duration_seconds", "Time from a request to its response between client and server."),
+		edgeBytes:       counter("vetch_edge_bytes_total", "bytes", "Bytes that the client sent to and received from the server."),
+		edgeConnections: counter("vetch_edge_connections_total", "", "Connections established from the client to the server."),
+		edgeActive:      gauge("vetch_edge_active_connections", "", "Connections open now."),
+		edgeFailed:      counter("vetch_edge_failed_connections_total", "", "Connects that were not established, by cause."),
+		edgeRetransmits: counter("vetch_edge_retransmits_total", "", "TCP segments sent again by the watched end, the client's where both are."),
+		edgeRTT:         seconds("vetch_edge_rtt_seconds", "Smoothed TCP round-trip times of the connections."),
+		caretta:         gauge("caretta_links_observed", "", "Bytes sent so far by one end of a link: role 1 the client's, role 2 the server's."),
+
+		listen:          gauge("container_net_tcp_listen_info", "", "Address that the container listens at."),
+		connects:        counter("container_net_tcp_successful_connects_total", "", "Outbound connections established."),
+		connectTime:     counter("container_net_tcp_connection_time_seconds_total", "seconds", "Time spent establishing outbound connections."),
+		connectFailures: counter("container_net_tcp_failed_connects_total", "", "Outbound connects that were not established."),
+		active:          gauge("container_net_tcp_active_connections", "", "Outbound connections open now."),
+		retransmits:     counter("container_net_tcp_retransmits_total", "", "TCP segments sent again on outbound connections."),
+		sent:            counter("container_net_tcp_bytes_sent_total", "bytes", "Bytes sent on outbound connections."),
+		received:        counter("container_net_tcp_bytes_received_total", "bytes", "Bytes received on outbound connections."),
+		httpRequests:    counter("container_http_requests_total", "", "Outbound HTTP requests by class of status."),
+		httpDuration:    seconds("container_http_requests_duration_seconds_total", "Response times of outbound HTTP requests."),
+		inboundRequests: counter("container_http_inbound_requests_total", "", "Inbound HTTP requests by class of status."),
+		inboundDuration: seconds("container_http_inbound_requests_duration_seconds_total", "Response times of inbound HTTP requests."),
+
+		node:   gauge("node_info", "", "The machine: host name and kernel version."),
+		agent:  gauge("node_agent_info", "", "Version of the agent."),
+		uptime: gauge("node_uptime_seconds", "seconds", "Time since the machine started."),
+
+		hookAttached: gauge("vetch_probe_hook_attached", "", "1 where the kernel hook is attached, 0 where it is not available or not chosen."),
+		eventsLost:   counter("vetch_probe_events_lost_total", "", "Events in the kernel that could not be counted, by reason."),
+		mapEntries:   gauge("vetch_probe_map_entries", "", "Entries in the kernel map."),
+		mapMax:       gauge("vetch_probe_map_max_entries", "", "Entries that the kernel map has room for."),
+		mapMemory:    gauge("vetch_probe_map_memory_bytes", "bytes", "Memory of the kernel map."),
+
+		series:         gauge("vetch_digest_series", "", "Series that the digest holds."),
+		seriesMax:      gauge("vetch_digest_max_series", "", "Series that the digest has room for."),
+		dropped:        counter("vetch_digest_dropped_total", "", "Observations that are not in the series, or not under their own name, by the limit that was met."),
+		snapshots:      counter("vetch_digest_snapshots_total", "", "Readings of the kernel maps that were taken in."),
+		conntrack:      counter("vetch_process_conntrack_queries_total", "", "Connections looked up in the connection tracker, by result."),
+		lookupFailures: counter("vetch_process_lookup_failures_total", "", "Names, addresses and listeners that could not be looked up or kept, by what."),
+	}
+}

@@ -1,0 +1,260 @@
+package digest
+
+import (
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/model"
+)
+
+// linkKey is a client that uses a service, whatever they speak.
+type linkKey struct {
+	client, server model.Workload
+	port           uint16
+}
+
+// link holds the edges of one key: one, or two where the protocol was recognised late.
+type link struct {
+	key     linkKey
+	first   time.Time
+	current *edge // what is counted goes here
+	decided bool  // the protocol: current is published
+	http    bool
+	pairs   int
+	views   map[probe.OwnerID]probe.Role // by client: whose view of its requests counts
+}
+
+// edge is the series of one set of edge labels.
+type edge struct {
+	link     *link
+	protocol string // "" until it is known; the edge is not shown before that
+	born     time.Time
+	changed  time.Time
+	frozen   bool // another edge of the link took over
+
+	base, sent, received labels.Labels
+	caretta              [2]labels.Labels // as the client's and as the server's link; the zero set where the end is outside
+	opened               uint64
+	bytes                [2]uint64 // client to server, server to client
+	retransmits          uint64
+	active               int64
+	rtt, duration        buckets
+	failed               [probe.NumConnectErrors]counter
+	codes                map[uint16]*counter
+	coded                []*counter // codes in order of birth
+}
+
+// counter is a series that was born later than what it belongs to.
+type counter struct {
+	labels  labels.Labels
+	born    time.Time
+	changed time.Time // kept only where the counter expires by itself
+	value   uint64
+}
+
+// edgeSeries is the room that an edge takes without codes and errors: connections, active, bytes both ways, retransmits, two histograms, two links.
+const edgeSeries = 9
+
+// linkOf finds or makes the link of a settled pair; nil where it has none or there is no room.
+func (d *Digest) linkOf(p *pair, now time.Time) *link {
+	ends := &p.ends
+	if ends.Watched && ends.Client.IsZero() {
+		return nil
+	}
+	if p.link != nil && p.asked != now {
+		return p.link
+	}
+	if ends.Client.IsZero() || ends.Server.IsZero() {
+		d.dropped[dropUnknown]++
+		ends.Client, ends.Server = cleanWorkload(ends.Client), cleanWorkload(ends.Server)
+	}
+	key := linkKey{client: d.external(ends.Client), server: d.external(ends.Server), port: ends.Port}
+	if p.link != nil && p.link.key == key {
+		return p.link
+	}
+	l := d.links[key]
+	if l == nil {
+		if !d.reserve(edgeSeries) {
+			d.dropped[dropSeries]++
+			return nil
+		}
+		l = &link{key: key, first: now, views: make(map[probe.OwnerID]probe.Role)}
+		l.current = &edge{link: l, born: d.began(p), changed: now, codes: make(map[uint16]*counter)}
+		d.links[key] = l
+		d.undecided[l] = struct{}{}
+		d.edges = append(d.edges, l.current)
+		d.refExternal(key.client, 1)
+		d.refExternal(key.server, 1)
+	}
+	d.leaveLink(p)
+	p.link = l
+	l.pairs++
+	return l
+}
+
+// leaveLink takes a pair and its open connections off its link.
+func (d *Digest) leaveLink(p *pair) {
+	if p.link == nil {
+		return
+	}
+	p.link.pairs--
+	p.link.current.active -= p.linkActive
+	p.link.current.changed = d.now
+	p.link, p.linkActive = nil, 0
+}
+
+// linkConnections adds TCP figures to an edge.
+func (d *Digest) linkConnections(p *pair, l *link, t *probe.PairDelta, now time.Time) {
+	e := l.current
+	e.changed = now
+	e.opened += t.Opened
+	e.retransmits += t.Retransmits
+	e.active += t.Active - p.linkActive
+	p.linkActive = t.Active
+	e.rtt.add(t.RTT[:], t.RTTSum)
+	sent, received := t.BytesSent, t.BytesReceived
+	if p.key.Role == probe.RoleServer {
+		sent, received = received, sent
+	}
+	e.bytes[0] += sent
+	e.bytes[1] += received
+	for i, n := range t.Failed {
+		if n == 0 {
+			continue
+		}
+		c := &e.failed[i]
+		if c.born.IsZero() {
+			if !d.reserve(1) {
+				d.dropped[dropSeries] += n
+				continue
+			}
+			c.born = d.began(p)
+			if e.protocol != "" {
+				c.labels = with(e.base, "error", probe.ConnectError(i).String())
+			}
+		}
+		c.value += n
+	}
+}
+
+// linkRequest adds requests to an edge where they come from the side whose view counts.
+func (d *Digest) linkRequest(p *pair, l *link, r *probe.RequestDelta, now time.Time) {
+	d.recognise(l, r.Protocol, now)
+	client := p.key.Owner
+	if p.key.Role == probe.RoleServer {
+		client = p.key.Peer
+	}
+	view, ok := l.views[client]
+	if !ok {
+		view = p.key.Role
+		l.views[client] = view
+	}
+	if view != p.key.Role {
+		return
+	}
+	e := l.current
+	e.changed = now
+	e.duration.add(r.Buckets[:], r.Sum)
+	c := e.codes[r.Code]
+	if c == nil {
+		if !d.reserve(1) {
+			d.dropped[dropSeries] += r.Count
+			return
+		}
+		c = &counter{born: d.began(p)}
+		if e.protocol != "" {
+			c.labels = with(e.base, "code", codeLabel(r.Code))
+		}
+		e.codes[r.Code] = c
+		e.coded = append(e.coded, c)
+	}
+	c.value += r.Count
+}
+
+// recognise notes what a link speaks. Where it was already shown as plain TCP, another edge takes over, so that no series goes back.
+func (d *Digest) recognise(l *link, protocol probe.Protocol, now time.Time) {
+	if l.http || protocol == probe.ProtocolUnknown {
+		return
+	}
+	if l.decided && d.reserve(edgeSeries) {
+		old := l.current
+		l.current = &edge{link: l, born: d.before, changed: now, codes: make(map[uint16]*counter), active: old.active}
+		old.frozen, old.active = true, 0
+		d.edges = append(d.edges, l.current)
+	}
+	l.http = true
+	d.publish(l, protocolName(protocol))
+}
+
+// decide calls an edge plain TCP that nothing better was seen on for long enough.
+func (d *Digest) decide(now time.Time) {
+	for l := range d.undecided {
+		if now.Sub(l.first) >= holdBack {
+			d.publish(l, protocolName(probe.ProtocolUnknown))
+		}
+	}
+}
+
+// publish gives an edge its protocol and with it its labels.
+func (d *Digest) publish(l *link, protocol string) {
+	delete(d.undecided, l)
+	l.decided = true
+	e, key := l.current, l.key
+	if e.protocol != "" {
+		return
+	}
+	e.protocol = protocol
+	e.base = labelSet(
+		"client_namespace", key.client.Namespace, "client_kind", string(key.client.Kind), "client", key.client.Name,
+		"server_namespace", key.server.Namespace, "server_kind", string(key.server.Kind), "server", key.server.Name,
+		"port", strconv.Itoa(int(key.port)), "protocol", protocol,
+	)
+	e.sent, e.received = with(e.base, "direction", "sent"), with(e.base, "direction", "received")
+	for i := range e.failed {
+		if !e.failed[i].born.IsZero() {
+			e.failed[i].labels = with(e.base, "error", probe.ConnectError(i).String())
+		}
+	}
+	if key.client.Kind != model.KindExternal {
+		e.caretta[0] = carettaLabels(key, protocol, "1")
+	}
+	if key.server.Kind != model.KindExternal {
+		e.caretta[1] = carettaLabels(key, protocol, "2")
+	}
+}
+
+// carettaLabels are those of caretta_links_observed. Caretta's roles are 1 for the client's end and 2 for the server's.
+// Its link ids are hashes, and so are ours; the protocol is part of them, as an edge that changed it is two series.
+func carettaLabels(key linkKey, protocol, role string) labels.Labels {
+	port := strconv.Itoa(int(key.port))
+	id := fnv.New64a()
+	for _, part := range []string{key.client.ID(), key.server.ID(), port, protocol, role} {
+		_, _ = id.Write([]byte(part)) // never fails
+		_, _ = id.Write([]byte{0})
+	}
+	return labelSet(
+		"link_id", strconv.FormatUint(id.Sum64(), 10),
+		"client_name", key.client.Name, "client_namespace", key.client.Namespace, "client_kind", string(key.client.Kind),
+		"server_name", key.server.Name, "server_namespace", key.server.Namespace, "server_kind", string(key.server.Kind),
+		"server_port", port, "role", role,
+	)
+}
+
+// codeLabel is the status, or "none" where the connection ended before a response.
+func codeLabel(code uint16) string {
+	if code == 0 {
+		return "none"
+	}
+	return strconv.Itoa(int(code))
+}
+
+func protocolName(p probe.Protocol) string {
+	if p == probe.ProtocolHTTP1 {
+		return "http"
+	}
+	return "tcp"
+}
