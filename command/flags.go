@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 
@@ -125,3 +126,25 @@ func newLog(p program, l *config.Loaded) *slog.Logger {
 	}
 	return log
 }
+
+// library is the log for parts whose libraries tell each step of theirs as information: it drops that, unless everything was asked for.
+func library(log *slog.Logger, l *config.Loaded) *slog.Logger {
+	if l.Log.Level == "debug" {
+		return log
+	}
+	return slog.New(warnings{log.Handler()})
+}
+
+// warnings hands on what is a warning or worse.
+type warnings struct{ slog.Handler }
+
+// Enabled keeps information out.
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs keeps the threshold.
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(attrs)} }
+
+// WithGroup keeps the threshold.
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }

@@ -1,0 +1,94 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vetch-dev/vetch/api"
+	"github.com/vetch-dev/vetch/config"
+	"github.com/vetch-dev/vetch/query/metricquery"
+	"github.com/vetch-dev/vetch/servicemap"
+	"github.com/vetch-dev/vetch/store/metrics"
+)
+
+const runHelp = `Loads the kernel programs, stores what they count, and serves the page, the APIs and /metrics, all in this process. It must be root, or have
+the capabilities that "vetch doctor" lists.
+
+SIGINT and SIGTERM end it within 5 seconds with everything written; a second one ends it at once.` + configHelp
+
+func newRun(p program) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Watch this machine, and serve the page, the APIs and /metrics",
+		Long:  runHelp,
+		Example: `  sudo vetch run
+  sudo vetch run --listen 127.0.0.1:5000 --data-dir /srv/vetch --metrics-retention-age 30d
+  sudo vetch run --listen :4780 --web-config-file /etc/vetch/web.yml`,
+		Args: noArguments,
+	}
+	load := settings(p, cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		l, err := load()
+		if err != nil {
+			return err
+		}
+		if err := needPrivilege(cmd.CommandPath()); err != nil {
+			return err
+		}
+		return within(cmd.Context(), stopLimit, func() error { return runAll(cmd.Context(), p, l) })
+	}
+	return cmd
+}
+
+// runAll is the embedded wiring: every part in one process. Parts stop in the order in which data flows, so that the last counts are stored.
+func runAll(ctx context.Context, p program, l *config.Loaded) (err error) {
+	log, reg := newLog(p, l), newRegistry()
+	db, err := metrics.Open(metrics.Options{
+		Dir: filepath.Join(l.DataDir, "metrics"), RetentionAge: l.Metrics.RetentionAge, RetentionBytes: int64(l.Metrics.RetentionSize),
+		Log: library(log, l), Registerer: reg,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	engine, err := metricquery.New(metricquery.Options{DB: db, Log: log, Registerer: reg, Version: Version(), Config: func() string { return asYAML(l) }, Flags: flagValues(&l.Config)})
+	if err != nil {
+		return err
+	}
+	services, err := servicemap.New(servicemap.Options{Engine: engine, PositionsFile: filepath.Join(l.DataDir, "positions.json"), Log: log, Registerer: reg})
+	if err != nil {
+		return err
+	}
+	var watching lateGatherer
+	st := &status{reg: reg, agent: &watching, db: db}
+	o := serving(l, log, reg, &watching)
+	o.Query, o.Map, o.Status = engine, api.MapHandler(services), st.read
+	server, err := listen(o)
+	if err != nil {
+		return err
+	}
+	a, err := watch(l, log, reg)
+	if err != nil {
+		return errors.Join(err, server.Close())
+	}
+	watching.set(a)
+	printWhere(p, l, server, true)
+
+	collecting, stopCollecting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopCollecting()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer stopCollecting() // after the agent's last reading
+		return a.Run(ctx)
+	})
+	g.Go(func() error {
+		return db.Collect(collecting, l.Metrics.Interval, gatherers{a, newSelfMetrics(reg, log)})
+	})
+	g.Go(func() error { return services.Run(ctx) })
+	g.Go(func() error { return server.Run(ctx) })
+	return g.Wait()
+}
