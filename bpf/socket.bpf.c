@@ -77,7 +77,7 @@ static __always_inline void find_buffers(struct call_t *r, int direction, struct
 	}
 }
 
-static __always_inline int on_length(struct sock *sk, int ret, int direction, int modern)
+static __always_inline int on_length(struct sock *sk, int ret, int direction)
 {
 	__u16 family = sk->__sk_common.skc_family;
 	struct tcp_sock *tp;
@@ -96,13 +96,13 @@ static __always_inline int on_length(struct sock *sk, int ret, int direction, in
 	r.a3 = regs->REG_3;
 	r.mode = regs->REG_MODE;
 	find_buffers(&r, direction, &b);
-	return on_io(sk, direction == SENT ? tp->write_seq : tp->copied_seq, direction, ret, &b, modern);
+	return on_io(sk, direction == SENT ? tp->write_seq : tp->copied_seq, direction, ret, &b, 1);
 }
 
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(sock_sent, struct sock *sk, int ret, int flags)
 {
-	return on_length(sk, ret, SENT, 1);
+	return on_length(sk, ret, SENT);
 }
 
 SEC("tp_btf/sock_recv_length")
@@ -110,7 +110,7 @@ int BPF_PROG(sock_received, struct sock *sk, int ret, int flags)
 {
 	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return 0;
-	return on_length(sk, ret, RECEIVED, 1);
+	return on_length(sk, ret, RECEIVED);
 }
 
 /* The TCP socket behind a file descriptor of the current task, NULL if it is none. */

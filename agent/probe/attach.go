@@ -48,6 +48,9 @@ func chooseHooks(want string, k kernel) ([]hook, error) {
 		return append(hooks, socket...), nil
 	case HookSyscall:
 		return append(hooks, syscall...), nil
+	case HookSyscallOld:
+		hooks[2].program = "tcp_destroy_old"
+		return append(hooks, hook{"sys_exit", "syscall_end_old", rawTracepoint}), nil
 	}
 	return nil, fmt.Errorf("unknown hook %q: use %s, %s or %s", want, HookAuto, HookSocket, HookSyscall)
 }

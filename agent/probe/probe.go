@@ -20,6 +20,8 @@ const (
 	HookAuto    = "auto"    // the best that this kernel has
 	HookSocket  = "socket"  // tracepoints sock_send_length and sock_recv_length, Linux 6.3
 	HookSyscall = "syscall" // raw tracepoint sys_exit
+	// HookSyscallOld is HookSyscall with the programs for kernels before 5.17, which HookAuto takes there; by name it is for tests on newer ones.
+	HookSyscallOld = "syscall-old"
 )
 
 var (

@@ -190,8 +190,24 @@ static long turns(__u32 i, struct turn_t *t)
 	return turn(t, 12, 1);
 }
 
-static __always_inline void parse(struct conn_t *c, __u64 sk, struct stream_t *s, struct buffers_t *b, __u64 n, __u64 now, int response, int modern)
+/* The same for kernels without bpf_loop. A global function, so that the verifier looks at it once and not at every call. */
+__noinline int turn_once(__u64 sk, __u32 direction)
 {
+	__u32 zero_key = 0;
+	struct work_t *w = bpf_map_lookup_elem(&work, &zero_key);
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &sk);
+	struct turn_t t;
+
+	if (!w || !c)
+		return 1;
+	t = (struct turn_t){.c = c, .w = w, .s = &c->streams[direction & 1], .sk = sk};
+	t.response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
+	return turn(&t, 12, 0);
+}
+
+static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, struct buffers_t *b, __u64 n, __u64 now, int response, int modern)
+{
+	struct stream_t *s = &c->streams[direction & 1];
 	struct work_t *w = open_buffers(c, sk, s, b, n, now);
 	struct turn_t t;
 
@@ -199,12 +215,12 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, struct stream_t *s
 		return;
 	if (s->state == S_LOST && !resync(c, s, w, response))
 		return;
-	t = (struct turn_t){.c = c, .w = w, .s = s, .sk = sk, .response = response};
 	if (modern) {
+		t = (struct turn_t){.c = c, .w = w, .s = s, .sk = sk, .response = response};
 		bpf_loop(65536, turns, &t, 0);
 	} else {
-		for (int i = 0; i < 24; i++)
-			if (turn(&t, 24, 0))
+		for (int i = 0; i < 512; i++)
+			if (turn_once(sk, direction))
 				break;
 	}
 	close_buffers(c, sk, s, w, response);
@@ -253,7 +269,7 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 		if (!b->address)
 			gap(c, key, s, ret, now, response, modern);
 		else if (ret > 0)
-			parse(c, key, s, b, ret, now, response, modern);
+			parse(c, key, direction, b, ret, now, response, modern);
 		if (c->protocol == PROTO_HTTP1 && now - c->last_rtt_ns < 1000000000)
 			return 0; /* its bytes are added with the response */
 	}
