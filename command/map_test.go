@@ -65,7 +65,7 @@ Process/curl
 func TestTreeOfCirclesAndLongChains(t *testing.T) {
 	circle := &servicemap.Map{Edges: []servicemap.Edge{{Client: "/P/a", Server: "/P/b"}, {Client: "/P/b", Server: "/P/a"}, {Client: "/P/c", Server: "/P/c"}}}
 	text := treeText(circle, false)
-	require.Equal(t, "P/c\n└─ P/c :0   (its calls are shown elsewhere)\nP/a\n└─ P/b :0 \n   └─ P/a :0   (its calls are shown elsewhere)\n", text)
+	require.Equal(t, "P/c\n└─ P/c :0 \nP/a\n└─ P/b :0 \n   └─ P/a :0   (its calls are shown elsewhere)\n", text)
 
 	chain := &servicemap.Map{}
 	for i := range 1000 {

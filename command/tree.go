@@ -58,15 +58,18 @@ func (t *tree) below(client, indent string, depth int) {
 		if i == len(edges)-1 {
 			branch, next = "└─ ", "   "
 		}
-		above := len(t.calls[e.Server]) > 0 && (t.drawn[e.Server] || depth == maxTreeDepth)
-		t.edge(indent+branch, e, above)
-		if len(t.calls[e.Server]) > 0 && !above {
+		if e.Server == client || len(t.calls[e.Server]) == 0 {
+			t.edge(indent+branch, e, "")
+		} else if t.drawn[e.Server] || depth == maxTreeDepth {
+			t.edge(indent+branch, e, "  (its calls are shown elsewhere)")
+		} else {
+			t.edge(indent+branch, e, "")
 			t.below(e.Server, indent+next, depth+1)
 		}
 	}
 }
 
-func (t *tree) edge(indent string, e servicemap.Edge, elsewhere bool) {
+func (t *tree) edge(indent string, e servicemap.Edge, note string) {
 	f := edgeFigures(e)
 	text := fmt.Sprintf("%s :%d %s", workloadName(e.Server), e.Port, printable(e.Protocol))
 	if f[0] != "-" {
@@ -78,8 +81,5 @@ func (t *tree) edge(indent string, e servicemap.Edge, elsewhere bool) {
 	if c := healthColour(e.Health); t.colour && c != "" {
 		text = c + text + escReset
 	}
-	if elsewhere {
-		text += "  (its calls are shown elsewhere)"
-	}
-	t.b.WriteString(indent + text + "\n")
+	t.b.WriteString(indent + text + note + "\n")
 }
