@@ -82,7 +82,7 @@ func (d *Digest) linkOf(p *pair, now time.Time) *link {
 			d.dropped[dropSeries]++
 			return nil
 		}
-		l = &link{key: key, first: now, views: make(map[probe.OwnerID]probe.Role)}
+		l = &link{key: key, first: p.heldSince(now), views: make(map[probe.OwnerID]probe.Role)}
 		l.current = &edge{link: l, born: d.began(p), changed: now, codes: make(map[uint16]*counter)}
 		d.links[key] = l
 		d.undecided[l] = struct{}{}

@@ -49,6 +49,14 @@ type heldRequest struct {
 	served bool
 }
 
+// heldSince is when what is being given away was first seen.
+func (p *pair) heldSince(now time.Time) time.Time {
+	if !p.given {
+		return p.first
+	}
+	return now
+}
+
 // take files the deltas of a snapshot under their pairs and gives the pairs that there is something to do for.
 func (d *Digest) take(s probe.Snapshot) (lost uint64, touched []*pair) {
 	seen := make(map[*pair]struct{}, len(s.Pairs)+len(d.waiting))
