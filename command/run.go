@@ -3,8 +3,10 @@ package command
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -13,6 +15,8 @@ import (
 	"github.com/vetch-dev/vetch/query/metricquery"
 	"github.com/vetch-dev/vetch/servicemap"
 	"github.com/vetch-dev/vetch/store/metrics"
+	"github.com/vetch-dev/vetch/transport"
+	"github.com/vetch-dev/vetch/web"
 )
 
 const runHelp = `Loads the kernel programs, stores what they count, and serves the page, the APIs and /metrics, all in this process. It must be root, or have
@@ -55,19 +59,8 @@ func runAll(ctx context.Context, p program, l *config.Loaded) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	engine, err := metricquery.New(metricquery.Options{DB: db, Log: log, Registerer: reg, Version: Version(), Config: func() string { return asYAML(l) }, Flags: flagValues(&l.Config)})
-	if err != nil {
-		return err
-	}
-	services, err := servicemap.New(servicemap.Options{Engine: engine, PositionsFile: filepath.Join(l.DataDir, "positions.json"), Log: log, Registerer: reg})
-	if err != nil {
-		return err
-	}
 	var watching lateGatherer
-	st := &status{reg: reg, agent: &watching, db: db}
-	o := serving(l, log, reg, &watching)
-	o.Query, o.Map, o.Status = engine, api.MapHandler(services), st.read
-	server, err := listen(o)
+	server, services, err := serveStore(l, log, reg, db, &watching)
 	if err != nil {
 		return err
 	}
@@ -91,4 +84,29 @@ func runAll(ctx context.Context, p program, l *config.Loaded) (err error) {
 	g.Go(func() error { return services.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx) })
 	return g.Wait()
+}
+
+// serveStore takes the port for everything that is answered from the store: PromQL, the map, remote write, the page.
+func serveStore(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, db *metrics.DB, watching *lateGatherer) (*api.Server, *servicemap.Service, error) {
+	engine, err := metricquery.New(metricquery.Options{
+		DB: db, Log: log, Registerer: reg, Version: Version(), Config: func() string { return asYAML(l) }, Flags: flagValues(&l.Config),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	services, err := servicemap.New(servicemap.Options{
+		Engine: engine, PositionsFile: filepath.Join(l.DataDir, "positions.json"), Log: log, Registerer: reg,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	write, err := transport.NewRemoteWrite(transport.Options{Store: db, Log: log, Registerer: reg})
+	if err != nil {
+		return nil, nil, err
+	}
+	o := serving(l, log, reg, watching)
+	o.Query, o.Write, o.Map, o.Web = engine, write, api.MapHandler(services), web.Handler()
+	o.Status = (&status{reg: reg, agent: watching, db: db}).read
+	server, err := listen(o)
+	return server, services, err
 }
