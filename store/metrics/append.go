@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -17,17 +18,20 @@ var errClosed = errors.New("metrics store is closed")
 
 // AppenderV2 starts a batch. It is for one goroutine and ends with Commit or Rollback; once Commit has returned nil, the samples survive the death
 // of this process. Commit returns ErrDiskFull (nothing of the batch is kept; try again later) or what the disk said.
-// Append returns storage.ErrOutOfOrderSample, ErrTooOldSample, ErrDuplicateSampleForTimestamp, ErrOutOfBounds or ErrTooFarAhead for a sample that can
+// A caller that knows a series' reference may leave out its labels; if the series is gone Append then returns tsdb.ErrInvalidSample and counts nothing.
+// It has AppendExemplar too. Append returns storage.ErrOutOfOrderSample, ErrTooOldSample, ErrDuplicateSampleForTimestamp, ErrOutOfBounds or ErrTooFarAhead for a sample that can
 // never be kept; the rest of the batch is not touched by that.
 func (db *DB) AppenderV2(ctx context.Context) storage.AppenderV2 {
-	return &appender{AppenderV2: db.tsdb.AppenderV2(ctx), db: db, maxTime: db.opts.now().Add(defaultAhead).UnixMilli()}
+	return &appender{AppenderV2: db.tsdb.AppenderV2(ctx), ctx: ctx, db: db, maxTime: db.opts.now().Add(defaultAhead).UnixMilli()}
 }
 
 type appender struct {
 	storage.AppenderV2
-	db      *DB
-	maxTime int64
-	samples int
+	ctx       context.Context
+	db        *DB
+	maxTime   int64
+	samples   int
+	exemplars storage.Appender // made at the first exemplar that comes alone
 }
 
 // Append implements storage.AppenderV2.
@@ -38,6 +42,9 @@ func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, 
 		return 0, fmt.Errorf("%w: %s", ErrTooFarAhead, time.UnixMilli(t).UTC().Format(time.RFC3339))
 	}
 	out, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, o)
+	if err != nil && ref != 0 && ls.IsEmpty() && errors.Is(err, tsdb.ErrInvalidSample) {
+		return 0, err // the series is gone; the caller has its labels and comes again
+	}
 	if err != nil {
 		var partial *storage.AppendPartialError
 		if !errors.As(err, &partial) {
@@ -52,6 +59,28 @@ func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, 
 	return out, err
 }
 
+// AppendExemplar implements storage.ExemplarAppender: the exemplar of a series that is there, or that this batch has made. One that is known already
+// is no error.
+func (a *appender) AppendExemplar(ref storage.SeriesRef, ls labels.Labels, e exemplar.Exemplar) (storage.SeriesRef, error) {
+	if a.exemplars == nil {
+		a.exemplars = a.db.tsdb.Appender(a.ctx)
+	}
+	out, err := a.exemplars.AppendExemplar(ref, ls, e)
+	if err != nil {
+		a.db.counters.failed(err, 1)
+	}
+	return out, err
+}
+
+// Rollback implements storage.AppenderV2.
+func (a *appender) Rollback() error {
+	err := a.AppenderV2.Rollback()
+	if a.exemplars != nil {
+		err = errors.Join(err, a.exemplars.Rollback())
+	}
+	return err
+}
+
 // Commit implements storage.AppenderV2.
 func (a *appender) Commit() error {
 	err := a.db.guard.check()
@@ -60,11 +89,20 @@ func (a *appender) Commit() error {
 	}
 	if err != nil {
 		a.db.counters.failed(err, a.samples)
-		return errors.Join(err, a.AppenderV2.Rollback())
+		return errors.Join(err, a.Rollback())
 	}
 	if err := a.AppenderV2.Commit(); err != nil {
 		a.db.counters.failed(err, a.samples)
+		if a.exemplars != nil {
+			err = errors.Join(err, a.exemplars.Rollback())
+		}
 		return fmt.Errorf("write samples: %w", err)
+	}
+	if a.exemplars != nil { // after the samples: their series must be in the log first
+		if err := a.exemplars.Commit(); err != nil {
+			a.db.counters.failed(err, 1)
+			a.db.log.Warn("write exemplars", "err", err)
+		}
 	}
 	a.db.counters.appended.Add(float64(a.samples))
 	return nil
