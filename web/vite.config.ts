@@ -16,5 +16,5 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 700,
   },
-  test: { environment: 'jsdom', include: ['src/**/*.test.{ts,tsx}', 'dev/**/*.test.ts'] },
+  test: { environment: 'node', include: ['src/**/*.test.{ts,tsx}', 'dev/**/*.test.ts'] },
 })

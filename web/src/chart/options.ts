@@ -30,7 +30,7 @@ export function chartOptions(wishes: Wishes): uPlot.Options {
   return {
     width: Math.max(50, width),
     height,
-    padding: [8, 10, 0, 0],
+    padding: [8, 22, 0, 0],
     legend: { show: false },
     cursor: {
       y: false,
@@ -43,7 +43,7 @@ export function chartOptions(wishes: Wishes): uPlot.Options {
       y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] },
     },
     axes: [
-      { ...axis, space: 80, size: 26, values: clockValues },
+      { ...axis, space: 64, size: 26, values: clockValues },
       { ...axis, space: 34, size: 62, values: (_, splits) => splits.map((v) => format(v)) },
     ],
     series: [{}, ...lines.map((line) => lineOptions(line, stacked))],

@@ -8,16 +8,18 @@ import type { Size } from './view.ts'
 // Dash as well as colour says how an edge is: solid, long, short, dots.
 export const DASH: Record<Health, number[]> = { ok: [], warning: [10, 5], critical: [4, 3], idle: [1, 4] }
 const CALM_FIRST: readonly Health[] = ['idle', 'ok', 'warning', 'critical']
-const DIMMED = 0.12
+const DIMMED = 0.15
 /** Above this many drawn labels they would only cover each other. */
 const MAX_LABELS = 24
 const LABELS_FROM_SCALE = 1.3
+/** Above this many edges in sight the calm ones step back. */
+const CROWD = 200
 const ARROWS_FROM_SCALE = 0.32
 
 /** Thickness of a line by its rate: 1 pixel, and about one more for each factor of ten. */
 export function lineWidth(edge: GraphEdge, scale: number): number {
   const full = 1 + Math.min(4, Math.log10(1 + (edge.rate ?? 0))) * 0.8
-  return scale < 0.32 ? Math.max(0.75, full * 0.5) : full
+  return scale < 0.32 ? Math.max(0.75, full * 0.6) : full
 }
 
 interface Drawn {
@@ -30,7 +32,9 @@ interface Drawn {
 export function paintEdges(frame: Frame) {
   const { ctx, light, view } = frame
   const batches = new Map<string, Drawn[]>()
-  for (const drawn of visibleEdges(frame)) {
+  const visible = visibleEdges(frame)
+  const crowded = visible.length > CROWD
+  for (const drawn of visible) {
     const { edge, index } = drawn
     const lit = light.edges === null ? 'all' : light.edges.has(index) ? 'lit' : 'dim'
     const key = `${CALM_FIRST.indexOf(edge.health)} ${lit} ${Math.round(lineWidth(edge, view.scale) * 2) / 2}`
@@ -39,7 +43,7 @@ export function paintEdges(frame: Frame) {
     else batches.set(key, [drawn])
   }
   const order = [...batches.keys()].sort((a, b) => rank(a) - rank(b))
-  for (const key of order) paintBatch(frame, key, batches.get(key)!)
+  for (const key of order) paintBatch(frame, key, batches.get(key)!, crowded)
   ctx.globalAlpha = 1
   ctx.setLineDash([])
 }
@@ -60,14 +64,14 @@ function inSight({ a, b, c = a, d = b }: Line, { width, height }: Size): boolean
   return Math.max(a.x, b.x, c.x, d.x) >= 0 && Math.min(a.x, b.x, c.x, d.x) <= width
 }
 
-function paintBatch({ ctx, palette, graph, view, light }: Frame, key: string, batch: readonly Drawn[]) {
+function paintBatch({ ctx, palette, view, light }: Frame, key: string, batch: readonly Drawn[], crowded: boolean) {
   const [level, lit, width] = key.split(' ')
   const health = CALM_FIRST[Number(level)]!
   const calm = health === 'ok' || health === 'idle'
-  const crowded = graph.edges.length > 400 && view.scale < 0.32
-  ctx.globalAlpha = lit === 'dim' ? DIMMED : calm && crowded && light.edges === null ? 0.45 : 1
+  const back = crowded && calm && light.edges === null
+  ctx.globalAlpha = lit === 'dim' ? DIMMED : back ? 0.45 : 1
   ctx.strokeStyle = ctx.fillStyle = calm ? (lit === 'lit' ? palette.accent : palette.edge) : palette.health[health]
-  ctx.lineWidth = Number(width)
+  ctx.lineWidth = back ? Math.max(0.75, Number(width) * 0.6) : Number(width)
   ctx.setLineDash(crowded && calm ? [] : DASH[health])
   ctx.beginPath()
   for (const { line, edge } of batch) {

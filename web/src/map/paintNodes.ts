@@ -2,15 +2,18 @@ import type { Health } from '../api/types.ts'
 import { duration, percent, rate } from '../format/number.ts'
 import type { GraphNode } from './graph.ts'
 import type { Frame } from './paint.ts'
-import { detailAt, halfSize, markRadius, textScale } from './shape.ts'
+import { CELL, detailAt, halfSize, markRadius, textScale } from './shape.ts'
 import { type Point, toScreen } from './view.ts'
 
-const DIMMED = 0.22
+const DIMMED = 0.35
+/** Up to this many nodes carry their name at any scale. */
+const FEW = 80
 
 /** Nodes in sight; the bright ones last, so that they lie on top. */
 export function paintNodes(frame: Frame) {
   const { graph, light, size, view } = frame
   const detail = detailAt(view.scale)
+  const named = detail === 'name' || graph.nodes.length <= FEW
   const later: number[] = []
   graph.nodes.forEach((_, i) => {
     if (light.nodes?.has(i) || isMarked(frame, i)) later.push(i)
@@ -26,7 +29,7 @@ export function paintNodes(frame: Frame) {
     if (at.x + half.x + 60 < 0 || at.y + half.y + 20 < 0 || at.x - half.x - 60 > size.width || at.y - half.y - 20 > size.height) return
     frame.ctx.globalAlpha = alpha
     if (detail === 'card') paintCard(frame, node, index, at, half)
-    else paintMark(frame, node, index, at, detail === 'name' || index === frame.hoverNode || index === frame.focusNode)
+    else paintMark(frame, node, index, at, named || index === frame.hoverNode || index === frame.focusNode)
   }
 }
 
@@ -79,7 +82,7 @@ function paintMark(frame: Frame, node: GraphNode, index: number, at: Point, name
   ctx.font = `500 10.5px ${palette.font}`
   ctx.textAlign = 'center'
   ctx.textBaseline = 'top'
-  const width = index === frame.hoverNode || index === frame.focusNode ? 400 : 170 * view.scale
+  const width = index === frame.hoverNode || index === frame.focusNode ? 400 : Math.max(80, CELL.width * 0.9 * view.scale)
   const text = shorten(ctx, node.name, width)
   ctx.lineWidth = 3
   ctx.strokeStyle = palette.bg

@@ -50,10 +50,11 @@ export function centre(at: Point, scale: number, size: Size): View {
   return { scale, x: size.width / 2 - at.x * scale, y: size.height / 2 - at.y * scale }
 }
 
-/** The view moved as little as needed for a point of the world to be in sight; the same view when it is. */
-export function reveal(view: View, at: Point, size: Size, margin = 90): View {
+/** The view moved as little as needed for a point of the world to be in sight, left of what covers `right` pixels; the same view when it is. */
+export function reveal(view: View, at: Point, size: Size, right = 0): View {
+  const margin = 110
   const p = toScreen(view, at)
-  const x = clamp(p.x, margin, Math.max(margin, size.width - margin))
+  const x = clamp(p.x, margin, Math.max(margin, size.width - right - margin))
   const y = clamp(p.y, margin, Math.max(margin, size.height - margin))
   return x === p.x && y === p.y ? view : { scale: view.scale, x: view.x + x - p.x, y: view.y + y - p.y }
 }

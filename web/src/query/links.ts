@@ -4,10 +4,10 @@ import { splitId } from '../ui/WorkloadName.tsx'
 
 type Matchers = Record<string, string | number>
 
-/** {a="b",c="d"} with the values escaped as PromQL strings. */
-export function selector(metric: string, matchers: Matchers): string {
-  const inside = Object.entries(matchers).map(([k, v]) => `${k}=${JSON.stringify(String(v))}`).join(',')
-  return `${metric}{${inside}}`
+/** metric{a="b",c="d"} with the values escaped as PromQL strings; `more` is a matcher that is no equality. */
+export function selector(metric: string, matchers: Matchers, more?: string): string {
+  const inside = Object.entries(matchers).map(([k, v]) => `${k}=${JSON.stringify(String(v))}`)
+  return `${metric}{${[...inside, ...(more ? [more] : [])].join(',')}}`
 }
 
 interface Who {
@@ -25,7 +25,7 @@ export const durationQuery = (w: Who, quantile: number) =>
 
 export const errorShareQuery = (w: Who) => {
   const all = `sum(rate(${selector('vetch_workload_requests_total', served(w))}[1m]))`
-  const failed = `sum(rate(vetch_workload_requests_total${selector('', served(w)).replace('}', ',code=~"5..|none"}')}[1m]))`
+  const failed = `sum(rate(${selector('vetch_workload_requests_total', served(w), 'code=~"5..|none"')}[1m]))`
   return `${failed} / ${all}`
 }
 

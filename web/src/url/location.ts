@@ -8,15 +8,20 @@ export interface Place {
 
 type Listener = () => void
 const listeners = new Set<Listener>()
-let current: Place = read()
+let current: Place | null = null
 
 function read(): Place {
   return { path: window.location.pathname, search: window.location.search }
 }
 
+function snapshot(): Place {
+  return (current ??= read())
+}
+
 function publish() {
   const next = read()
-  if (next.path === current.path && next.search === current.search) return
+  const last = snapshot()
+  if (next.path === last.path && next.search === last.search) return
   current = next
   listeners.forEach((listener) => listener())
 }
@@ -38,7 +43,7 @@ export function navigate(url: string, replace = false) {
 }
 
 export function usePlace(): Place {
-  return useSyncExternalStore(subscribe, () => current)
+  return useSyncExternalStore(subscribe, snapshot)
 }
 
 /** What to change: a string sets, a list repeats the key, null removes. */
