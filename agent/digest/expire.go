@@ -27,8 +27,8 @@ func (d *Digest) expire(now time.Time) {
 		return true
 	})
 	for _, e := range d.edges {
-		for client := range e.link.views {
-			if client != 0 && !d.book.Known(client) {
+		for client, v := range e.link.views {
+			if old(v.used) && !d.book.Known(client) {
 				delete(e.link.views, client)
 			}
 		}

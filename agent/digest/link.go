@@ -25,7 +25,13 @@ type link struct {
 	decided bool  // the protocol: current is published
 	http    bool
 	pairs   int
-	views   map[probe.OwnerID]probe.Role // by client: whose view of its requests counts
+	views   map[probe.OwnerID]*view // by client
+}
+
+// view says which end's requests count for one client: the end that was first to report some.
+type view struct {
+	role probe.Role
+	used time.Time
 }
 
 // edge is the series of one set of edge labels.
@@ -82,7 +88,7 @@ func (d *Digest) linkOf(p *pair, now time.Time) *link {
 			d.dropped[dropSeries]++
 			return nil
 		}
-		l = &link{key: key, first: p.heldSince(now), views: make(map[probe.OwnerID]probe.Role)}
+		l = &link{key: key, first: p.heldSince(now), views: make(map[probe.OwnerID]*view)}
 		l.current = &edge{link: l, born: d.began(p), changed: now, codes: make(map[uint16]*counter)}
 		d.links[key] = l
 		d.undecided[l] = struct{}{}
@@ -148,12 +154,13 @@ func (d *Digest) linkRequest(p *pair, l *link, r *probe.RequestDelta, now time.T
 	if p.key.Role == probe.RoleServer {
 		client = p.key.Peer
 	}
-	view, ok := l.views[client]
-	if !ok {
-		view = p.key.Role
-		l.views[client] = view
+	v := l.views[client]
+	if v == nil {
+		v = &view{role: p.key.Role}
+		l.views[client] = v
 	}
-	if view != p.key.Role {
+	v.used = now
+	if v.role != p.key.Role {
 		return
 	}
 	e := l.current

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 
 	"github.com/vishvananda/netlink/nl"
@@ -12,7 +14,7 @@ import (
 )
 
 // maxQueries bounds the questions put to conntrack in one poll.
-const maxQueries = 256
+const maxQueries = 1024
 
 // ConntrackStats counts the questions asked since the start, by how they ended.
 type ConntrackStats struct {
@@ -27,6 +29,7 @@ type conntrack struct {
 	proc    procfs
 	sockets map[uint32]*nl.SocketHandle // of this poll, by namespace; nil where none could be opened
 	asked   int
+	off     bool // the kernel tracks nothing: asking would make it load the module
 	stats   ConntrackStats
 }
 
@@ -34,6 +37,8 @@ type conntrack struct {
 func (c *conntrack) begin() {
 	c.sockets = make(map[uint32]*nl.SocketHandle)
 	c.asked = 0
+	_, err := os.Stat(filepath.Join(c.proc.root, "sys/net/netfilter/nf_conntrack_count"))
+	c.off = err != nil
 }
 
 func (c *conntrack) end() {
@@ -51,6 +56,9 @@ type nsEntry struct{ netns, pid uint32 }
 // destination gives where the packets of a flow really go: the first namespace that knows the flow says.
 // ok is false where none does.
 func (c *conntrack) destination(from, to netip.AddrPort, namespaces ...nsEntry) (actual netip.AddrPort, ok bool) {
+	if c.off {
+		return netip.AddrPort{}, false
+	}
 	if c.asked >= maxQueries {
 		c.stats.Limited.Add(1)
 		return netip.AddrPort{}, false
