@@ -9,5 +9,6 @@
 #include "tcp.bpf.c"
 #include "socket.bpf.c"
 #include "iter.bpf.c"
+#include "try.bpf.c"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -223,6 +223,22 @@ type VetchSourceT struct {
 	Sk uint64
 }
 
+type VetchTryBucketT struct {
+	_      structs.HostLayout
+	Ns     uint64
+	Bucket uint64
+}
+
+type VetchTryParseT struct {
+	_         structs.HostLayout
+	Sk        uint64
+	Address   uint64
+	Length    uint64
+	Now       uint64
+	Direction uint32
+	Iovecs    uint32
+}
+
 type VetchWorkT struct {
 	_           structs.HostLayout
 	Now         uint64
@@ -271,6 +287,8 @@ const (
 	VetchProgTcpDestroyOld    = "tcp_destroy_old"
 	VetchProgTcpRetransmit    = "tcp_retransmit"
 	VetchProgTcpState         = "tcp_state"
+	VetchProgTryBucket        = "try_bucket"
+	VetchProgTryParse         = "try_parse"
 	VetchProgWalkConnections  = "walk_connections"
 	VetchProgWalkListeners    = "walk_listeners"
 	VetchProgWalkPairs        = "walk_pairs"
@@ -331,6 +349,8 @@ type VetchProgramSpecs struct {
 	TcpDestroyOld   *ebpf.ProgramSpec `ebpf:"tcp_destroy_old"`
 	TcpRetransmit   *ebpf.ProgramSpec `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.ProgramSpec `ebpf:"tcp_state"`
+	TryBucket       *ebpf.ProgramSpec `ebpf:"try_bucket"`
+	TryParse        *ebpf.ProgramSpec `ebpf:"try_parse"`
 	WalkConnections *ebpf.ProgramSpec `ebpf:"walk_connections"`
 	WalkListeners   *ebpf.ProgramSpec `ebpf:"walk_listeners"`
 	WalkPairs       *ebpf.ProgramSpec `ebpf:"walk_pairs"`
@@ -445,6 +465,8 @@ type VetchPrograms struct {
 	TcpDestroyOld   *ebpf.Program `ebpf:"tcp_destroy_old"`
 	TcpRetransmit   *ebpf.Program `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.Program `ebpf:"tcp_state"`
+	TryBucket       *ebpf.Program `ebpf:"try_bucket"`
+	TryParse        *ebpf.Program `ebpf:"try_parse"`
 	WalkConnections *ebpf.Program `ebpf:"walk_connections"`
 	WalkListeners   *ebpf.Program `ebpf:"walk_listeners"`
 	WalkPairs       *ebpf.Program `ebpf:"walk_pairs"`
@@ -460,6 +482,8 @@ func (p *VetchPrograms) Close() error {
 		p.TcpDestroyOld,
 		p.TcpRetransmit,
 		p.TcpState,
+		p.TryBucket,
+		p.TryParse,
 		p.WalkConnections,
 		p.WalkListeners,
 		p.WalkPairs,

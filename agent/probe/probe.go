@@ -37,6 +37,7 @@ type Options struct {
 	Hook          string        // HookAuto (also ""), HookSocket or HookSyscall
 	IgnoreCgroups []string      // globs over cgroup paths, "/system.slice/backup.service", "/kubepods/*/pod*"; their traffic is dropped in the kernel
 	PollInterval  time.Duration // how often the maps are read; default 1 s
+	RoutesLimit   int           // distinct routes of one owner that the kernel tells apart; default 250
 	IdleTimeout   time.Duration // after which the kernel forgets pairs and series without change; default 5 min
 }
 
@@ -61,6 +62,9 @@ func New(options Options) (*Probe, error) {
 	}
 	if options.PollInterval <= 0 {
 		options.PollInterval = time.Second
+	}
+	if options.RoutesLimit <= 0 {
+		options.RoutesLimit = 250
 	}
 	if options.IdleTimeout <= 0 {
 		options.IdleTimeout = 5 * time.Minute
@@ -100,6 +104,9 @@ func (p *Probe) load() error {
 		if !keep[name] {
 			delete(spec.Programs, name)
 		}
+	}
+	if err := spec.Variables["max_routes_per_owner"].Set(uint32(p.options.RoutesLimit)); err != nil {
+		return fmt.Errorf("set the limit of routes: %w", err)
 	}
 	setLimits(spec, kernel, runtime.NumCPU(), totalMemory())
 	p.coll, err = ebpf.NewCollection(spec)

@@ -10,7 +10,7 @@ import (
 // lostReasons are the values of the label "reason", in the order of enum lost in bpf/include/types.h.
 var lostReasons = []string{
 	"connections_full", "owners_full", "pairs_full", "series_full", "listeners_full", "pending_full", "sources_full",
-	"read_fault", "message_too_long", "bytes_unseen", "malformed", "request_unseen", "response_unseen", "too_many_buffers",
+	"read_fault", "message_too_long", "bytes_unseen", "malformed", "request_unseen", "response_unseen", "partials_full",
 }
 
 // MapStat says how full a kernel map is.

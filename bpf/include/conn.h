@@ -194,11 +194,19 @@ static __always_inline void flush(struct conn_t *c, struct pair_t *p, __u64 now)
 
 static __noinline void bind_established(struct conn_t *c, __u64 now)
 {
+	__u64 peer_sk = c->peer_sk;
+	struct conn_t *peer;
 	struct pair_t *p;
 
 	if (c->bound || c->ignored)
 		return;
 	c->bound = 1;
+	if (c->role == ROLE_CLIENT && peer_sk) {
+		/* who listens is not always who serves: socket activation */
+		peer = bpf_map_lookup_elem(&conns, &peer_sk);
+		if (peer && peer->owned && peer->peer_sk)
+			c->peer = peer->owner;
+	}
 	p = bind_pair(c, now);
 	if (!p)
 		return;

@@ -151,6 +151,8 @@ static __always_inline __u64 route_of(struct conn_t *c, struct stream_t *s, stru
 	__u64 id = mix(s->hash, c->owner), owner = c->owner;
 	struct owner_t *o;
 
+	if (s->flags & STREAM_TEXTLESS)
+		return ROUTE_OTHER;
 	if (id <= ROUTE_OTHER)
 		id = 2;
 	if (c->last_route == id)

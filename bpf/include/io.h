@@ -138,10 +138,12 @@ static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, s
 		w->iov = b->address + sizeof(v);
 		w->iov_left = b->iovecs - 1;
 	}
-	if (s->state == S_PATH && s->out) {
+	if (s->state >= S_PATH && s->state <= S_VERSION && s->out) {
 		part = bpf_map_lookup_elem(&partials, &sk);
 		if (part)
 			__builtin_memcpy(w->route.text, part->text, ROUTE_TEXT);
+		else
+			s->flags |= STREAM_TEXTLESS;
 	}
 	return w;
 }
@@ -149,8 +151,8 @@ static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, s
 /* Keeps what the next call needs, and says so if this call was longer than the parser may walk. */
 static __always_inline void close_buffers(struct conn_t *c, __u64 sk, struct stream_t *s, struct work_t *w, int response)
 {
-	if (s->state == S_PATH && s->out)
-		bpf_map_update_elem(&partials, &sk, &w->route, BPF_ANY);
+	if (s->state >= S_PATH && s->state <= S_VERSION && s->out && bpf_map_update_elem(&partials, &sk, &w->route, BPF_ANY))
+		count_lost(LOST_PARTIALS_FULL, 1);
 	if (c->protocol == PROTO_OTHER || s->state == S_UNTIL_CLOSE || s->state == S_LOST)
 		return;
 	if (w->left || w->pos < w->len) {
@@ -226,6 +228,16 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, str
 	close_buffers(c, sk, s, w, response);
 }
 
+/* A cgroup may be put on the list while its connections are open. */
+static __always_inline void recheck_ignored(struct conn_t *c)
+{
+	__u64 owner = c->owner;
+	struct owner_t *o = bpf_map_lookup_elem(&owners, &owner);
+
+	if (o && o->ignored)
+		c->ignored = 1;
+}
+
 /* seq is the TCP sequence number that the stream has reached. */
 static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s64 ret, struct buffers_t *b, int modern)
 {
@@ -277,7 +289,9 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	if (!p)
 		return 0;
 	flush(c, p, now);
-	if (now - c->last_rtt_ns > 1000000000)
+	if (now - c->last_rtt_ns > 1000000000) {
 		sample_rtt(sk, c, p, now);
+		recheck_ignored(c);
+	}
 	return 0;
 }

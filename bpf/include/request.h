@@ -3,8 +3,9 @@
 #pragma once
 #include "conn.h"
 
-/* Flags of a stream. UNSEEN: bytes passed that no hook saw, so the response before the next request is not to be waited for. */
-enum { STREAM_CHUNKED = 1, STREAM_LENGTH = 2, STREAM_TRAILER = 4, STREAM_UNSEEN = 8, STREAM_RESPONDING = 16, STREAM_VERIFIED = 32 };
+/* Flags of a stream. UNSEEN: bytes passed that no hook saw, so the response before the next request is not to be waited for.
+   TEXTLESS: the route's text was lost between two calls. */
+enum { STREAM_CHUNKED = 1, STREAM_LENGTH = 2, STREAM_TRAILER = 4, STREAM_UNSEEN = 8, STREAM_RESPONDING = 16, STREAM_VERIFIED = 32, STREAM_TEXTLESS = 64 };
 enum { SLOT_FREE, SLOT_REQUEST, SLOT_RESPONSE };
 enum { ROUTE_UNKNOWN = 0, ROUTE_OTHER = 1 }; /* in place of a dictionary hash */
 enum { METHOD_UNKNOWN, METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PUT, METHOD_DELETE, METHOD_CONNECT, METHOD_OPTIONS, METHOD_TRACE, METHOD_PATCH, METHOD_OTHER };

@@ -1,0 +1,47 @@
+//go:build ignore
+
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* Parts of the programs that tests run by themselves (BPF_PROG_TEST_RUN). The agent does not load them. */
+#include "include/io.h"
+
+struct try_bucket_t {
+	__u64 ns;
+	__u64 bucket;
+};
+
+SEC("syscall")
+int try_bucket(struct try_bucket_t *a)
+{
+	a->bucket = bucket_of(a->ns);
+	return 0;
+}
+
+/* One call's bytes, at an address of the testing process, for a connection that it put into the map. */
+struct try_parse_t {
+	__u64 sk;
+	__u64 address;
+	__u64 length;
+	__u64 now;
+	__u32 direction;
+	__u32 iovecs;
+};
+
+SEC("syscall")
+int try_parse(struct try_parse_t *a)
+{
+	struct buffers_t b = {.address = a->address, .iovecs = a->iovecs};
+	__u64 sk = a->sk;
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &sk);
+	int response;
+
+	if (!c)
+		return 1;
+	if (c->protocol == PROTO_OTHER)
+		return 0;
+	response = (c->role == ROLE_CLIENT) == (a->direction == RECEIVED);
+	if (!b.address)
+		gap(c, sk, &c->streams[a->direction & 1], a->length, a->now, response, 1);
+	else
+		parse(c, sk, a->direction & 1, &b, a->length, a->now, response, 1);
+	return 0;
+}
