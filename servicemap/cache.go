@@ -14,7 +14,9 @@ const (
 	maxCachedAnswers = 128
 	maxCachedWeight  = 60_000
 	maxWaiting       = 256              // viewers that wait for an answer
-	maxComputing     = 2                // answers computed at once; each asks several queries at once
+	maxComputing     = 2                // answers over short ranges computed at once; each asks several queries at once
+	maxComputingLong = 1                // answers over long ranges, which must not keep the live map waiting
+	longRange        = time.Hour        // longer than this is long
 	maxComputeTime   = 30 * time.Second // of one answer
 )
 
@@ -24,7 +26,8 @@ type cache struct {
 	now     func() time.Time
 	log     *slog.Logger
 	metrics *metrics
-	slots   chan struct{}
+	short   chan struct{} // slots for computations
+	long    chan struct{}
 
 	mu      sync.Mutex
 	entries map[string]*entry
@@ -43,19 +46,32 @@ type entry struct {
 }
 
 func newCache(now func() time.Time, log *slog.Logger, m *metrics) *cache {
-	return &cache{now: now, log: log, metrics: m, slots: make(chan struct{}, maxComputing), entries: map[string]*entry{}}
+	return &cache{now: now, log: log, metrics: m, entries: map[string]*entry{}, short: make(chan struct{}, maxComputing), long: make(chan struct{}, maxComputingLong)}
 }
 
-// cached returns the answer named key, computing it where no fresh one is there. compute returns the weight of its answer.
-func cached[T any](ctx context.Context, c *cache, answer, key string, ttl time.Duration, compute func(context.Context) (T, int, error)) (T, error) {
+// question is what an answer is known by.
+type question struct {
+	answer string // for metrics
+	key    string // equal questions have equal keys
+	ttl    time.Duration
+	long   bool
+}
+
+// question about a span; detail tells it from others about the same span.
+func (s *Service) question(answer string, sp span, detail string) question {
+	return question{answer, answer + " " + sp.key() + " " + detail, s.ttl(sp), sp.length() > longRange}
+}
+
+// cached returns the answer to q, computing it where no fresh one is there. compute returns the weight of its answer.
+func cached[T any](ctx context.Context, c *cache, q question, compute func(context.Context) (T, int, error)) (T, error) {
 	var none T
-	e, err := c.join(ctx, key, func(ctx context.Context, e *entry) {
-		c.run(ctx, e, key, answer, ttl, func(ctx context.Context) (any, int, error) { return compute(ctx) })
+	e, err := c.join(ctx, q.key, func(ctx context.Context, e *entry) {
+		c.run(ctx, e, q, func(ctx context.Context) (any, int, error) { return compute(ctx) })
 	})
 	if err != nil {
 		return none, err
 	}
-	defer c.leave(key, e)
+	defer c.leave(q.key, e)
 	select {
 	case <-e.done:
 	case <-ctx.Done():
@@ -105,24 +121,28 @@ func (c *cache) leave(key string, e *entry) {
 	}
 }
 
-func (c *cache) run(ctx context.Context, e *entry, key, answer string, ttl time.Duration, compute func(context.Context) (any, int, error)) {
+func (c *cache) run(ctx context.Context, e *entry, q question, compute func(context.Context) (any, int, error)) {
 	defer e.cancel()
-	value, weight, took, err := c.compute(ctx, compute)
+	slots := c.short
+	if q.long {
+		slots = c.long
+	}
+	value, weight, took, err := c.compute(ctx, slots, compute)
 	result := "ok"
 	if err != nil {
 		result = "error"
 	}
-	c.metrics.computed.WithLabelValues(answer, result).Inc()
-	c.metrics.seconds.WithLabelValues(answer).Add(took.Seconds())
+	c.metrics.computed.WithLabelValues(q.answer, result).Inc()
+	c.metrics.seconds.WithLabelValues(q.answer).Add(took.Seconds())
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.value, e.weight, e.err = value, weight, err
-	e.expires = c.now().Add(max(ttl, min(4*took, time.Minute))) // what is costly is kept longer
+	e.expires = c.now().Add(max(q.ttl, min(4*took, time.Minute))) // what is costly is kept longer
 	if err != nil {
 		e.expires = c.now()
-		if c.entries[key] == e {
-			delete(c.entries, key)
+		if c.entries[q.key] == e {
+			delete(c.entries, q.key)
 		}
 	}
 	c.evict()
@@ -130,10 +150,10 @@ func (c *cache) run(ctx context.Context, e *entry, key, answer string, ttl time.
 }
 
 // compute waits for its turn. A panic becomes an error, because it would take down more than the viewer who asked.
-func (c *cache) compute(ctx context.Context, compute func(context.Context) (any, int, error)) (value any, weight int, took time.Duration, err error) {
+func (c *cache) compute(ctx context.Context, slots chan struct{}, compute func(context.Context) (any, int, error)) (value any, weight int, took time.Duration, err error) {
 	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return nil, 0, 0, ctx.Err()
 	}

@@ -22,7 +22,7 @@ func TestEqualQuestionsAreComputedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, computed := newTestCache(), 0
 		ask := func() {
-			v, err := cached(t.Context(), c, answerMap, "k", 2*time.Second, func(context.Context) (int, int, error) {
+			v, err := cached(t.Context(), c, question{answer: answerMap, key: "k", ttl: 2 * time.Second}, func(context.Context) (int, int, error) {
 				time.Sleep(time.Second)
 				computed++
 				return computed, 1, nil
@@ -49,7 +49,7 @@ func TestEqualQuestionsAreComputedOnce(t *testing.T) {
 func TestErrorsAreNotKept(t *testing.T) {
 	c := newTestCache()
 	for range 2 {
-		_, err := cached(t.Context(), c, answerMap, "k", time.Hour, func(context.Context) (int, int, error) { return 0, 0, errors.New("broken") })
+		_, err := cached(t.Context(), c, question{answer: answerMap, key: "k", ttl: time.Hour}, func(context.Context) (int, int, error) { return 0, 0, errors.New("broken") })
 		require.EqualError(t, err, "broken")
 	}
 	require.InDelta(t, 2, testutil.ToFloat64(c.metrics.computed.WithLabelValues(answerMap, "error")), 0)
@@ -57,7 +57,7 @@ func TestErrorsAreNotKept(t *testing.T) {
 }
 
 func TestPanicIsAnError(t *testing.T) {
-	_, err := cached(t.Context(), newTestCache(), answerMap, "k", time.Hour, func(context.Context) (int, int, error) { panic("odd data") })
+	_, err := cached(t.Context(), newTestCache(), question{answer: answerMap, key: "k", ttl: time.Hour}, func(context.Context) (int, int, error) { panic("odd data") })
 	require.ErrorContains(t, err, "odd data")
 }
 
@@ -65,7 +65,7 @@ func TestComputationEndsWithItsLastViewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, ended := newTestCache(), make(chan struct{})
 		ask := func(ctx context.Context) error {
-			_, err := cached(ctx, c, answerMap, "k", time.Hour, func(ctx context.Context) (int, int, error) {
+			_, err := cached(ctx, c, question{answer: answerMap, key: "k", ttl: time.Hour}, func(ctx context.Context) (int, int, error) {
 				<-ctx.Done()
 				close(ended)
 				return 0, 0, ctx.Err()
@@ -95,7 +95,7 @@ func TestComputationEndsWithItsLastViewer(t *testing.T) {
 
 func TestSlowComputationTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, err := cached(t.Context(), newTestCache(), answerMap, "k", time.Hour, func(ctx context.Context) (int, int, error) {
+		_, err := cached(t.Context(), newTestCache(), question{answer: answerMap, key: "k", ttl: time.Hour}, func(ctx context.Context) (int, int, error) {
 			<-ctx.Done()
 			return 0, 0, ctx.Err()
 		})
@@ -107,7 +107,7 @@ func TestCacheIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTestCache()
 		ask := func(key string, weight int) {
-			_, err := cached(t.Context(), c, answerMap, key, time.Hour, func(context.Context) (string, int, error) { return key, weight, nil })
+			_, err := cached(t.Context(), c, question{answer: answerMap, key: key, ttl: time.Hour}, func(context.Context) (string, int, error) { return key, weight, nil })
 			require.NoError(t, err)
 			time.Sleep(time.Second)
 		}
@@ -125,7 +125,7 @@ func TestCacheIsBounded(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range maxWaiting {
 			wg.Go(func() {
-				_, err := cached(t.Context(), c, answerMap, fmt.Sprint("slow ", i), time.Hour, func(context.Context) (string, int, error) {
+				_, err := cached(t.Context(), c, question{answer: answerMap, key: fmt.Sprint("slow ", i), ttl: time.Hour}, func(context.Context) (string, int, error) {
 					<-release
 					return "", 1, nil
 				})
@@ -133,12 +133,33 @@ func TestCacheIsBounded(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		_, err := cached(t.Context(), c, answerMap, "one more", time.Hour, func(context.Context) (string, int, error) { return "", 1, nil })
+		_, err := cached(t.Context(), c, question{answer: answerMap, key: "one more", ttl: time.Hour}, func(context.Context) (string, int, error) { return "", 1, nil })
 		require.ErrorIs(t, err, ErrBusy)
 		require.InDelta(t, 1, testutil.ToFloat64(c.metrics.busy), 0)
 		close(release)
 		wg.Wait()
 		synctest.Wait()
 		require.Zero(t, c.waiting)
+	})
+}
+
+func TestLongRangesDoNotKeepTheLiveMapWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, release := newTestCache(), make(chan struct{})
+		var wg sync.WaitGroup
+		for i := range 5 {
+			wg.Go(func() {
+				_, err := cached(t.Context(), c, question{answer: answerMap, key: fmt.Sprint(i), long: true}, func(context.Context) (int, int, error) {
+					<-release
+					return 0, 0, nil
+				})
+				require.NoError(t, err)
+			})
+		}
+		synctest.Wait()
+		_, err := cached(t.Context(), c, question{answer: answerMap, key: "live"}, func(context.Context) (int, int, error) { return 0, 0, nil })
+		require.NoError(t, err)
+		close(release)
+		wg.Wait()
 	})
 }

@@ -15,6 +15,7 @@ import (
 // Label lists of the metrics. Protocol is left out where an edge that was first "tcp" and then recognised must be one.
 const (
 	pairLabels     = "client_namespace,client_kind,client,server_namespace,server_kind,server,port"
+	edgeLabels     = pairLabels + ",protocol"
 	workloadLabels = "namespace,kind,workload"
 )
 

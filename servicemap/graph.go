@@ -55,9 +55,13 @@ type graph struct {
 	edges  map[edgeKey]*edgeFigures
 }
 
+func newGraph(sp span) *graph {
+	return &graph{window: sp.length(), nodes: map[model.Workload]*nodeFigures{}, edges: map[edgeKey]*edgeFigures{}}
+}
+
 // readGraph asks the engine for all figures of the selection over the span.
 func (s *Service) readGraph(ctx context.Context, sel selection, sp span) (*graph, error) {
-	g := &graph{window: sp.length(), nodes: map[model.Workload]*nodeFigures{}, edges: map[edgeKey]*edgeFigures{}}
+	g := newGraph(sp)
 	if err := s.ask(ctx, sp.end, g.questions(sel)); err != nil {
 		return nil, err
 	}
@@ -65,25 +69,55 @@ func (s *Service) readGraph(ctx context.Context, sel selection, sp span) (*graph
 	return g, nil
 }
 
-func (g *graph) questions(sel selection) []instantQuestion {
-	withProtocol := pairLabels + ",protocol"
-	edge := func(metric, by string, fill func(*edgeFigures, sampleKey, promql.Sample)) instantQuestion {
-		return instantQuestion{sel.edgeRate(metric, by, g.window), func(k sampleKey, s promql.Sample) {
-			e := g.edge(k.edge())
-			e.protocol = betterProtocol(e.protocol, k.protocol)
-			fill(e, k, s)
-		}}
+// readNodes reads only what the nodes show: edges have no durations, and rates only as far as the health of nodes needs them.
+func (s *Service) readNodes(ctx context.Context, sp span) (*graph, error) {
+	g := newGraph(sp)
+	if err := s.ask(ctx, sp.end, g.nodeQuestions(selection{})); err != nil {
+		return nil, err
 	}
+	g.link()
+	kinds := g.kindsByCaller()
+	if len(kinds) == 0 {
+		return g, nil
+	}
+	return g, s.ask(ctx, sp.end, []instantQuestion{{callersOfKinds(kinds).durationRate(g.window), func(k sampleKey, s promql.Sample) {
+		if n := g.node(k.server); n.callers {
+			n.requests.duration = s.H
+		}
+	}}})
+}
+
+// kindsByCaller are the kinds of the nodes whose signals come from their callers, in order.
+func (g *graph) kindsByCaller() []string {
+	kinds := map[string]bool{}
+	for _, n := range g.nodes {
+		if n.callers {
+			kinds[string(n.workload.Kind)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(kinds))
+}
+
+// questions are all that the map shows.
+func (g *graph) questions(sel selection) []instantQuestion {
+	return append(g.nodeQuestions(sel),
+		g.edgeQuestion(sel, "vetch_edge_request_duration_seconds", pairLabels, func(e *edgeFigures, _ sampleKey, s promql.Sample) { e.requests.duration = s.H }),
+		g.edgeQuestion(sel, "vetch_edge_retransmits_total", edgeLabels, func(e *edgeFigures, _ sampleKey, s promql.Sample) { addTo(&e.retransmit, s.F) }),
+		g.edgeQuestion(sel, "vetch_edge_rtt_seconds", pairLabels, func(e *edgeFigures, _ sampleKey, s promql.Sample) { e.rtt = s.H }),
+	)
+}
+
+// nodeQuestions are what the nodes and their health need. The durations of edges are not among them, because histograms cost most.
+func (g *graph) nodeQuestions(sel selection) []instantQuestion {
 	return []instantQuestion{
-		edge("vetch_edge_request_duration_seconds", pairLabels, func(e *edgeFigures, _ sampleKey, s promql.Sample) { e.requests.duration = s.H }),
 		{sel.workloadRate("vetch_workload_request_duration_seconds", workloadLabels, g.window), func(k sampleKey, s promql.Sample) {
 			g.node(k.server).requests.duration = s.H
 		}},
 		{sel.workloadRate("vetch_workload_requests_total", workloadLabels+",code", g.window), func(k sampleKey, s promql.Sample) {
 			g.node(k.server).requests.count(k.code, s.F)
 		}},
-		edge("vetch_edge_requests_total", withProtocol+",code", func(e *edgeFigures, k sampleKey, s promql.Sample) { e.requests.count(k.code, s.F) }),
-		edge("vetch_edge_bytes_total", withProtocol+",direction", func(e *edgeFigures, k sampleKey, s promql.Sample) {
+		g.edgeQuestion(sel, "vetch_edge_requests_total", edgeLabels+",code", func(e *edgeFigures, k sampleKey, s promql.Sample) { e.requests.count(k.code, s.F) }),
+		g.edgeQuestion(sel, "vetch_edge_bytes_total", edgeLabels+",direction", func(e *edgeFigures, k sampleKey, s promql.Sample) {
 			switch k.direction {
 			case "sent":
 				addTo(&e.sent, s.F)
@@ -91,16 +125,23 @@ func (g *graph) questions(sel selection) []instantQuestion {
 				addTo(&e.received, s.F)
 			}
 		}),
-		edge("vetch_edge_connections_total", withProtocol, func(e *edgeFigures, _ sampleKey, s promql.Sample) { addTo(&e.connects, s.F) }),
-		edge("vetch_edge_failed_connections_total", withProtocol+",error", func(e *edgeFigures, k sampleKey, s promql.Sample) {
+		g.edgeQuestion(sel, "vetch_edge_connections_total", edgeLabels, func(e *edgeFigures, _ sampleKey, s promql.Sample) { addTo(&e.connects, s.F) }),
+		g.edgeQuestion(sel, "vetch_edge_failed_connections_total", edgeLabels+",error", func(e *edgeFigures, k sampleKey, s promql.Sample) {
 			if e.failed == nil {
 				e.failed = map[string]float64{}
 			}
 			e.failed[cmp.Or(k.errorMsg, errorOther)] += s.F
 		}),
-		edge("vetch_edge_retransmits_total", withProtocol, func(e *edgeFigures, _ sampleKey, s promql.Sample) { addTo(&e.retransmit, s.F) }),
-		edge("vetch_edge_rtt_seconds", pairLabels, func(e *edgeFigures, _ sampleKey, s promql.Sample) { e.rtt = s.H }),
 	}
+}
+
+// edgeQuestion asks for the rate of one metric of the edges.
+func (g *graph) edgeQuestion(sel selection, metric, by string, fill func(*edgeFigures, sampleKey, promql.Sample)) instantQuestion {
+	return instantQuestion{sel.edgeRate(metric, by, g.window), func(k sampleKey, s promql.Sample) {
+		e := g.edge(k.edge())
+		e.protocol = betterProtocol(e.protocol, k.protocol)
+		fill(e, k, s)
+	}}
 }
 
 func addTo(sum **float64, v float64) {

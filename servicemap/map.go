@@ -24,65 +24,45 @@ func (s *Service) Map(ctx context.Context, q Query) (*Map, error) {
 	}
 	whole, err := s.whole(ctx, sp)
 	if err != nil || q.Namespace == "" {
-		return whole.mapOf(), err
+		return whole, err
 	}
-	return cached(ctx, s.cache, answerMap, "map "+sp.key()+" "+q.Namespace, s.ttl(sp), func(context.Context) (*Map, int, error) {
-		m := whole.answer.inNamespace(q.Namespace)
+	return cached(ctx, s.cache, s.question(answerMap, sp, "in "+q.Namespace), func(context.Context) (*Map, int, error) {
+		m := whole.inNamespace(q.Namespace)
 		return m, m.weight(), nil
 	})
-}
-
-// drawn is the whole map of a span with what the overview needs beside it.
-type drawn struct {
-	answer   *Map
-	failing  map[string]float64 // node id -> failures a second behind its reasons
-	byCaller map[string]string  // node id -> kind, of the nodes whose signals come from their callers
-}
-
-func (d *drawn) mapOf() *Map {
-	if d == nil {
-		return nil
-	}
-	return d.answer
 }
 
 func (m *Map) weight() int { return len(m.Nodes) + len(m.Edges) }
 
 // whole computes or shares the map of all namespaces.
-func (s *Service) whole(ctx context.Context, sp span) (*drawn, error) {
-	return cached(ctx, s.cache, answerMap, "whole "+sp.key(), s.ttl(sp), func(ctx context.Context) (*drawn, int, error) {
+func (s *Service) whole(ctx context.Context, sp span) (*Map, error) {
+	return cached(ctx, s.cache, s.question(answerMap, sp, "whole"), func(ctx context.Context) (*Map, int, error) {
 		g, err := s.readGraph(ctx, selection{}, sp)
 		if err != nil {
 			return nil, 0, err
 		}
-		d := g.draw(sp)
-		s.positions.place(d.answer)
-		return d, 2 * d.answer.weight(), nil
+		m := g.draw(sp)
+		s.positions.place(m)
+		return m, 2 * m.weight(), nil
 	})
 }
 
 // draw judges all nodes and edges and puts them in order.
-func (g *graph) draw(sp span) *drawn {
+func (g *graph) draw(sp span) *Map {
 	m := &Map{Start: sp.start.UTC(), End: sp.end.UTC(), Nodes: make([]Node, 0, len(g.nodes)), Edges: make([]Edge, 0, len(g.edges))}
-	d := &drawn{answer: m, failing: map[string]float64{}, byCaller: map[string]string{}}
 	for _, n := range g.nodes {
-		node, failing := n.shape(g.window)
+		node, _ := n.shape(g.window)
 		m.Nodes = append(m.Nodes, node)
-		if failing > 0 {
-			d.failing[node.ID] = failing
-		}
-		if n.callers {
-			d.byCaller[node.ID] = node.Kind
-		}
 	}
 	for _, e := range g.edges {
 		m.Edges = append(m.Edges, e.shape(g.window))
 	}
 	slices.SortFunc(m.Nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(m.Edges, func(a, b Edge) int { return cmp.Compare(a.ID, b.ID) })
-	return d
+	return m
 }
 
+// shape also tells how many failures a second are behind the reasons.
 func (n *nodeFigures) shape(window time.Duration) (Node, float64) {
 	v := n.verdict(window)
 	w := n.workload

@@ -194,12 +194,19 @@ func (c *canvas) addGroup(nodes []int) {
 	}
 }
 
-// roomFor tries all corners on and around the picture; left of it there is always room.
+// Reach of the search for room for a new group, around the wanted corner.
+const reachBlockCols, reachBlockRows = 40, 120
+
+// roomFor tries the corners on and around the picture; left of it there is always room.
 func (c *canvas) roomFor(b block) cell {
 	want := c.wantedCorner(b)
+	search := rect{
+		cell{max(c.whole.min.col-b.cols, want.col-reachBlockCols), max(c.whole.min.row-b.rows-1, want.row-reachBlockRows)},
+		cell{min(c.whole.max.col+1, want.col+reachBlockCols), min(c.whole.max.row+2, want.row+reachBlockRows)},
+	}
 	best, lowest := cell{c.whole.min.col - b.cols, c.whole.min.row}, math.Inf(1)
-	for col := c.whole.min.col - b.cols; col <= c.whole.max.col+1; col++ {
-		for row := c.whole.min.row - b.rows - 1; row <= c.whole.max.row+2; row++ {
+	for col := search.min.col; col <= search.max.col; col++ {
+		for row := search.min.row; row <= search.max.row; row++ {
 			cost := 3*math.Abs(float64(col-want.col)) + math.Abs(float64(row-want.row))
 			if cost >= lowest {
 				continue

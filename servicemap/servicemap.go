@@ -139,7 +139,7 @@ func (s *Service) spanOf(q Query, defaultRange time.Duration) (span, error) {
 func (s *Service) ttl(sp span) time.Duration {
 	switch {
 	case sp.live:
-		return min(max(sp.length()/300, 1500*time.Millisecond), 15*time.Second)
+		return min(max(sp.length()/180, 1500*time.Millisecond), 15*time.Second)
 	case s.now().Sub(sp.end) > 10*time.Minute:
 		return time.Minute
 	default:

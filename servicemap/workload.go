@@ -32,7 +32,7 @@ func (s *Service) Workload(ctx context.Context, id string, q Query) (*WorkloadDe
 	if err != nil {
 		return nil, err
 	}
-	return cached(ctx, s.cache, answerWorkload, "workload "+sp.key()+" "+id, s.ttl(sp), func(ctx context.Context) (*WorkloadDetail, int, error) {
+	return cached(ctx, s.cache, s.question(answerWorkload, sp, id), func(ctx context.Context) (*WorkloadDetail, int, error) {
 		d, err := s.readDetail(ctx, w, sp)
 		if err != nil {
 			return nil, 0, err
@@ -51,13 +51,13 @@ func (s *Service) readDetail(ctx context.Context, w model.Workload, sp span) (*W
 		return nil, fmt.Errorf("%w: nothing was seen of %q between %s and %s; try a longer range", ErrNotFound, w.ID(),
 			sp.start.UTC().Format(time.RFC3339), sp.end.UTC().Format(time.RFC3339))
 	}
-	src, byCaller := servingEnd(&w), map[string]string{}
+	src := servingEnd(&w)
 	if n.callers {
-		src, byCaller = callersOf(w), map[string]string{w.ID(): string(w.Kind)}
+		src = callersOf(w)
 	}
 	node, _ := n.shape(g.window)
 	d := &WorkloadDetail{Start: sp.start.UTC(), End: sp.end.UTC(), Callers: shapes(n.in, g.window), Callees: shapes(n.out, g.window)}
-	if d.Workload, err = s.sparkOne(ctx, node, src, gridOf(sp, sparkPoints), byCaller); err != nil {
+	if d.Workload, err = s.sparkOne(ctx, node, src, gridOf(sp, sparkPoints)); err != nil {
 		return nil, err
 	}
 	if d.Charts, err = s.readCharts(ctx, src, gridOf(sp, chartPoints)); err != nil {
@@ -86,9 +86,9 @@ func shapes(edges []*edgeFigures, window time.Duration) []Edge {
 	return out
 }
 
-func (s *Service) sparkOne(ctx context.Context, n Node, src source, g grid, byCaller map[string]string) (WorkloadSummary, error) {
-	one := &sparks{requests: timeline{grid: g, byClass: map[string][]*float64{}}, latency: g.empty()}
-	if err := s.askRange(ctx, g, sparkQuestions(g, src, func(string) *sparks { return one })); err != nil {
+func (s *Service) sparkOne(ctx context.Context, n Node, src source, g grid) (WorkloadSummary, error) {
+	one := newSparks(g)
+	if err := s.askRange(ctx, g, sparkQuestions(g, src, func(model.Workload) *sparks { return one })); err != nil {
 		return WorkloadSummary{}, err
 	}
 	return n.summary(g, one), nil

@@ -3,16 +3,21 @@ package servicemap
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/prometheus/prometheus/promql"
+
+	"github.com/vetch-dev/vetch/model"
 )
 
 // sparks are the small charts of one workload.
 type sparks struct {
 	requests timeline
 	latency  Series
+}
+
+func newSparks(g grid) *sparks {
+	return &sparks{requests: timeline{grid: g, byClass: map[string][]*float64{}}, latency: g.empty()}
 }
 
 // Workloads answers /api/workloads: all nodes of the map of the range (default the last 15 minutes), most trouble first. The Namespace of
@@ -22,12 +27,8 @@ func (s *Service) Workloads(ctx context.Context, q Query) (*WorkloadList, error)
 	if err != nil {
 		return nil, err
 	}
-	whole, err := s.whole(ctx, sp)
-	if err != nil {
-		return nil, err
-	}
-	return cached(ctx, s.cache, answerWorkloads, "workloads "+sp.key(), s.ttl(sp), func(ctx context.Context) (*WorkloadList, int, error) {
-		list, err := s.listWorkloads(ctx, whole)
+	return cached(ctx, s.cache, s.question(answerWorkloads, sp, ""), func(ctx context.Context) (*WorkloadList, int, error) {
+		list, err := s.listWorkloads(ctx, sp)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -35,21 +36,27 @@ func (s *Service) Workloads(ctx context.Context, q Query) (*WorkloadList, error)
 	})
 }
 
-func (s *Service) listWorkloads(ctx context.Context, whole *drawn) (*WorkloadList, error) {
-	m := whole.answer
-	g := gridOf(span{start: m.Start, end: m.End}, sparkPoints)
-	byID, err := s.readSparks(ctx, g, whole.byCaller)
+func (s *Service) listWorkloads(ctx context.Context, sp span) (*WorkloadList, error) {
+	nodes, err := s.readNodes(ctx, sp)
 	if err != nil {
 		return nil, err
 	}
-	list := &WorkloadList{Start: m.Start, End: m.End, Workloads: make([]WorkloadSummary, 0, len(m.Nodes))}
-	for _, n := range m.Nodes {
-		list.Workloads = append(list.Workloads, n.summary(g, byID[n.ID]))
+	grid := gridOf(sp, sparkPoints)
+	charts, err := s.readSparks(ctx, grid, nodes)
+	if err != nil {
+		return nil, err
 	}
-	slices.SortStableFunc(list.Workloads, func(a, b WorkloadSummary) int {
+	list := &WorkloadList{Start: sp.start.UTC(), End: sp.end.UTC(), Workloads: make([]WorkloadSummary, 0, len(nodes.nodes))}
+	failing := make(map[string]float64, len(nodes.nodes))
+	for w, n := range nodes.nodes {
+		node, rate := n.shape(nodes.window)
+		failing[node.ID] = rate
+		list.Workloads = append(list.Workloads, node.summary(grid, charts[w]))
+	}
+	slices.SortFunc(list.Workloads, func(a, b WorkloadSummary) int {
 		return cmp.Or(
 			severity(b.Health)-severity(a.Health),
-			cmp.Compare(whole.failing[b.ID], whole.failing[a.ID]),
+			cmp.Compare(failing[b.ID], failing[a.ID]),
 			cmp.Compare(valueOf(b.Signals.Rate), valueOf(a.Signals.Rate)),
 			cmp.Compare(a.ID, b.ID),
 		)
@@ -77,41 +84,42 @@ func (n Node) summary(g grid, sp *sparks) WorkloadSummary {
 }
 
 // readSparks asks for the sparks of all workloads at once: two questions for those that are watched, and two for those that only their
-// callers (byCaller: node id -> kind) tell about.
-func (s *Service) readSparks(ctx context.Context, g grid, byCaller map[string]string) (map[string]*sparks, error) {
-	byID := map[string]*sparks{}
-	want := func(id string, fromCallers bool) *sparks {
-		if _, ok := byCaller[id]; ok != fromCallers {
-			return nil
+// callers tell about.
+func (s *Service) readSparks(ctx context.Context, g grid, nodes *graph) (map[model.Workload]*sparks, error) {
+	all := map[model.Workload]*sparks{}
+	want := func(byCaller bool) func(model.Workload) *sparks {
+		return func(w model.Workload) *sparks {
+			if n := nodes.nodes[w]; n == nil || n.callers != byCaller {
+				return nil
+			}
+			sp := all[w]
+			if sp == nil {
+				sp = newSparks(g)
+				all[w] = sp
+			}
+			return sp
 		}
-		sp := byID[id]
-		if sp == nil {
-			sp = &sparks{requests: timeline{grid: g, byClass: map[string][]*float64{}}, latency: g.empty()}
-			byID[id] = sp
-		}
-		return sp
 	}
-	questions := sparkQuestions(g, servingEnd(nil), func(id string) *sparks { return want(id, false) })
-	if len(byCaller) > 0 {
-		kinds := slices.Compact(slices.Sorted(maps.Values(byCaller)))
-		questions = append(questions, sparkQuestions(g, callersOfKinds(kinds), func(id string) *sparks { return want(id, true) })...)
+	questions := sparkQuestions(g, servingEnd(nil), want(false))
+	if kinds := nodes.kindsByCaller(); len(kinds) > 0 {
+		questions = append(questions, sparkQuestions(g, callersOfKinds(kinds), want(true))...)
 	}
 	if err := s.askRange(ctx, g, questions); err != nil {
 		return nil, err
 	}
-	return byID, nil
+	return all, nil
 }
 
 // sparkQuestions reads one source. of returns nil for a workload that is read elsewhere.
-func sparkQuestions(g grid, src source, of func(id string) *sparks) []rangeQuestion {
+func sparkQuestions(g grid, src source, of func(model.Workload) *sparks) []rangeQuestion {
 	return []rangeQuestion{
 		{src.requestRate(g.window), func(k sampleKey, ser promql.Series) {
-			if sp := of(k.server.ID()); sp != nil {
+			if sp := of(k.server); sp != nil {
 				sp.requests.add(k.code, ser.Floats)
 			}
 		}},
 		{"histogram_quantile(0.95, " + src.durationRate(g.window) + ")", func(k sampleKey, ser promql.Series) {
-			if sp := of(k.server.ID()); sp != nil {
+			if sp := of(k.server); sp != nil {
 				sp.latency = g.floats(ser.Floats)
 			}
 		}},
