@@ -1,10 +1,10 @@
+// Package tmpdeps keeps modules in go.mod while the parts that use them are being written.
 package tmpdeps
 
 import (
 	_ "github.com/charmbracelet/bubbletea"
 	_ "github.com/cilium/ebpf"
 	_ "github.com/cilium/ebpf/btf"
-	_ "github.com/cilium/ebpf/cmd/bpf2go"
 	_ "github.com/cilium/ebpf/link"
 	_ "github.com/cilium/ebpf/ringbuf"
 	_ "github.com/golang/snappy"
