@@ -232,17 +232,6 @@ func TestPictureThatGrewIsStillReadable(t *testing.T) {
 	t.Logf("%.0f %% of edges lead right after growth", 100*float64(forward)/float64(len(whole.Edges)))
 }
 
-func firstNodes(whole *Map, n int) *Map {
-	m := &Map{Nodes: slices.Clone(whole.Nodes[:n])}
-	for _, e := range whole.Edges {
-		has := func(id string) bool { return slices.ContainsFunc(m.Nodes, func(n Node) bool { return n.ID == id }) }
-		if has(e.Client) && has(e.Server) {
-			m.Edges = append(m.Edges, e)
-		}
-	}
-	return m
-}
-
 func BenchmarkDrawTown(b *testing.B) {
 	m := town(1000, 3000)
 	for b.Loop() {
@@ -259,4 +248,82 @@ func BenchmarkAddNodeToTown(b *testing.B) {
 		delete(p.places, gone)
 		p.place(m)
 	}
+}
+
+func TestPictureIsDrawnAnewOnlyWhenItHasOutgrownItsFrame(t *testing.T) {
+	whole := town(80, 160)
+	for _, test := range []struct {
+		now   int
+		moves bool
+	}{{63, false}, {64, true}, {80, true}} {
+		p := newTestPositions(t)
+		before := spots(t, p, firstNodes(whole, 16))
+		after := spots(t, p, firstNodes(whole, test.now))
+		moved := 0
+		for id, at := range before {
+			if after[id] != at {
+				moved++
+			}
+		}
+		require.Equal(t, test.moves, moved > 0, "16 to %d nodes", test.now)
+	}
+}
+
+// Nodes come and go at random, among them ones that change sides and circles: nothing overlaps, and who stays does not move.
+func TestRandomChanges(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	p := newTestPositions(t)
+	name := func(i int) string { return []string{"~%d", "a/%d", "b/%d", "%d"}[i%4] }
+	last := map[string][2]float64{}
+	for range 200 {
+		var lines []string
+		for range r.IntN(60) {
+			a, b := r.IntN(60), r.IntN(60)
+			lines = append(lines, fmt.Sprintf(name(a)+">"+name(b), a, b))
+		}
+		now := spots(t, p, calls(lines...))
+		for id, at := range now {
+			if before, ok := last[id]; ok {
+				require.Equal(t, before, at, id)
+			}
+		}
+		last = now
+	}
+}
+
+func TestPictureOfATownIsQuick(t *testing.T) {
+	started := time.Now()
+	sketchOf(town(1000, 3000)).draw()
+	require.Less(t, time.Since(started), 2*time.Second) // it takes 20 ms on an idle core
+}
+
+func BenchmarkDrawCity(b *testing.B) {
+	m := town(10_000, 30_000)
+	for b.Loop() {
+		sketchOf(m).draw()
+	}
+}
+
+func BenchmarkGrowCity(b *testing.B) {
+	m := town(10_000, 30_000)
+	half := firstNodes(m, 4000)
+	for b.Loop() {
+		p := newTestPositions(b)
+		p.place(half)
+		p.place(m)
+	}
+}
+
+func firstNodes(whole *Map, n int) *Map {
+	m := &Map{Nodes: slices.Clone(whole.Nodes[:n])}
+	has := map[string]bool{}
+	for _, n := range m.Nodes {
+		has[n.ID] = true
+	}
+	for _, e := range whole.Edges {
+		if has[e.Client] && has[e.Server] {
+			m.Edges = append(m.Edges, e)
+		}
+	}
+	return m
 }

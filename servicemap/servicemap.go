@@ -52,7 +52,7 @@ type Service struct {
 	metrics   *metrics
 	cache     *cache
 	positions *positions
-	hub       *hub
+	fanout    *fanout
 }
 
 // New reads the remembered positions. A positions file that cannot be understood is set aside, never deleted, and is no error.
@@ -78,7 +78,7 @@ func New(o Options) (*Service, error) {
 	}
 	return &Service{
 		engine: o.Engine, log: o.Log, now: o.Now, metrics: m,
-		cache: newCache(o.Now, o.Log, m), positions: p, hub: newHub(),
+		cache: newCache(o.Now, o.Log, m), positions: p, fanout: newFanout(),
 	}, nil
 }
 

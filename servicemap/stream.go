@@ -21,8 +21,8 @@ const (
 	bodyStartMarker = `"nodes":`
 )
 
-// hub fans maps out: one goroutine for each distinct question, however many readers it has.
-type hub struct {
+// fanout hands maps to readers: one goroutine for each distinct question, however many readers it has.
+type fanout struct {
 	mu      sync.Mutex
 	ctx     context.Context // of Run; nil while it does not run
 	wg      sync.WaitGroup
@@ -35,7 +35,7 @@ type topicKey struct {
 	namespace string
 }
 
-// topic is one question with its readers. hub.mu guards it.
+// topic is one question with its readers. fanout.mu guards it.
 type topic struct {
 	key     topicKey
 	cancel  context.CancelFunc
@@ -57,11 +57,11 @@ type Subscription struct {
 // Close ends the subscription. It may be called twice.
 func (s *Subscription) Close() { s.close() }
 
-func newHub() *hub { return &hub{topics: map[topicKey]*topic{}} }
+func newFanout() *fanout { return &fanout{topics: map[topicKey]*topic{}} }
 
 // Run drives the subscriptions and saves positions until ctx ends; then it ends all streams and saves once more.
 func (s *Service) Run(ctx context.Context) error {
-	h := s.hub
+	h := s.fanout
 	h.mu.Lock()
 	if h.ctx != nil {
 		h.mu.Unlock()
@@ -85,7 +85,7 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 func (s *Service) stopStreams() {
-	h := s.hub
+	h := s.fanout
 	h.mu.Lock()
 	h.ctx = nil
 	for _, t := range h.topics {
@@ -104,7 +104,7 @@ func (s *Service) Subscribe(q Query) (*Subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := s.hub
+	h := s.fanout
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ctx == nil || h.ctx.Err() != nil {
@@ -131,30 +131,30 @@ func (s *Service) Subscribe(q Query) (*Subscription, error) {
 	return sub, nil
 }
 
-// topic finds or starts a topic. The caller holds hub.mu.
+// topic finds or starts a topic. The caller holds fanout.mu.
 func (s *Service) topic(key topicKey) *topic {
-	t := s.hub.topics[key]
+	t := s.fanout.topics[key]
 	if t == nil {
-		ctx, cancel := context.WithCancel(s.hub.ctx)
+		ctx, cancel := context.WithCancel(s.fanout.ctx)
 		t = &topic{key: key, cancel: cancel, readers: map[*Subscription]bool{}}
-		s.hub.topics[key] = t
-		s.hub.wg.Go(func() { s.drive(ctx, t) })
+		s.fanout.topics[key] = t
+		s.fanout.wg.Go(func() { s.drive(ctx, t) })
 	}
 	return t
 }
 
-// remove ends one reader, and the topic with its last. The caller holds hub.mu.
+// remove ends one reader, and the topic with its last. The caller holds fanout.mu.
 func (s *Service) remove(t *topic, r *Subscription) {
 	if !t.readers[r] {
 		return
 	}
 	delete(t.readers, r)
 	close(r.updates)
-	s.hub.readers--
-	s.metrics.subscribers.Set(float64(s.hub.readers))
+	s.fanout.readers--
+	s.metrics.subscribers.Set(float64(s.fanout.readers))
 	if len(t.readers) == 0 {
 		t.cancel()
-		delete(s.hub.topics, t.key)
+		delete(s.fanout.topics, t.key)
 	}
 }
 
@@ -189,8 +189,8 @@ func (s *Service) drive(ctx context.Context, t *topic) {
 
 // send hands data to all readers unless nothing but the time has changed.
 func (s *Service) send(t *topic, data []byte) {
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
+	s.fanout.mu.Lock()
+	defer s.fanout.mu.Unlock()
 	if t.latest != nil && bytes.Equal(body(t.latest), body(data)) {
 		return
 	}

@@ -78,12 +78,12 @@ func TestStreamSendsAtOnceAndAfterChanges(t *testing.T) {
 		late, err := s.Subscribe(Query{})
 		require.NoError(t, err)
 		require.InDelta(t, 2, connectRate(t, <-late.Updates), 0, "who comes late gets the present map at once")
-		require.Len(t, s.hub.topics, 1)
+		require.Len(t, s.fanout.topics, 1)
 		late.Close()
 		late.Close()
 		sub.Close()
-		require.Empty(t, s.hub.topics)
-		require.Zero(t, s.hub.readers)
+		require.Empty(t, s.fanout.topics)
+		require.Zero(t, s.fanout.readers)
 		synctest.Wait()
 		asked := f.asked.Load()
 		time.Sleep(time.Minute)
@@ -134,7 +134,7 @@ func TestSlowReadersGetTheNewestAndAreDroppedInTheEnd(t *testing.T) {
 		_, open := <-slow.Updates
 		require.False(t, open)
 		require.InDelta(t, 1, testutil.ToFloat64(s.metrics.dropped.WithLabelValues(dropSlow)), 0)
-		require.Zero(t, s.hub.readers)
+		require.Zero(t, s.fanout.readers)
 	})
 }
 
@@ -150,7 +150,7 @@ func TestReadersAreBounded(t *testing.T) {
 		require.InDelta(t, 1, testutil.ToFloat64(s.metrics.dropped.WithLabelValues(dropLimit)), 0)
 		require.InDelta(t, maxReaders, testutil.ToFloat64(s.metrics.subscribers), 0)
 		stop()
-		require.Zero(t, s.hub.readers)
+		require.Zero(t, s.fanout.readers)
 	})
 }
 
