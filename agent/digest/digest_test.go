@@ -1,15 +1,13 @@
 package digest
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/vetch-dev/vetch/agent/probe"
 )
 
-// E are the labels of the edge curl -> nginx on port 80, as they are printed before and after the labels in between.
+// These are labels of the edge curl -> nginx on port 80, as they are printed before and after the labels in between.
 const (
 	curlToNginx = `client="curl", client_kind="Process", `
 	onNginx     = `server="nginx", server_kind="Process"`
@@ -208,44 +206,6 @@ func TestEnds(t *testing.T) {
 		container_net_tcp_failed_connects_total{app_id="/process/curl", container_id="/process/curl", destination="93.184.216.34:443", machine_id="m1"} 4`)
 }
 
-// TestLateProtocol: an edge that was shown as tcp is followed by one that is http; neither goes back and their sum is right.
-func TestLateProtocol(t *testing.T) {
-	w := newWorld(t)
-	w.owner(1, "curl")
-	w.owner(2, "nginx")
-	w.listener(2, "0.0.0.0:80")
-	c := w.client(1, 2, "127.0.0.1:80")
-	w.tcp(c, 1, 100, 0, 1)
-	w.pass(7 * time.Second)
-	if got := w.read().sum("vetch_edge_bytes_total", `protocol="tcp"`); got != 100 {
-		t.Fatalf("tcp bytes %v", got)
-	}
-	w.tcp(c, 0, 50, 60, 1)
-	w.http(c, "/", 200, 1)
-	w.poll()
-	w.tcp(c, 1, 5, 6, 2)
-	w.poll()
-	r := w.read()
-	for _, tc := range []struct {
-		name, protocol string
-		want           float64
-	}{
-		{"vetch_edge_bytes_total", "tcp", 100}, {"vetch_edge_bytes_total", "http", 121},
-		{"vetch_edge_connections_total", "tcp", 1}, {"vetch_edge_connections_total", "http", 1},
-		{"vetch_edge_active_connections", "tcp", 0}, {"vetch_edge_active_connections", "http", 2},
-		{"vetch_edge_requests_total", "http", 1},
-	} {
-		if got := r.sum(tc.name, `protocol="`+tc.protocol+`"`); got != tc.want {
-			t.Errorf("%s %s is %v, want %v", tc.protocol, tc.name, got, tc.want)
-		}
-	}
-	w.leap(DefaultSeriesExpiry + time.Minute)
-	r = w.read()
-	if got := r.sum("vetch_edge_bytes_total"); got != 121 {
-		t.Errorf("after expiry %v bytes are left, want those of the live edge", got)
-	}
-}
-
 // TestOwnerComesLate: the record of an owner may come after what it did.
 func TestOwnerComesLate(t *testing.T) {
 	w := newWorld(t)
@@ -280,201 +240,14 @@ func TestOwnerComesLate(t *testing.T) {
 	}
 }
 
-// TestExpiryAndReturn: series end some time after all that made them is gone; when it comes back they are new.
-func TestExpiryAndReturn(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.SeriesExpiry = time.Minute })
-	visit := func() (c, s probe.PairKey) {
-		w.owner(1, "curl")
-		w.owner(2, "nginx")
-		w.listener(2, "0.0.0.0:80")
-		c, s = w.client(1, 2, "127.0.0.1:80"), w.server(2, 1, "127.0.0.1:80", "127.0.0.1:0")
-		w.tcp(c, 1, 10, 10, 1)
-		w.http(c, "/", 200, 1)
-		w.http(s, "/", 200, 1)
-		w.poll()
-		return c, s
-	}
-	c, s := visit()
-	names := []string{"vetch_edge_requests_total", "vetch_workload_requests_total", "container_http_requests_total", "container_http_inbound_requests_total"}
-	check := func(when string, want float64) {
-		t.Helper()
-		r := w.read()
-		for _, name := range names {
-			if got := r.sum(name); got != want {
-				t.Errorf("%s: %s is %v, want %v", when, name, got, want)
-			}
-		}
-	}
-	check("at first", 1)
-	key := `vetch_edge_requests_total{client="curl", client_kind="Process", code="200", port="80", protocol="http", server="nginx", server_kind="Process"}`
-	born := w.read().created[key]
-	w.leap(time.Hour)
-	check("with a live connection", 1)
-	w.gone(c)
-	w.gone(s)
-	w.next.Gone = []probe.OwnerID{1}
-	w.poll()
-	w.pass(30 * time.Second)
-	check("not yet", 1)
-	w.leap(time.Minute)
-	r := w.read()
-	if got := r.sum("vetch_edge_requests_total"); got != 0 {
-		t.Errorf("the edge is still there: %v", got)
-	}
-	if got := r.sum("vetch_workload_requests_total"); got != 1 {
-		t.Errorf("nginx still listens, but has %v", got)
-	}
-	w.next.Listeners = nil
-	w.poll()
-	w.leap(2 * time.Minute)
-	check("when all is gone", 0)
-	if got := w.digest.Status().Series; got != 0 {
-		t.Errorf("room for %d series is still taken", got)
-	}
-	visit()
-	check("when it is back", 1)
-	if again := w.read().created[key]; !again.After(born) {
-		t.Errorf("created %v, before it was %v", again, born)
-	}
-}
-
-// TestCreatedIsBeforeTheFirstCount: what a series begins with happened after its creation time, also when it was held back.
-func TestCreatedIsBeforeTheFirstCount(t *testing.T) {
+// TestUnwatchedLocalClient: what the node itself asks of a service, by a process that is not watched, comes from the node.
+func TestUnwatchedLocalClient(t *testing.T) {
 	w := newWorld(t)
-	before := w.now
-	w.owner(1, "curl")
-	w.tcp(w.client(1, 0, "10.1.2.3:80"), 1, 1, 1, 0)
-	w.pass(10 * time.Second)
-	for key, created := range w.read().created {
-		if strings.HasPrefix(key, "vetch_edge_bytes_total") && !created.Equal(before) {
-			t.Errorf("%s created %v, want %v", key, created, before)
-		}
-	}
-}
-
-func TestRoutesAreBounded(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.RoutesPerWorkload = 3 })
 	w.owner(2, "nginx")
 	w.listener(2, "0.0.0.0:80")
-	s := w.server(2, 0, "192.168.1.10:80", "8.8.8.8:0")
-	for i := range 10 {
-		w.http(s, fmt.Sprintf("/%d", i), 200, 2)
-	}
-	w.http(s, "~other", 200, 1) // the kernel's own limit
-	w.http(s, "~unknown", 200, 1)
-	w.poll()
-	r := w.read()
-	r.want(t, "vetch_workload_requests_total", `
-		vetch_workload_requests_total{code="200", kind="Process", method="GET", protocol="http", route="/0", workload="nginx"} 2
-		vetch_workload_requests_total{code="200", kind="Process", method="GET", protocol="http", route="/1", workload="nginx"} 2
-		vetch_workload_requests_total{code="200", kind="Process", method="GET", protocol="http", route="/2", workload="nginx"} 2
-		vetch_workload_requests_total{code="200", kind="Process", method="GET", protocol="http", route="~other", workload="nginx"} 15
-		vetch_workload_requests_total{code="200", kind="Process", method="GET", protocol="http", route="~unknown", workload="nginx"} 1`)
-	if got := r.sum("vetch_workload_routes_overflow_total"); got != 15 {
-		t.Errorf("overflow %v, want 15", got)
-	}
-}
-
-func TestExternalAddressesAreBounded(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.MaxExternal = 10; o.MaxDestinations = 10 })
-	w.owner(1, "crawler")
-	w.owner(2, "nginx")
-	w.listener(2, "0.0.0.0:80")
-	for i := range 100 {
-		w.tcp(w.server(2, 0, "192.168.1.10:80", fmt.Sprintf("8.8.%d.1:0", i)), 1, 2, 3, 0)
-		w.tcp(w.client(1, 0, fmt.Sprintf("9.9.%d.1:443", i)), 1, 2, 3, 0)
-	}
-	w.pass(8 * time.Second)
-	r := w.read()
-	if got := r.sum("vetch_edge_connections_total", onNginx); got != 100 {
-		t.Errorf("connections to nginx: %v", got)
-	}
-	if got := r.sum("vetch_edge_connections_total", `client="crawler"`); got != 100 {
-		t.Errorf("connections of the crawler: %v", got)
-	}
-	if got := w.digest.Status().Edges; got > 12 {
-		t.Errorf("%d edges", got)
-	}
-	if got := r.sum("container_net_tcp_successful_connects_total"); got != 100 {
-		t.Errorf("container's connects: %v", got)
-	}
-	if got := r.sum("container_net_tcp_successful_connects_total", `destination="~other"`); got != 90 {
-		t.Errorf("container's connects to others: %v", got)
-	}
-	if d := w.digest.Status().Dropped; d[dropExternals] == 0 || d[dropDestinations] == 0 {
-		t.Errorf("not counted: %v", d)
-	}
-}
-
-func TestSeriesAreBounded(t *testing.T) {
-	w := newWorld(t, func(o *Options) { o.MaxSeries = 100 })
-	w.owner(1, "curl")
-	w.owner(2, "nginx")
-	w.listener(2, "0.0.0.0:80")
-	for i := range 200 {
-		w.http(w.server(2, 0, "192.168.1.10:80", fmt.Sprintf("8.8.%d.1:0", i)), fmt.Sprintf("/%d", i), 200, 1)
-		w.failed(w.client(1, 0, fmt.Sprintf("9.9.%d.1:443", i)), probe.ConnectReset, 1)
-	}
-	w.pass(8 * time.Second)
-	status := w.digest.Status()
-	if status.Series > 100 || status.Dropped[dropSeries] == 0 {
-		t.Errorf("%+v", status)
-	}
-	r := w.read()
-	if got := r.values["vetch_digest_max_series{}"]; got != 100 {
-		t.Errorf("limit %v", got)
-	}
-	if got := r.sum("vetch_digest_dropped_total", `reason="series"`); got != float64(status.Dropped[dropSeries]) {
-		t.Errorf("drops %v, want %v", got, status.Dropped[dropSeries])
-	}
-}
-
-func TestHostileLabels(t *testing.T) {
-	w := newWorld(t)
-	w.owner(2, "ngi\xffnx\n")
-	w.listener(2, "0.0.0.0:80")
-	s := w.server(2, 0, "192.168.1.10:80", "8.8.8.8:0")
-	long := "/" + strings.Repeat("ä", 1000)
-	w.http(s, long+"1", 200, 1)
-	w.http(s, long+"2", 200, 1) // the same when it is cut
-	w.http(s, "/\x00\xfe", 200, 1)
-	w.poll()
-	r := w.read() // read fails on series that are there twice
-	if got := r.sum("vetch_workload_requests_total"); got != 3 {
-		t.Errorf("%v requests, want 3", got)
-	}
-}
-
-func TestProbeFigures(t *testing.T) {
-	w := newWorld(t, func(o *Options) {
-		o.ProbeStats = func() probe.Stats {
-			return probe.Stats{
-				Hooks: map[string]bool{"a": true, "b": false}, Lost: map[string]uint64{"pairs_full": 3},
-				Maps: []probe.MapStat{{Name: "pairs", Entries: 2, MaxEntries: 10, MemoryBytes: 4096}, {Name: "scratch", Entries: -1, MaxEntries: 1, MemoryBytes: 8}},
-			}
-		}
-	})
-	w.read().want(t, "vetch_probe", `
-		vetch_probe_hook_attached{hook="a"} 1
-		vetch_probe_hook_attached{hook="b"} 0
-		vetch_probe_events_lost_total{reason="pairs_full"} 3
-		vetch_probe_map_entries{map="pairs"} 2
-		vetch_probe_map_max_entries{map="pairs"} 10
-		vetch_probe_map_max_entries{map="scratch"} 1
-		vetch_probe_map_memory_bytes{map="pairs"} 4096
-		vetch_probe_map_memory_bytes{map="scratch"} 8`)
-	w.read().want(t, "node_", `
-		node_info{hostname="box", kernel_version="6.18", machine_id="m1"} 1
-		node_agent_info{machine_id="m1", version="test"} 1`)
-}
-
-// TestFlush: at the end nothing stays held back.
-func TestFlush(t *testing.T) {
-	w := newWorld(t)
-	w.tcp(w.client(1, 0, "10.1.2.3:80"), 1, 2, 3, 0)
-	w.poll()
-	w.digest.Flush(w.now)
-	if got := w.read().sum("vetch_edge_connections_total"); got != 1 {
-		t.Errorf("%v connections, want 1", got)
+	w.http(w.server(2, 0, "127.0.0.1:80", "127.0.0.1:0"), "/", 200, 4)
+	w.pass(6 * time.Second)
+	if got := w.read().sum("vetch_edge_requests_total", `client="box"`, `client_kind="Node"`, onNginx); got != 4 {
+		t.Errorf("%v requests from the node, want 4", got)
 	}
 }

@@ -105,6 +105,7 @@ func TestIdentityFromProc(t *testing.T) {
 	}{
 		{"unit known only to systemd's hierarchy", v1, "/usr/bin/web", probe.Owner{Exe: "web", PathV1: "/", PathV2: "/"}, "/system.slice/web.service"},
 		{"the process became another program", v1, "/usr/bin/other", probe.Owner{Exe: "web", PathV1: "/", PathV2: "/"}, "/process/web"},
+		{"the process became one whose name begins the same", v1, "/usr/bin/webserver", probe.Owner{Exe: "web", PathV1: "/", PathV2: "/"}, "/process/web"},
 		{"a replaced executable", v1, "/usr/bin/web (deleted)", probe.Owner{Exe: "web", PathV1: "/", PathV2: "/"}, "/system.slice/web.service"},
 		{"the process moved to another cgroup", v1, "/usr/bin/web", probe.Owner{Exe: "web", PathV1: "/docker/" + hexID2, PathV2: "/"}, "/docker/" + hexID2[:12]},
 		{"whole path of a pod", whole, "/usr/bin/web", probe.Owner{Exe: "web", PathV2: "/cri-containerd-" + hexID + ".scope"}, "/docker/" + hexID[:12]},

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 
 // maxProcFile bounds what is read of one file under /proc.
 const maxProcFile = 64 << 10
+
+// maxExe is how much of an executable's name the kernel's record holds.
+const maxExe = 63
 
 // procfs reads what /proc tells of processes that still live.
 type procfs struct{ root string }
@@ -33,7 +37,8 @@ func (p procfs) is(o probe.Owner) bool {
 	if err != nil || o.Exe == "" {
 		return err == nil
 	}
-	return strings.HasPrefix(filepath.Base(strings.TrimSuffix(exe, " (deleted)")), o.Exe)
+	name := filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
+	return name == o.Exe || (len(o.Exe) >= maxExe && strings.HasPrefix(name, o.Exe))
 }
 
 // netns gives the inode of a process's network namespace.
@@ -159,7 +164,7 @@ func (p procfs) anyIn(netns uint32) uint32 {
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(1 << 16)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return 0
 	}
 	for _, name := range names {
