@@ -16,6 +16,7 @@ func lossFamilies() map[string]lossFamily {
 		"vetch_probe_events_lost_total":                 {"probe", "reason"},
 		"vetch_digest_dropped_total":                    {"digest", "reason"},
 		"vetch_store_append_failures_total":             {"store", "reason"},
+		"vetch_remote_write_rejected_total":             {"remote write", "reason"},
 		"vetch_servicemap_stream_dropped_readers_total": {"map stream", "reason"},
 	}
 }

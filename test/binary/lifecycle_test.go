@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -136,6 +137,27 @@ func TestRunRefusesADirectoryInUseOrOfANewerVersion(t *testing.T) {
 func TestRunPrintsWhereToLook(t *testing.T) {
 	r := startRun(t, t.TempDir())
 	require.Contains(t, r.log.String(), r.url)
+	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+}
+
+// TestGuideNamesEveryMetric holds docs/guide/metrics.md to what is exported.
+func TestGuideNamesEveryMetric(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/guide/metrics.md")
+	require.NoError(t, err)
+	r := startRun(t, t.TempDir())
+	resp, err := http.Get(r.url + "/metrics")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	ours, found := regexp.MustCompile("^# TYPE ((?:vetch|container|node|caretta)_[a-z0-9_]+) "), 0
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if m := ours.FindStringSubmatch(line); m != nil {
+			found++
+			require.Regexp(t, "`"+m[1]+"[`{]", string(guide))
+		}
+	}
+	require.Greater(t, found, 20)
 	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
 }
 
