@@ -72,7 +72,7 @@ type batch struct {
 	outcome   outcome
 }
 
-func newBatch(w *RemoteWrite, ctx context.Context, b *buffers) *batch {
+func newBatch(ctx context.Context, w *RemoteWrite, b *buffers) *batch {
 	return &batch{scratch: &b.batch, w: w, app: w.opts.Store.AppenderV2(ctx)}
 }
 

@@ -224,7 +224,7 @@ func FuzzDecode(f *testing.F) {
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, body []byte, second bool) {
 		b := new(buffers)
-		batch := newBatch(w, context.Background(), b)
+		batch := newBatch(context.Background(), w, b)
 		var err error
 		want := math.MaxInt // where Prometheus reads nothing there is nothing to compare with: we are more lenient about metadata
 		if second {

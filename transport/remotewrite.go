@@ -109,7 +109,7 @@ func (w *RemoteWrite) receive(rw http.ResponseWriter, r *http.Request, v version
 	if err != nil {
 		return outcome{}, err
 	}
-	batch := newBatch(w, r.Context(), b)
+	batch := newBatch(r.Context(), w, b)
 	if v == version2 {
 		err = batch.decode2(body)
 	} else {

@@ -30,11 +30,10 @@ type Stats struct {
 
 // stats reads the figures that Stats gives out.
 type stats struct {
-	mu       sync.Mutex
-	coll     *ebpf.Collection
-	overflow uint64         // requests counted as ~other, for lack of room in the dictionary
-	entries  map[string]int // as of the last reading
-	stopped  bool
+	mu      sync.Mutex
+	coll    *ebpf.Collection
+	entries map[string]int // as of the last reading
+	stopped bool
 }
 
 func (s *stats) init(c *ebpf.Collection) {

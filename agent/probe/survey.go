@@ -106,7 +106,7 @@ func Survey() Capabilities {
 	add("helper bpf_loop", false, "system calls with many or long HTTP headers are followed for about 200 steps only, the rest is counted as lost", features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnLoop))
 	var dynamic error
 	if !atLeast(6, 1) {
-		dynamic = errors.New("Linux 6.1 has it")
+		dynamic = errors.New("only Linux 6.1 and newer have it")
 	}
 	add("hash maps that grow under tracepoints", false, "maps are small and take all their memory at the start", dynamic)
 	add("file /proc/net/nf_conntrack or netlink conntrack", false, "connections through NAT show the address before translation unless both ends are on this machine", conntrack())

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -108,14 +107,4 @@ func (s scrape) by(name string, match labels, of ...string) map[string]float64 {
 	}
 	maps.DeleteFunc(totals, func(_ string, v float64) bool { return v == 0 })
 	return totals
-}
-
-// describe lists series for messages.
-func describe(all []series) string {
-	lines := make([]string, len(all))
-	for i, one := range all {
-		lines[i] = fmt.Sprintf("%v %v", one.labels, one.value)
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
 }
