@@ -44,7 +44,7 @@ func (s *Server) handler() http.Handler {
 	}
 	mux.HandleFunc("/api/", serveNotFound)
 	if s.opts.Web != nil {
-		mux.Handle("/", getOnly(s.opts.Web))
+		mux.Handle("/", s.opts.Web)
 	} else {
 		mux.HandleFunc("/", s.serveLanding)
 	}
@@ -75,17 +75,6 @@ func secure(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		next.ServeHTTP(w, r)
-	})
-}
-
-func getOnly(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
-			return
-		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -89,7 +89,7 @@ func TestPrometheusClient(t *testing.T) {
 	f := newFixture(t, Options{Version: "test", Config: func() string { return "a: 1\n" }, Flags: map[string]string{"listen": "x"}})
 	ctx := context.Background()
 
-	value, notes, err := f.api.Query(ctx, `round(sum by (code) (rate(requests_total[5m])), 0.001)`, f.end)
+	value, notes, err := f.api.Query(ctx, `sort_desc(round(sum by (code) (rate(requests_total[5m])), 0.001))`, f.end)
 	require.NoError(t, err)
 	require.Empty(t, notes)
 	require.Equal(t, fmt.Sprintf("{code=\"200\"} => 3 @[%d]\n{code=\"500\"} => 1.5 @[%d]", f.end.Unix(), f.end.Unix()), value.String())
