@@ -11,7 +11,6 @@ packages() {
 	test) echo nginx-light:nginx wrk:wrk chromium:chromium curl:curl python3:python3 iproute2:ip nftables:nft \
 		iptables:iptables conntrack:conntrack procps:ps ;;
 	kernel) echo qemu-system-x86:qemu-system-x86_64 debian-archive-keyring ;;
-	*) echo "deps.sh: no such group: $1" >&2; exit 2 ;;
 	esac
 }
 
@@ -38,7 +37,11 @@ go_is_enough() {
 cd "$(dirname "$0")/.."
 missing=() needs_node=
 for group in "$@"; do
-	case $group in generate | test) needs_node=yes ;; esac
+	case $group in
+	generate | test) needs_node=yes ;;
+	build | kernel) ;;
+	*) echo "deps.sh: no such group: $group" >&2; exit 2 ;;
+	esac
 	for entry in $(packages "$group"); do
 		installed "$entry" || missing+=("${entry%%:*}")
 	done
@@ -85,7 +88,10 @@ install() {
 [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
 if [ -n "$wants_node" ]; then
 	candidate=$(apt-cache policy nodejs | sed -n 's/ *Candidate: //p')
-	if dpkg --compare-versions "${candidate:-0}" ge 20.19; then install nodejs npm; fi
+	if dpkg --compare-versions "${candidate:-0}" ge 20.19; then
+		install nodejs
+		command -v npm >/dev/null || install npm # in the same package at nodesource, in its own at Debian
+	fi
 	hash -r
 	node_is_enough || {
 		echo "The page needs Node 20.19 or newer with npm; this release offers ${candidate:-none}. Get it from https://nodejs.org" >&2
