@@ -97,7 +97,7 @@ static __always_inline __u32 connect_error(struct sock *sk, struct conn_t *c, __
 	case 0: break;
 	default: return CONNECT_OTHER;
 	}
-	if (!BPF_CORE_READ(sk, __sk_common.skc_num))
+	if (!BPF_CORE_READ((struct inet_sock *)sk, inet_sport))
 		return CONNECT_OTHER; /* no local port was free */
 	return now - c->opened_ns >= 990000000 ? CONNECT_TIMED_OUT : CONNECT_CANCELED;
 }
@@ -124,7 +124,8 @@ static __always_inline void listener_key(struct sock *sk, struct listener_key_t 
 {
 	read_local(sk, &k->addr);
 	k->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	k->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	/* not skc_num: a port that the kernel chose is given back before the tracepoint of the end */
+	k->port = __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	k->pad = 0;
 }
 
@@ -279,7 +280,8 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 	__sync_fetch_and_add(&p->closed, 1);
 out:
 	bpf_map_delete_elem(&partials, &key);
-	bpf_map_delete_elem(&conns, &key);
+	if (!bpf_map_delete_elem(&conns, &key))
+		count(COUNT_CONNS_REMOVED);
 	return 0;
 }
 

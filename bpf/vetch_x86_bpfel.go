@@ -266,6 +266,7 @@ type VetchZeroT struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	VetchMapConns             = "conns"
+	VetchMapCounts            = "counts"
 	VetchMapIgnored           = "ignored"
 	VetchMapListeners         = "listeners"
 	VetchMapLost              = "lost"
@@ -361,6 +362,7 @@ type VetchProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type VetchMapSpecs struct {
 	Conns        *ebpf.MapSpec `ebpf:"conns"`
+	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Ignored      *ebpf.MapSpec `ebpf:"ignored"`
 	Listeners    *ebpf.MapSpec `ebpf:"listeners"`
 	Lost         *ebpf.MapSpec `ebpf:"lost"`
@@ -408,6 +410,7 @@ func (o *VetchObjects) Close() error {
 // It can be passed to LoadVetchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type VetchMaps struct {
 	Conns        *ebpf.Map `ebpf:"conns"`
+	Counts       *ebpf.Map `ebpf:"counts"`
 	Ignored      *ebpf.Map `ebpf:"ignored"`
 	Listeners    *ebpf.Map `ebpf:"listeners"`
 	Lost         *ebpf.Map `ebpf:"lost"`
@@ -426,6 +429,7 @@ type VetchMaps struct {
 func (m *VetchMaps) Close() error {
 	return _VetchClose(
 		m.Conns,
+		m.Counts,
 		m.Ignored,
 		m.Listeners,
 		m.Lost,

@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -32,13 +33,15 @@ type Stats struct {
 type stats struct {
 	mu      sync.Mutex
 	coll    *ebpf.Collection
-	entries map[string]int // as of the last reading
+	entries map[string]int    // as of the last reading
+	walks   map[string]walked // maps that no reading goes through
 	stopped bool
 }
 
 func (s *stats) init(c *ebpf.Collection) {
 	s.coll = c
 	s.entries = map[string]int{}
+	s.walks = map[string]walked{}
 }
 
 func (s *stats) stop() {
@@ -103,12 +106,45 @@ func (s *stats) maps() []MapStat {
 				stat.MemoryBytes = bytes
 			}
 		}
-		if stat.Entries < 0 && m.Type() == ebpf.Hash {
-			stat.Entries = countKeys(m)
+		switch {
+		case name == "conns":
+			stat.Entries = s.connections()
+		case stat.Entries < 0 && m.Type() == ebpf.Hash:
+			stat.Entries = s.counted(name, m)
 		}
 		out = append(out, stat)
 	}
 	return out
+}
+
+// connections is how many entries the map of connections has: the kernel counts them, for walking them would take long.
+func (s *stats) connections() int {
+	var sum [2]uint64
+	for i := range sum {
+		var perCPU []uint64
+		if err := s.coll.Maps["counts"].Lookup(uint32(i), &perCPU); err != nil {
+			return -1
+		}
+		for _, v := range perCPU {
+			sum[i] += v
+		}
+	}
+	return int(sum[0] - sum[1])
+}
+
+// counted walks a map, at most twice a minute.
+func (s *stats) counted(name string, m *ebpf.Map) int {
+	if last, ok := s.walks[name]; ok && time.Since(last.at) < 30*time.Second {
+		return last.entries
+	}
+	n := countKeys(m)
+	s.walks[name] = walked{time.Now(), n}
+	return n
+}
+
+type walked struct {
+	at      time.Time
+	entries int
 }
 
 // countKeys counts the entries of a hash map.

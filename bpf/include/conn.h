@@ -102,7 +102,9 @@ static __always_inline struct conn_t *new_conn(struct sock *sk, __u64 now)
 
 	if (!z)
 		return NULL;
-	if (bpf_map_update_elem(&conns, &key, &z->conn, BPF_ANY)) {
+	if (!bpf_map_update_elem(&conns, &key, &z->conn, BPF_NOEXIST)) {
+		count(COUNT_CONNS_ADDED);
+	} else if (bpf_map_update_elem(&conns, &key, &z->conn, BPF_EXIST)) { /* it is there when a socket connects again */
 		count_lost(LOST_CONNS_FULL, 1);
 		return NULL;
 	}
@@ -204,7 +206,8 @@ static __noinline void bind_established(struct conn_t *c, __u64 now)
 	if (c->role == ROLE_CLIENT && peer_sk) {
 		/* who listens is not always who serves: socket activation */
 		peer = bpf_map_lookup_elem(&conns, &peer_sk);
-		if (peer && peer->owned && peer->peer_sk)
+		if (peer && peer->owned && peer->role == ROLE_SERVER && peer->remote_port == c->local_port &&
+		    peer->local_port == c->actual_port) /* and not another socket at the same address in memory */
 			c->peer = peer->owner;
 	}
 	p = bind_pair(c, now);

@@ -265,6 +265,8 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	s->seq = seq;
 	if (n > 1ULL << 31)
 		return 0;
+	if (direction == RECEIVED && n == ret + 1 && BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED)
+		n = ret; /* the FIN behind the data was read with it and takes a number too */
 	if (direction == SENT)
 		c->sent += n;
 	else

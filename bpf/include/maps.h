@@ -32,6 +32,7 @@ HASH_MAP(ignored, __u64, __u8, 1024);		      /* cgroup inode -> drop its traffic
 	} name SEC(".maps")
 
 ARRAY_MAP(lost, BPF_MAP_TYPE_PERCPU_ARRAY, __u64, NUM_LOST);
+ARRAY_MAP(counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u64, NUM_COUNTS);
 
 /* Zeroes to make new entries from: too large for the stack. */
 struct zero_t {
@@ -67,6 +68,13 @@ static __always_inline void count_lost(__u32 reason, __u64 n)
 	__u64 *v = bpf_map_lookup_elem(&lost, &reason);
 	if (v)
 		__sync_fetch_and_add(v, n); /* a hook in an interrupt may count on the same CPU */
+}
+
+static __always_inline void count(__u32 what)
+{
+	__u64 *v = bpf_map_lookup_elem(&counts, &what);
+	if (v)
+		__sync_fetch_and_add(v, 1);
 }
 
 static __always_inline struct zero_t *zeroes(void)

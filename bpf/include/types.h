@@ -30,6 +30,9 @@ enum lost {
 	NUM_LOST,
 };
 
+/* Entries made and removed, where a map is too large to count them. */
+enum count { COUNT_CONNS_ADDED, COUNT_CONNS_REMOVED, NUM_COUNTS };
+
 struct addr_t {
 	__u8 b[16]; /* IPv4 as ::ffff:a.b.c.d */
 };

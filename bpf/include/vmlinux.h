@@ -71,6 +71,9 @@ struct sock {
 	int sk_err;
 	int sk_err_soft;
 };
+struct inet_sock {
+	__be16 inet_sport;
+};
 /* Before 5.6 sk_protocol was a bit field; such kernels are below the floor. */
 struct tcp_sock {
 	__u32 write_seq;
