@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/compression"
@@ -35,6 +34,7 @@ const (
 	defaultAhead      = 10 * time.Minute
 	defaultMaintain   = time.Minute
 	maxExemplars      = 100_000
+	closeTimeout      = 2 * time.Second
 	never             = 365 * 24 * time.Hour // we do by ourselves what the database would do by its clock, see maintain.go
 )
 
@@ -65,6 +65,7 @@ type DB struct {
 	guard    *spaceGuard
 	setAside int
 
+	readers   readers
 	stop      context.CancelFunc
 	done      chan struct{}
 	closeOnce sync.Once
@@ -191,24 +192,20 @@ func tsdbOptions(ctx context.Context, o Options) *tsdb.Options {
 	return to
 }
 
-// Close writes what is to be written and lets go of the directory. Appenders and queriers must be done. A second call returns what the first one did.
+// Close writes what is to be written and lets go of the directory. Queriers that are open have 2 s to be closed; appenders must be done.
+// A second call returns what the first one did.
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
 		db.closed.Store(true)
+		if !db.readers.end(closeTimeout) {
+			db.log.Warn("queries were still running when the store was closed")
+		}
 		db.stop()
 		<-db.done
 		db.metrics.unregisterAll()
 		db.closeErr = errors.Join(db.tsdb.Close(), db.lock.release())
 	})
 	return db.closeErr
-}
-
-// Querier reads the samples from mint to maxt, in Unix milliseconds, both included. The caller closes it.
-func (db *DB) Querier(mint, maxt int64) (storage.Querier, error) { return db.tsdb.Querier(mint, maxt) }
-
-// ExemplarQuerier reads exemplars.
-func (db *DB) ExemplarQuerier(ctx context.Context) (storage.ExemplarQuerier, error) {
-	return db.tsdb.ExemplarQuerier(ctx)
 }
 
 // Cardinality counts the series in memory by label, the limit heaviest first. An empty label counts by metric name.

@@ -279,3 +279,30 @@ func TestAppendRefuses(t *testing.T) {
 	require.Equal(t, 2, count(read(t, db, "test_total")))
 	require.Equal(t, 2.0, metric(t, reg, "vetch_store_appended_samples_total"))
 }
+
+func TestCloseWaitsForReaders(t *testing.T) {
+	db, err := Open(Options{Dir: t.TempDir()})
+	require.NoError(t, err)
+	require.NoError(t, put(db, time.Now(), 1, 1))
+	q, err := db.Querier(0, time.Now().UnixMilli())
+	require.NoError(t, err)
+	closed := make(chan error)
+	go func() { closed <- db.Close() }()
+	require.Eventually(t, func() bool {
+		late, err := db.Querier(0, 1)
+		if err == nil {
+			require.NoError(t, late.Close())
+		}
+		return err != nil
+	}, time.Second, time.Millisecond)
+	select {
+	case <-closed:
+		t.Fatal("closed under a reader")
+	default:
+	}
+	require.NoError(t, q.Close())
+	require.NoError(t, <-closed)
+	require.ErrorIs(t, put(db, time.Now(), 1, 1), errClosed)
+	_, err = db.ExemplarQuerier(context.Background())
+	require.ErrorIs(t, err, errClosed)
+}
