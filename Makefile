@@ -26,10 +26,11 @@ build: ## write bin/vetch (static; needs nothing but Go)
 	@scripts/deps.sh build
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/vetch .
 
+# Packages one after the other: many load kernel programs and measure the machine, and would count each other's traffic.
 test: ## install what tests need, then lint, check-generated, the page's tests and all Go tests
 	@scripts/deps.sh test
 	@$(MAKE) --no-print-directory lint check-generated web-test
-	go test -timeout 30m $(if $(RUN),-run '$(RUN)') $(PKG)
+	go test -p 1 -timeout 30m $(if $(RUN),-run '$(RUN)') $(PKG)
 
 lint: ## gofmt, go vet and golangci-lint (pinned, built from source on first use)
 	@unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r gofmt -l); \

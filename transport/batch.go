@@ -70,6 +70,7 @@ type batch struct {
 	labels    func() (labels.Labels, error) // decodes those of the present series
 	scattered bool                          // the labels of the present series are not in one run, so their bytes cannot be its key
 	outcome   outcome
+	broken    error // the store's own trouble, not the sender's
 }
 
 func newBatch(ctx context.Context, w *RemoteWrite, b *buffers) *batch {
@@ -126,7 +127,9 @@ func (b *batch) append(k knownSeries, ls *labels.Labels, start, t int64, v float
 	}
 	ref, err := b.app.Append(k.ref, *ls, zero, t, v, h, fh, storage.AOptions{})
 	if err != nil && ls.IsEmpty() && errors.Is(err, tsdb.ErrInvalidSample) {
-		if *ls, err = b.checked(); err == nil {
+		if *ls, err = b.checked(); err != nil {
+			err = fmt.Errorf("%w: %w", tsdb.ErrInvalidSample, err)
+		} else {
 			k = knownSeries{}
 			if start < t {
 				zero = start
@@ -135,7 +138,11 @@ func (b *batch) append(k knownSeries, ls *labels.Labels, start, t int64, v float
 		}
 	}
 	if err != nil {
-		b.outcome.reject(reasonOf(err), 1, "%s: %v", b.name(*ls), err)
+		if reason := reasonOf(err); reason != "" {
+			b.outcome.reject(reason, 1, "%s: %v", b.name(*ls), err)
+		} else {
+			b.broken = err
+		}
 		return k
 	}
 	if h != nil || fh != nil {

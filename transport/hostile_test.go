@@ -15,6 +15,7 @@ import (
 
 	"github.com/golang/snappy"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/prompb"
@@ -120,7 +121,7 @@ func TestHostileRequests(t *testing.T) {
 // failing is a store that cannot commit.
 type failing struct {
 	*metrics.DB
-	err error
+	err, appendErr error
 }
 
 func (f *failing) AppenderV2(ctx context.Context) storage.AppenderV2 {
@@ -132,6 +133,13 @@ func (f *failing) SetMetadata(string, metadata.Metadata) {}
 type failingAppender struct {
 	storage.AppenderV2
 	f *failing
+}
+
+func (a *failingAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, o storage.AOptions) (storage.SeriesRef, error) {
+	if a.f.appendErr != nil {
+		return 0, a.f.appendErr
+	}
+	return a.AppenderV2.Append(ref, ls, st, t, v, h, fh, o)
 }
 
 func (a *failingAppender) Commit() error {
@@ -164,7 +172,11 @@ func TestStoreThatCannotWrite(t *testing.T) {
 	require.Equal(t, "0", rec.Header().Get("X-Prometheus-Remote-Write-Samples-Written"))
 	require.Contains(t, rec.Body.String(), "disk is full")
 	require.Zero(t, w.refs.len())
-	f.err = nil
+	f.err, f.appendErr = nil, errors.New("read series: input/output error")
+	rec = post()
+	require.Equal(t, 503, rec.Code, "not the sender's fault")
+	require.Contains(t, rec.Body.String(), "input/output error")
+	f.appendErr = nil
 	rec = post()
 	require.Equal(t, 204, rec.Code)
 	require.Equal(t, "1", rec.Header().Get("X-Prometheus-Remote-Write-Samples-Written"))

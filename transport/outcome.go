@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 )
 
 // maxMessages is how many reasons an answer spells out.
@@ -45,13 +46,14 @@ func (o *outcome) err() error {
 	return refuse(http.StatusBadRequest, "samples", "%d samples were not accepted and %d were: %s", n, o.samples+o.histograms+o.exemplars, strings.Join(o.messages, "; "))
 }
 
-// reasonOf is the label value for an error of the store.
+// reasonOf is the label value for an error by which a store refuses a sample for good, or "" for all others: such a sample may be sent again.
 func reasonOf(err error) string {
 	for name, known := range map[string]error{
 		"out_of_order":        storage.ErrOutOfOrderSample,
 		"too_old":             storage.ErrTooOldSample,
 		"out_of_bounds":       storage.ErrOutOfBounds,
 		"duplicate_timestamp": storage.ErrDuplicateSampleForTimestamp,
+		"invalid":             tsdb.ErrInvalidSample,
 	} {
 		if errors.Is(err, known) {
 			return name
@@ -61,7 +63,7 @@ func reasonOf(err error) string {
 	if errors.As(err, &bad) {
 		return "invalid"
 	}
-	return "other"
+	return ""
 }
 
 type writeMetrics struct {
@@ -84,7 +86,7 @@ func newWriteMetrics(r prometheus.Registerer, refs *refCache) *writeMetrics {
 	for _, reason := range []string{"body", "content_type", "encoding", "method", "protobuf", "samples", "snappy", "store", "symbols", "too_large"} {
 		m.refused.WithLabelValues(reason)
 	}
-	for _, reason := range []string{"duplicate_timestamp", "exemplar", "invalid", "labels", "other", "out_of_bounds", "out_of_order", "symbols", "too_old"} {
+	for _, reason := range []string{"duplicate_timestamp", "exemplar", "invalid", "labels", "out_of_bounds", "out_of_order", "symbols", "too_old"} {
 		m.rejected.WithLabelValues(reason)
 	}
 	r.MustRegister(m.requests, m.refused, m.written, m.rejected, prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -29,14 +29,19 @@ type refCache struct {
 
 type refShard struct {
 	mu     sync.RWMutex
-	series map[seriesHash]knownSeries
-	_      [24]byte // one cache line each
+	series map[uint64]refEntry // by the first hash: a key of one word is twice as fast
+	_      [24]byte            // one cache line each
+}
+
+type refEntry struct {
+	second uint64
+	knownSeries
 }
 
 func newRefCache(limit int) *refCache {
 	c := &refCache{seedA: maphash.MakeSeed(), seedB: maphash.MakeSeed(), max: max(limit/refShards, 1)}
 	for i := range c.shards {
-		c.shards[i].series = make(map[seriesHash]knownSeries)
+		c.shards[i].series = make(map[uint64]refEntry)
 	}
 	return c
 }
@@ -48,19 +53,22 @@ func (c *refCache) hash(raw []byte) seriesHash {
 func (c *refCache) get(h seriesHash) (knownSeries, bool) {
 	s := &c.shards[h.a%refShards]
 	s.mu.RLock()
-	k, ok := s.series[h]
+	e, ok := s.series[h.a]
 	s.mu.RUnlock()
-	return k, ok
+	if !ok || e.second != h.b {
+		return knownSeries{}, false
+	}
+	return e.knownSeries, true
 }
 
 func (c *refCache) put(h seriesHash, k knownSeries) {
 	s := &c.shards[h.a%refShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.series[h]; !known && len(s.series) >= c.max {
+	if _, known := s.series[h.a]; !known && len(s.series) >= c.max {
 		clear(s.series)
 	}
-	s.series[h] = k
+	s.series[h.a] = refEntry{h.b, k}
 }
 
 func (c *refCache) len() int {

@@ -119,6 +119,9 @@ func (w *RemoteWrite) receive(rw http.ResponseWriter, r *http.Request, v version
 		// A body that breaks off in the middle was damaged on its way: what came before is not trusted either.
 		return outcome{}, errors.Join(err, batch.app.Rollback())
 	}
+	if batch.broken != nil {
+		return outcome{}, &refusal{status: http.StatusServiceUnavailable, reason: "store", err: errors.Join(batch.broken, batch.app.Rollback())}
+	}
 	if err := batch.app.Commit(); err != nil {
 		return outcome{}, &refusal{status: http.StatusServiceUnavailable, reason: "store", err: err}
 	}

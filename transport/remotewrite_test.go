@@ -208,7 +208,7 @@ func TestPartlyAccepted(t *testing.T) {
 		says    string
 	}{
 		"too old":             {[]string{"__name__", "a"}, []prompb.Sample{{Timestamp: now.Add(-24 * time.Hour).UnixMilli()}}, "too_old", "too old"},
-		"too far ahead":       {[]string{"__name__", "a"}, []prompb.Sample{{Timestamp: now.Add(time.Hour).UnixMilli()}}, "other", "too far in the future"},
+		"too far ahead":       {[]string{"__name__", "a"}, []prompb.Sample{{Timestamp: now.Add(time.Hour).UnixMilli()}}, "out_of_bounds", "too far in the future"},
 		"another value":       {[]string{"__name__", "good"}, []prompb.Sample{{Timestamp: ms, Value: 99}}, "duplicate_timestamp", "duplicate sample"},
 		"no name":             {[]string{"a", "b"}, []prompb.Sample{{Timestamp: ms}}, "labels", "has no __name__"},
 		"a label twice":       {[]string{"__name__", "a", "b", "1", "b", "2"}, []prompb.Sample{{Timestamp: ms}}, "labels", `has the label "b" twice`},

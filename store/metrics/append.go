@@ -19,7 +19,8 @@ var errClosed = errors.New("metrics store is closed")
 // AppenderV2 starts a batch. It is for one goroutine and ends with Commit or Rollback; once Commit has returned nil, the samples survive the death
 // of this process. Commit returns ErrDiskFull (nothing of the batch is kept; try again later) or what the disk said.
 // A caller that knows a series' reference may leave out its labels; if the series is gone Append then returns tsdb.ErrInvalidSample and counts nothing.
-// It has AppendExemplar too. Append returns storage.ErrOutOfOrderSample, ErrTooOldSample, ErrDuplicateSampleForTimestamp, ErrOutOfBounds or ErrTooFarAhead for a sample that can
+// It has AppendExemplar too. Append returns storage.ErrOutOfOrderSample, ErrTooOldSample, ErrDuplicateSampleForTimestamp, ErrOutOfBounds (as ErrTooFarAhead
+// too) for a sample that can
 // never be kept; the rest of the batch is not touched by that.
 func (db *DB) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	return &appender{AppenderV2: db.tsdb.AppenderV2(ctx), ctx: ctx, db: db, maxTime: db.opts.now().Add(defaultAhead).UnixMilli()}
@@ -39,7 +40,7 @@ func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, 
 	if t > a.maxTime {
 		// One such sample would move the head's time on, and all others would be too old.
 		a.db.counters.failed(ErrTooFarAhead, 1)
-		return 0, fmt.Errorf("%w: %s", ErrTooFarAhead, time.UnixMilli(t).UTC().Format(time.RFC3339))
+		return 0, fmt.Errorf("%w: %w: %s", storage.ErrOutOfBounds, ErrTooFarAhead, time.UnixMilli(t).UTC().Format(time.RFC3339))
 	}
 	out, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, o)
 	if err != nil && ref != 0 && ls.IsEmpty() && errors.Is(err, tsdb.ErrInvalidSample) {
@@ -113,9 +114,9 @@ func reasons() []reason {
 	return []reason{
 		{"out_of_order", storage.ErrOutOfOrderSample},
 		{"too_old", storage.ErrTooOldSample},
+		{"too_far_ahead", ErrTooFarAhead}, // before the wider out_of_bounds
 		{"out_of_bounds", storage.ErrOutOfBounds},
 		{"duplicate_timestamp", storage.ErrDuplicateSampleForTimestamp},
-		{"too_far_ahead", ErrTooFarAhead},
 		{"disk_full", ErrDiskFull},
 		{"invalid", tsdb.ErrInvalidSample},
 		{"exemplar_out_of_order", storage.ErrOutOfOrderExemplar},

@@ -180,6 +180,55 @@ func TestTermWritesEverything(t *testing.T) {
 	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
 }
 
+// TestStuckClient holds a request open that never ends: it must not hold up the end for longer than allowed, and a second signal ends at once.
+func TestStuckClient(t *testing.T) {
+	for name, twice := range map[string]bool{"one signal": false, "a second signal": true} {
+		t.Run(name, func(t *testing.T) {
+			r := startRun(t, t.TempDir())
+			address := strings.TrimPrefix(r.url, "http://")
+			conn, err := net.Dial("tcp", address)
+			require.NoError(t, err)
+			defer conn.Close()
+			_, err = io.WriteString(conn, "POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\nContent-Length: 1000\r\n\r\nx")
+			require.NoError(t, err)
+			require.NoError(t, poll(t.Context(), 5*time.Second, func() error { return r.running(1) }))
+			if !twice {
+				require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+				return
+			}
+			require.NoError(t, r.cmd.Process.Signal(syscall.SIGTERM))
+			require.NoError(t, poll(t.Context(), 3*time.Second, func() error {
+				if c, err := net.Dial("tcp", address); err == nil {
+					c.Close()
+					return errors.New("the port is still open")
+				}
+				return nil
+			}))
+			var exit *exec.ExitError
+			require.ErrorAs(t, r.signal(t, syscall.SIGTERM, time.Second), &exit)
+			require.Equal(t, syscall.SIGTERM, exit.Sys().(syscall.WaitStatus).Signal())
+		})
+	}
+}
+
+// running is the error of a server that does not have n requests in work besides this one.
+func (r *run) running(n float64) error {
+	resp, err := http.Get(r.url + "/metrics")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	m := regexp.MustCompile(`(?m)^vetch_http_requests_running (\d+)$`).FindSubmatch(text)
+	if m == nil || string(m[1]) != fmt.Sprint(n+1) {
+		return fmt.Errorf("requests running: %s", m)
+	}
+	return nil
+}
+
 // TestKillLosesNothingAcknowledged kills in the middle of writes, finds every sample that was acknowledged, and no kernel program left behind.
 func TestKillLosesNothingAcknowledged(t *testing.T) {
 	dir := t.TempDir()

@@ -37,7 +37,7 @@ export function TimeChart(props: Props) {
   const off = hidden ?? own
   const shown = useMemo(() => lines.filter((l) => !off.has(l.label)), [lines, off])
   const data = useMemo(() => {
-    const rows = stacked ? stack(shown.map((l) => l.values)) : shown.map((l) => l.values as (number | null)[])
+    const rows = stacked ? stack(shown.map((l) => l.values)).reverse() : shown.map((l) => l.values as (number | null)[])
     return [times as number[], ...rows] as uPlot.AlignedData
   }, [times, shown, stacked])
   const latest = useRef({ range, setRange, onCursor, data })

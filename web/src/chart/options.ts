@@ -46,9 +46,9 @@ export function chartOptions(wishes: Wishes): uPlot.Options {
       { ...axis, space: 64, size: 26, values: clockValues },
       { ...axis, space: 34, size: 62, values: (_, splits) => splits.map((v) => format(v)) },
     ],
-    series: [{}, ...lines.map((line) => lineOptions(line, stacked))],
-    // Between two stacked lines lies the share of the upper one.
-    bands: stacked ? lines.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] })) : [],
+    // Stacked lines come from the top down: a lower one covers those that add nothing to it. Between two lies the share of the upper one.
+    series: [{}, ...(stacked ? [...lines].reverse() : lines).map((line) => lineOptions(line, stacked))],
+    bands: stacked ? lines.slice(1).map((_, i) => ({ series: [i + 1, i + 2] as [number, number] })) : [],
     hooks: {
       setSelect: [(u) => {
         if (u.select.width < 4) return

@@ -27,7 +27,7 @@ export default function MapPage() {
   return (
     <div className={styles.page}>
       <h1 className="sr-only">Service map</h1>
-      {state.show === 'list' && !empty ? <div className={styles.list}><EdgeList map={map} search={state.search} /></div>
+      {state.show === 'list' && !empty ? <div className={styles.list} data-panel={state.node !== null || state.edge !== null}><EdgeList map={map} search={state.search} /></div>
         : <Drawing graph={graph} state={state} />}
       <div className={styles.top}>
         <MapToolbar map={map} state={state} liveness={liveness}

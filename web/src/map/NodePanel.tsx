@@ -50,7 +50,7 @@ function Ends({ title, side, edges, state }: { title: string; side: 'client' | '
             <button type="button" className="num" aria-label={`The edge with ${splitId(e[side]).name}`} onClick={() => state.choose(null, e.id)}>
               <HealthMark health={e.health} size={10} />
               <span>{e.signals.rate === null ? `${e.protocol} ${e.port}` : rate(e.signals.rate)}</span>
-              {(e.signals.errorShare ?? 0) > 0 && <span className={styles.bad}>{percent(e.signals.errorShare)}</span>}
+              {(e.signals.errorShare ?? 0) >= 0.0001 && <span className={(e.signals.errorShare ?? 0) >= 0.01 ? styles.bad : 'muted'}>{percent(e.signals.errorShare)}</span>}
             </button>
           </li>
         ))}

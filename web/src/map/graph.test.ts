@@ -5,7 +5,8 @@ import { buildGraph, groupId, type Grouping } from './graph.ts'
 import { distance, hitTest } from './hit.ts'
 import { nodeTowards, startNode } from './keyboard.ts'
 import { find, lightOf, search } from './light.ts'
-import { edgeLabel, lineWidth } from './paintEdges.ts'
+import { lineWidth } from './paintEdges.ts'
+import { edgeFigures, placeLabel } from './paintLabels.ts'
 import { subtitle } from './paintNodes.ts'
 import { along, edgeLine } from './shape.ts'
 import { toScreen } from './view.ts'
@@ -139,11 +140,17 @@ describe('light', () => {
 describe('words and widths', () => {
   const graph = buildGraph(SHOP, OFF)
   it('names what is known only', () => {
-    expect(edgeLabel({ rate: 90, p95: 0.01, errorShare: 0 })).toBe('90/s · p95 10 ms')
-    expect(edgeLabel({ rate: 10, p95: null, errorShare: 0.5 })).toBe('10/s · 50 % errors')
-    expect(edgeLabel({ rate: null, p95: null, errorShare: null })).toBe('')
+    expect(edgeFigures({ rate: 90, p95: 0.01, errorShare: 0 })).toEqual(['90/s', 'p95 10 ms'])
+    expect(edgeFigures({ rate: 10, p95: null, errorShare: 0.5 })).toEqual(['10/s', '50 % err'])
+    expect(edgeFigures({ rate: null, p95: null, errorShare: null })).toEqual([])
     expect(subtitle(graph.nodes[3]!)).toBe('Process')
     expect(subtitle(graph.nodes[0]!)).toBe('1/s · 10 ms')
+  })
+  it('puts a label beside what is in its way', () => {
+    const line = { a: { x: 0, y: 0 }, b: { x: 400, y: 0 } }
+    expect(placeLabel(line, { x: 30, y: 20 }, [])).toEqual({ x: 200, y: 0 })
+    expect(placeLabel(line, { x: 30, y: 20 }, [{ at: { x: 200, y: 0 }, half: { x: 40, y: 20 } }])).toEqual({ x: 120, y: 0 })
+    expect(placeLabel(line, { x: 30, y: 20 }, [{ at: { x: 200, y: 0 }, half: { x: 900, y: 20 } }])).toEqual({ x: 200, y: 0 })
   })
   it('describes a node for those who do not see it', () => {
     expect(describeNode(graph, graph.nodes[0]!)).toBe('web, Deployment in shop. Healthy, 1/s, 0 % errors, p95 10 ms. 2 callers, 1 callees.')

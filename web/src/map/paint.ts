@@ -1,7 +1,8 @@
 // One frame of the map on a canvas: areas, edges, labels, nodes, in this order.
 import type { Graph } from './graph.ts'
 import type { Light } from './light.ts'
-import { paintEdgeLabels, paintEdges } from './paintEdges.ts'
+import { paintEdgeLabels } from './paintLabels.ts'
+import { paintEdges } from './paintEdges.ts'
 import { paintNodes } from './paintNodes.ts'
 import type { Palette } from './palette.ts'
 import { type Size, toScreen, type View } from './view.ts'

@@ -1,17 +1,13 @@
 import type { Health } from '../api/types.ts'
-import { duration, percent, rate } from '../format/number.ts'
 import type { GraphEdge } from './graph.ts'
 import type { Frame } from './paint.ts'
-import { along, edgeLine, type Line, LOOP } from './shape.ts'
+import { edgeLine, type Line, LOOP } from './shape.ts'
 import type { Size } from './view.ts'
 
 // Dash as well as colour says how an edge is: solid, long, short, dots.
 export const DASH: Record<Health, number[]> = { ok: [], warning: [10, 5], critical: [4, 3], idle: [1, 4] }
 const CALM_FIRST: readonly Health[] = ['idle', 'ok', 'warning', 'critical']
 const DIMMED = 0.15
-/** Above this many drawn labels they would only cover each other. */
-const MAX_LABELS = 24
-const LABELS_FROM_SCALE = 1.3
 /** Above this many edges in sight the calm ones step back. */
 const CROWD = 200
 const ARROWS_FROM_SCALE = 0.32
@@ -22,7 +18,7 @@ export function lineWidth(edge: GraphEdge, scale: number): number {
   return scale < 0.32 ? Math.max(0.75, full * 0.6) : full
 }
 
-interface Drawn {
+export interface Drawn {
   edge: GraphEdge
   index: number
   line: Line
@@ -50,7 +46,7 @@ export function paintEdges(frame: Frame) {
 
 const rank = (key: string) => Number(key[0]) + (key.includes('dim') ? -10 : 0)
 
-function visibleEdges({ graph, view, size }: Frame): Drawn[] {
+export function visibleEdges({ graph, view, size }: Frame): Drawn[] {
   const out: Drawn[] = []
   graph.edges.forEach((edge, index) => {
     const line = edgeLine(graph.nodes, edge, view)
@@ -102,43 +98,3 @@ function arrow(ctx: CanvasRenderingContext2D, { a, b, d = a }: Line, size: numbe
   ctx.closePath()
 }
 
-/** "900/s · p95 37 ms · 9.9 % errors", with what is known only. */
-export function edgeLabel(edge: Pick<GraphEdge, 'rate' | 'p95' | 'errorShare'>): string {
-  const parts = [rate(edge.rate)]
-  if (edge.rate === null) return ''
-  if (edge.p95 !== null) parts.push(`p95 ${duration(edge.p95)}`)
-  if (edge.errorShare) parts.push(`${percent(edge.errorShare)} errors`)
-  return parts.join(' · ')
-}
-
-/** Figures in the middle of the lines that are pointed at, or of all in sight when few are. */
-export function paintEdgeLabels(frame: Frame) {
-  const { graph, view, hoverNode, hoverEdge, selectedNode, selectedEdge } = frame
-  const node = hoverNode >= 0 ? hoverNode : selectedNode
-  const single = hoverEdge >= 0 ? hoverEdge : hoverNode < 0 ? selectedEdge : -1
-  const wanted = single >= 0 ? [single] : node >= 0 && view.scale >= 0.6 ? graph.nodes[node]!.edges : []
-  const all = wanted.length > 0 || view.scale < LABELS_FROM_SCALE
-    ? wanted.map((i) => ({ edge: graph.edges[i]!, line: edgeLine(graph.nodes, graph.edges[i]!, view) }))
-    : visibleEdges(frame)
-  if (all.length > MAX_LABELS) return
-  for (const { edge, line } of all) paintLabel(frame, edge, line)
-}
-
-function paintLabel({ ctx, palette, size }: Frame, edge: GraphEdge, line: Line) {
-  const text = edgeLabel(edge)
-  const at = along(line, 0.5)
-  if (text === '' || at.x < 0 || at.y < 0 || at.x > size.width || at.y > size.height) return
-  ctx.font = `500 11px ${palette.font}`
-  const half = ctx.measureText(text).width / 2 + 6
-  ctx.beginPath()
-  ctx.roundRect(at.x - half, at.y - 9, 2 * half, 18, 5)
-  ctx.fillStyle = palette.surface
-  ctx.fill()
-  ctx.strokeStyle = edge.health === 'ok' || edge.health === 'idle' ? palette.line : palette.health[edge.health]
-  ctx.lineWidth = 1
-  ctx.stroke()
-  ctx.fillStyle = palette.text
-  ctx.textAlign = 'center'
-  ctx.textBaseline = 'middle'
-  ctx.fillText(text, at.x, at.y + 0.5)
-}

@@ -1,5 +1,5 @@
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete'
-import { defaultKeymap, history, historyKeymap } from '@codemirror/commands'
+import { acceptCompletion, autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap, completionStatus, moveCompletionSelection, selectedCompletionIndex } from '@codemirror/autocomplete'
+import { defaultKeymap, history, historyKeymap, insertNewlineAndIndent } from '@codemirror/commands'
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from '@codemirror/language'
 import { lintKeymap } from '@codemirror/lint'
 import { EditorState, Prec } from '@codemirror/state'
@@ -42,7 +42,17 @@ const look = EditorView.theme({
   '.cm-tooltip.cm-completionInfo': { padding: '0.4rem 0.6rem', maxWidth: '24rem' },
 })
 
-/** A PromQL editor that completes metrics, labels, values and functions from the server's own API. Enter runs, Shift+Enter makes a new line. */
+/** Tab takes the completion that is chosen, or the first one; without a list it leaves the editor as everywhere on the page. */
+function takeCompletion(view: EditorView): boolean {
+  if (completionStatus(view.state) !== 'active') return false
+  if (selectedCompletionIndex(view.state) === null) moveCompletionSelection(true)(view)
+  return acceptCompletion(view)
+}
+
+/**
+ * A PromQL editor that completes metrics, labels, values and functions from the server's own API. Enter runs, unless a completion was
+ * chosen by the arrow keys; Shift+Enter makes a new line.
+ */
 export default function Editor({ label, value, onChange, onRun }: Props) {
   const box = useRef<HTMLDivElement>(null)
   const view = useRef<EditorView | null>(null)
@@ -51,7 +61,8 @@ export default function Editor({ label, value, onChange, onRun }: Props) {
 
   useEffect(() => {
     const promql = new PromQLExtension().setComplete({ remote: { url: '', httpMethod: 'GET' } })
-    const run = () => {
+    const run = (view: EditorView) => {
+      closeCompletion(view)
       latest.current.onRun()
       return true
     }
@@ -60,14 +71,14 @@ export default function Editor({ label, value, onChange, onRun }: Props) {
       state: EditorState.create({
         doc: value,
         extensions: [
-          promql.asExtension(), autocompletion(), closeBrackets(), bracketMatching(), history(), EditorView.lineWrapping,
+          promql.asExtension(), autocompletion({ selectOnOpen: false, defaultKeymap: false }), closeBrackets(), bracketMatching(), history(), EditorView.lineWrapping,
           syntaxHighlighting(highlight), look, placeholder('PromQL, for example: sum by (workload) (rate(vetch_workload_requests_total[1m]))'),
           EditorView.contentAttributes.of({ 'aria-label': label }),
-          // Behind completion, which takes Enter while its list is open.
-          keymap.of([...completionKeymap, { key: 'Enter', run, shift: () => false }, { key: 'Mod-Enter', run }]),
+          keymap.of([...completionKeymap, { key: 'Tab', run: takeCompletion }, { key: 'Enter', run, shift: insertNewlineAndIndent }, { key: 'Mod-Enter', run }]),
           Prec.low(keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...lintKeymap])),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) latest.current.onChange(update.state.doc.toString())
+            if (update.focusChanged && !update.view.hasFocus) closeCompletion(update.view)
           }),
         ],
       }),

@@ -6,6 +6,7 @@ import styles from './QueryPage.module.css'
 
 const WIDTH = 190
 const HEIGHT = 44
+const QUANTILES = [0.5, 0.95, 0.99]
 
 /** A native histogram as its buckets on a logarithmic axis, with count, mean and quantiles in words. */
 export const HistogramCell = memo(function HistogramCell({ histogram, seconds }: { histogram: NativeHistogram; seconds: boolean }) {
@@ -13,10 +14,12 @@ export const HistogramCell = memo(function HistogramCell({ histogram, seconds }:
   const list = bars(histogram).filter((b) => b.count > 0)
   const top = Math.max(...list.map((b) => b.count), 1)
   const step = WIDTH / Math.max(8, list.length)
-  const words = `${compact(Number(histogram.count))} observations, mean ${unit(mean(histogram))}, p50 ${unit(quantile(histogram, 0.5))}, p95 ${unit(quantile(histogram, 0.95))}, p99 ${unit(quantile(histogram, 0.99))}`
   return (
     <span className={styles.histogram}>
-      <span style={{ whiteSpace: 'normal', flex: 1 }}>{words}</span>
+      <span className={styles.quantiles}>
+        <span>{compact(Number(histogram.count))} observations, mean {unit(mean(histogram))}</span>
+        <span>{QUANTILES.map((q) => <span key={q}><small>p{q * 100}</small> {unit(quantile(histogram, q))}</span>)}</span>
+      </span>
       <svg width={WIDTH} height={HEIGHT} role="img" aria-label={`${list.length} buckets from ${unit(list[0]?.lower ?? null)} to ${unit(list.at(-1)?.upper ?? null)}`}>
         {list.map((b, i) => (
           <rect key={i} x={i * step} width={Math.max(1, step - 1)} y={HEIGHT - (b.count / top) * HEIGHT} height={(b.count / top) * HEIGHT} fill="var(--accent)">

@@ -54,7 +54,7 @@ function OneTable({ title, expr, data, index }: { title: string; expr: string; d
   const columns = useMemo<readonly Column<Row>[]>(() => [
     { id: 'series', header: 'Series', value: (r) => JSON.stringify(r.metric), cell: (r) => <SeriesName metric={r.metric} /> },
     {
-      id: 'value', header: 'Value', numeric: true, width: tall ? '30rem' : '22rem', value: (r) => (r.histogram ? Number(r.histogram.count) : Number(r.text)),
+      id: 'value', header: 'Value', numeric: true, width: tall ? '32rem' : '22rem', value: (r) => (r.histogram ? Number(r.histogram.count) : Number(r.text)),
       cell: (r) => (r.histogram ? <HistogramCell histogram={r.histogram} seconds={seconds} /> : <span title={r.text}>{exact(r.text)}</span>),
     },
   ], [tall, seconds])

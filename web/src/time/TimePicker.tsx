@@ -55,7 +55,7 @@ function Relative({ range, choose }: PaneProps) {
   const wrong = text !== '' && seconds === null
   return (
     <div>
-      <h3 className={styles.title}>Up to now</h3>
+      <h2 className={styles.title}>Up to now</h2>
       <div className={styles.presets}>
         {PRESETS.map((span) => (
           <button key={span} type="button" aria-pressed={range.kind === 'relative' && range.span === span}
@@ -84,7 +84,7 @@ function Absolute({ range, choose }: PaneProps) {
       event.preventDefault()
       if (!wrong) choose(between(a, b))
     }}>
-      <h3 className={styles.title}>From … to</h3>
+      <h2 className={styles.title}>From … to</h2>
       <TextInput type="datetime-local" step={1} label="From" value={from} onChange={(e) => setFrom(e.currentTarget.value)} />
       <TextInput type="datetime-local" step={1} label="To" value={to} onChange={(e) => setTo(e.currentTarget.value)}
         error={wrong ? 'The end must lie after the start' : undefined} />

@@ -40,7 +40,7 @@ describe('ranges', () => {
     expect(zoomOut({ kind: 'absolute', from: NOW - 100, to: NOW }, NOW)).toEqual({ kind: 'absolute', from: NOW - 200, to: NOW })
   })
   it('takes round steps', () => {
-    expect(niceStep(300, 300)).toBe(1)
+    expect(niceStep(300, 300)).toBe(5)
     expect(niceStep(3600, 300)).toBe(15)
     expect(niceStep(30 * 86_400, 300)).toBe(14_400)
   })

@@ -79,9 +79,9 @@ export function zoomOut(range: TimeRange, now: number): TimeRange {
   return between(to - length, to)
 }
 
-/** A step for range queries: about `points` of them, never below one second, rounded to what a reader can add up. */
+/** A step for range queries: about `points` of them, rounded to what a reader can add up. Samples are 5 s apart, so a finer step would show nothing more. */
 export function niceStep(seconds: number, points: number): number {
   const raw = seconds / Math.max(1, points)
-  const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]
+  const steps = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]
   return steps.find((s) => s >= raw) ?? Math.ceil(raw / 86400) * 86400
 }

@@ -3,7 +3,7 @@ import { type Change, useUrlState } from '../url/location.ts'
 import { DEFAULT_RANGE, parseSpan, type TimeRange } from './range.ts'
 
 export const REFRESH_CHOICES = ['off', '5s', '10s', '30s', '1m'] as const
-const DEFAULT_REFRESH = '10s'
+const DEFAULT_REFRESH = '5s'
 
 /** Reads range=15m or from=…&to=… ; what does not make sense counts as not given. */
 export function rangeFromParams(params: URLSearchParams): TimeRange {

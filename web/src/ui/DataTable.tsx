@@ -8,6 +8,8 @@ import { compareCells, parseSort, printSort, type SortValue } from './sorting.ts
 export interface Column<Row> {
   id: string
   header: string
+  /** The header is for screen readers only, where the column is too narrow for it. */
+  headerHidden?: boolean
   /** Explains the header. */
   title?: string
   /** What to sort by; null sorts last in both directions. A column without it cannot be sorted. */
@@ -115,8 +117,8 @@ function Head<Row>({ column, sorted, toggle }: HeadProps<Row>) {
     <th scope="col" aria-sort={order} data-numeric={column.numeric} title={column.title}>
       {column.value === undefined ? column.header : (
         <button type="button" onClick={toggle}>
-          {column.header}
-          <span aria-hidden="true" className={styles.arrow}>{sorted === 'asc' ? '▲' : sorted === 'desc' ? '▼' : ''}</span>
+          <span className={column.headerHidden ? 'sr-only' : undefined}>{column.header}</span>
+          <span aria-hidden="true" className={styles.arrow}>{sorted === 'asc' ? '▲' : sorted === 'desc' ? '▼' : column.headerHidden ? '◆' : ''}</span>
         </button>
       )}
     </th>

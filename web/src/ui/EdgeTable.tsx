@@ -20,7 +20,7 @@ const end = (side: 'client' | 'server', header: string): Column<MapEdge> => ({
 const CLIENT = end('client', 'Client')
 const SERVER = end('server', 'Server')
 const HEALTH: Column<MapEdge> = {
-  id: 'health', header: '', title: 'Health', width: '2.25rem', value: (e) => HEALTH_ORDER.indexOf(e.health),
+  id: 'health', header: 'Health', headerHidden: true, title: 'Health', width: '2.25rem', value: (e) => HEALTH_ORDER.indexOf(e.health),
   cell: (e) => <span title={e.reasons?.join('\n')}><HealthMark health={e.health} /></span>,
 }
 const FIGURES: readonly Column<MapEdge>[] = [

@@ -34,7 +34,7 @@ export function TopBar() {
   )
 }
 
-/** Says so when the server is away, not ready, or lost something. */
+/** Says so when the server is away, not ready, or could not count something. */
 function ServerState() {
   const { data, isError } = useStatus()
   if (isError) return <span className={styles.state} data-bad role="status">server does not answer</span>
@@ -44,8 +44,8 @@ function ServerState() {
   if (lost.length === 0) return <span className={styles.state} />
   const total = lost.reduce((sum, [, n]) => sum + n, 0)
   return (
-    <Tooltip multiline maw={360} label={lost.map(([reason, n]) => `${reason}: ${compact(n)}`).join(' · ')}>
-      <span className={styles.state} data-bad role="status" tabIndex={0}>{compact(total)} lost</span>
+    <Tooltip multiline maw={360} label={lost.map(([reason, n]) => `${reason.replaceAll('_', ' ')}: ${compact(n)}`).join(' · ')}>
+      <span className={styles.state} role="status" tabIndex={0} data-warn>{compact(total)} not counted</span>
     </Tooltip>
   )
 }

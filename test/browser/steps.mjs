@@ -1,0 +1,189 @@
+// What TestWalk does on the page, step by step. Each gets { page, address, pictures, require, say, traffic }.
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+
+const SEEN_WITHIN_MS = 15_000
+
+/** Waits until `ask` gives something true. */
+async function until(what, ask, limit = 15_000) {
+  const end = Date.now() + limit
+  for (;;) {
+    const got = await ask()
+    if (got) return got
+    if (Date.now() > end) assert.fail(`${what}: not within ${limit / 1000} s`)
+    await new Promise((done) => setTimeout(done, 150))
+  }
+}
+
+/** Serious or critical faults that axe finds are wrong. */
+async function accessible({ page, require, say }, name) {
+  const { AxeBuilder } = require('@axe-core/playwright')
+  const { violations } = await new AxeBuilder({ page }).analyze()
+  for (const v of violations) {
+    const where = v.nodes.slice(0, 3).map((n) => `${n.target.join(' ')}: ${n.failureSummary}`).join('\n')
+    const bad = v.impact === 'serious' || v.impact === 'critical'
+    say({ [bad ? 'wrong' : 'note']: `${name}: axe ${v.id} (${v.impact}): ${v.help}\n${where}` })
+  }
+}
+
+async function look(context, name) {
+  const { page, pictures } = context
+  for (const scheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme: scheme })
+    await page.waitForTimeout(150) // a frame or two for the canvases to take the other colours
+    await page.mouse.move(0, 0)
+    await accessible(context, `${name}, ${scheme}`)
+    await page.screenshot({ path: join(pictures, `${name}${scheme === 'dark' ? '-dark' : ''}.png`) })
+  }
+  await page.setViewportSize({ width: 1024, height: 768 })
+  await page.screenshot({ path: join(pictures, `${name}-dark-small.png`) })
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth)
+  assert.ok(wide <= 1024, `${name} is ${wide} pixels wide on a screen of 1024`)
+  await page.setViewportSize({ width: 1440, height: 900 })
+  await page.emulateMedia({ colorScheme: 'light' })
+}
+
+const param = (page, name) => new URL(page.url()).searchParams.get(name)
+const workload = (page, name) => page.getByRole('region', { name: 'Workloads' }).getByRole('link', { name, exact: true })
+
+async function seen({ page, address, say, traffic }) {
+  await page.goto(address)
+  await page.getByRole('heading', { name: 'Overview' }).waitFor({ state: 'attached' })
+  await traffic()
+  const start = performance.now()
+  await workload(page, 'nginx').waitFor({ timeout: SEEN_WITHIN_MS })
+  await workload(page, 'curl').waitFor({ timeout: SEEN_WITHIN_MS - (performance.now() - start) })
+  say({ at: 'seen' })
+}
+
+async function overview(context) {
+  const { page } = context
+  for (const name of ['orders', 'cart', 'accounts', 'stock']) await workload(page, name).waitFor()
+  // Half a minute of figures makes charts that can be judged.
+  await until('the order service is in trouble', async () => (await page.getByRole('row', { name: /orders/ }).innerText()).includes('%'), 30_000)
+  await page.waitForTimeout(20_000)
+  await look(context, 'overview')
+  await page.keyboard.press('/')
+  await page.keyboard.type('orders')
+  await until('the search filters', async () => (await page.getByRole('status').filter({ hasText: ' of ' }).count()) === 1)
+  assert.equal(param(page, 'q'), 'orders')
+  assert.equal(await workload(page, 'cart').count(), 0)
+  await page.getByLabel('Search workloads').fill('')
+  await page.getByRole('button', { name: 'Requests' }).click()
+  await until('the order is in the URL', async () => param(page, 'sort') === '-rate')
+}
+
+async function map(context) {
+  const { page, address } = context
+  await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Map' }).click()
+  await page.waitForFunction(() => performance.getEntriesByName('map-painted').length > 0)
+  await page.getByText('live', { exact: true }).waitFor()
+  await look(context, 'map')
+
+  // By keyboard: the arrows start at trouble and say where they are, Enter opens, Escape closes.
+  const drawing = page.getByRole('application', { name: 'Service map' })
+  await drawing.focus()
+  await page.keyboard.press('ArrowRight')
+  const said = await until('the first workload is said', () => drawing.locator('[aria-live]').innerText())
+  assert.match(said, /callers/)
+  await page.keyboard.press('Enter')
+  await page.getByRole('complementary', { name: 'Details' }).waitFor()
+  await page.keyboard.press('Escape')
+  await page.getByRole('complementary', { name: 'Details' }).waitFor({ state: 'detached' })
+
+  // By pointer: a workload in the middle of the view opens by a click; its neighbours are in the panel.
+  const { nodes } = await (await fetch(`${address}/api/map?start=-5m`)).json()
+  const nginx = nodes.find((n) => n.name === 'nginx')
+  await page.goto(`${address}/map?view=${Math.round(nginx.x)},${Math.round(nginx.y)},1`)
+  await page.waitForFunction(() => performance.getEntriesByName('map-painted').length > 0)
+  const box = await page.getByTestId('map-canvas').boundingBox()
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2)
+  await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2)
+  const panel = page.getByRole('complementary', { name: 'Details' })
+  await panel.getByRole('heading', { name: 'nginx' }).waitFor()
+  for (const name of ['curl', 'orders', 'cart']) await panel.getByRole('button', { name, exact: true }).first().waitFor()
+  assert.equal(param(page, 'node'), nginx.id)
+  await look(context, 'map-panel')
+  await panel.getByRole('button', { name: 'The edge with orders' }).click()
+  await panel.getByText('http on port').waitFor()
+  await accessible(context, 'edge panel')
+
+  await page.getByText('List', { exact: true }).click()
+  await page.getByRole('region', { name: 'Edges of the service map' }).waitFor()
+  await look(context, 'map-list')
+  await page.goto(`${address}/map?node=${encodeURIComponent(nginx.id)}`)
+  await panel.getByRole('link', { name: 'Open workload' }).click()
+}
+
+async function detail(context) {
+  const { page } = context
+  await page.getByRole('heading', { name: 'nginx', level: 1 }).waitFor()
+  await page.getByRole('img', { name: /Requests a second by status class, latest: 2xx/ }).waitFor()
+  const routes = page.getByRole('region', { name: 'Routes' })
+  await routes.getByRole('link', { name: /^\/api\/orders\// }).first().waitFor()
+  await page.getByRole('region', { name: 'Callers' }).getByRole('link', { name: 'curl' }).waitFor()
+  await page.getByRole('region', { name: 'Callees' }).getByRole('link', { name: 'orders' }).waitFor()
+  await look(context, 'workload')
+  await routes.getByRole('button', { name: 'p95' }).click()
+  assert.equal(param(page, 'routes'), '-p95')
+
+  // Dragging over a chart takes that part as the time range; Back undoes it.
+  const chart = await page.getByRole('img', { name: /Duration of requests/ }).boundingBox()
+  await page.mouse.move(chart.x + chart.width * 0.4, chart.y + 60)
+  await page.mouse.down()
+  await page.mouse.move(chart.x + chart.width * 0.9, chart.y + 60, { steps: 5 })
+  await page.mouse.up()
+  await until('the range is absolute', async () => param(page, 'from') !== null && param(page, 'to') !== null)
+  await page.goBack()
+  await until('the range is relative again', async () => param(page, 'from') === null)
+  await page.getByRole('link', { name: 'Query: Duration' }).click()
+}
+
+async function query(context) {
+  const { page, address } = context
+  const editor = page.getByRole('textbox', { name: 'Query A' })
+  await editor.waitFor()
+  await until('the link brings its query', async () => (await editor.innerText()).includes('histogram_quantile'))
+  await page.getByRole('img', { name: /Result of the queries, latest/ }).waitFor()
+  const ask = async (text) => {
+    await editor.fill(text)
+    await page.getByRole('button', { name: 'Run Query A' }).click()
+  }
+  await ask('sum by (workload) (rate(vetch_workload_requests_total[1m]))')
+  await page.getByRole('button', { name: /workload="nginx"/ }).waitFor()
+  await look(context, 'query')
+  await page.getByRole('button', { name: /workload="nginx"/ }).click()
+  assert.equal(await page.getByRole('button', { name: /workload="nginx"/ }).getAttribute('aria-pressed'), 'false')
+
+  await ask('sum by (workload) (rate(vetch_workload_requests_total[1m])')
+  await page.getByRole('alert').filter({ hasText: 'parse error' }).waitFor()
+  await accessible(context, 'query with an error')
+
+  await page.goto(`${address}/query?view=table&q=vetch_workload_request_duration_seconds`)
+  await page.getByText(/observations, mean/).first().waitFor()
+  await look(context, 'query-table')
+
+  await page.goto(`${address}/query`)
+  await editor.click()
+  await page.keyboard.type('vetch_workload_req')
+  await page.locator('.cm-tooltip-autocomplete').getByText('vetch_workload_requests_total').waitFor()
+}
+
+async function elsewhere(context) {
+  const { page, address } = context
+  await page.goto(`${address}/workload?id=/Process/never-seen`)
+  await page.getByRole('alert').waitFor()
+  await page.goto(`${address}/no/such/page`)
+  await page.getByText('There is no such page').waitFor()
+  // A preset, and the picker by keyboard.
+  await page.goto(address)
+  await page.getByRole('button', { name: 'Last 5 minutes' }).click()
+  await accessible(context, 'time picker')
+  await page.getByRole('button', { name: 'Last 15 minutes' }).click()
+  assert.equal(param(page, 'range'), '15m')
+  await page.getByRole('button', { name: /^Colours/ }).click()
+  await page.getByRole('button', { name: /^Colours: light/ }).click()
+  await until('dark is chosen', () => page.evaluate(() => document.documentElement.dataset.mantineColorScheme === 'dark'))
+}
+
+export const steps = { seen, overview, map, 'workload page': detail, query, elsewhere }
