@@ -271,6 +271,8 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 	bind_established(c, now);
 	if (c->protocol == PROTO_HTTP1)
 		end_requests(c, key, now, modern);
+	else if (c->protocol == PROTO_STREAM && c->shipped)
+		ship_close(c, key, now);
 	p = pair_of(c);
 	if (!p)
 		goto out;
@@ -280,6 +282,7 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 	__sync_fetch_and_add(&p->closed, 1);
 out:
 	bpf_map_delete_elem(&partials, &key);
+	bpf_map_delete_elem(&verdicts, &key);
 	if (!bpf_map_delete_elem(&conns, &key))
 		count(COUNT_CONNS_REMOVED);
 	return 0;

@@ -50,6 +50,8 @@ type VetchConnT struct {
 	Retransmits uint16
 	Sent        uint64
 	Received    uint64
+	Shipped     uint32
+	Pad2        uint32
 	Requests    uint32
 	Responses   uint32
 	LastRoute   uint64
@@ -239,6 +241,13 @@ type VetchTryParseT struct {
 	Iovecs    uint32
 }
 
+type VetchVerdictT struct {
+	_        structs.HostLayout
+	OpenedNs uint64
+	Protocol uint32
+	Pad      uint32
+}
+
 type VetchWorkT struct {
 	_           structs.HostLayout
 	Now         uint64
@@ -250,8 +259,23 @@ type VetchWorkT struct {
 	Pos         uint32
 	Len         uint32
 	Event       uint32
-	Route       VetchRouteT
-	Chunk       [288]uint8
+	Sk          uint64
+	Head        struct {
+		_         structs.HostLayout
+		Sk        uint64
+		OpenedNs  uint64
+		Pair      uint64
+		Now       uint64
+		Seq       uint32
+		Length    uint32
+		Kind      uint8
+		Direction uint8
+		Role      uint8
+		Adopted   uint8
+		Pad       uint32
+	}
+	Route VetchRouteT
+	Chunk [288]uint8
 }
 
 type VetchZeroT struct {
@@ -275,9 +299,11 @@ const (
 	VetchMapPairs             = "pairs"
 	VetchMapPartials          = "partials"
 	VetchMapPending           = "pending"
+	VetchMapRecords           = "records"
 	VetchMapRoutes            = "routes"
 	VetchMapSeries            = "series"
 	VetchMapSources           = "sources"
+	VetchMapVerdicts          = "verdicts"
 	VetchMapWork              = "work"
 	VetchMapZero              = "zero"
 	VetchProgSockReceived     = "sock_received"
@@ -297,6 +323,8 @@ const (
 	VetchVarEncodingName      = "encoding_name"
 	VetchVarLengthName        = "length_name"
 	VetchVarMaxRoutesPerOwner = "max_routes_per_owner"
+	VetchVarRingBytes         = "ring_bytes"
+	VetchVarShipStreams       = "ship_streams"
 	VetchVarVersionName       = "version_name"
 )
 
@@ -371,9 +399,11 @@ type VetchMapSpecs struct {
 	Pairs        *ebpf.MapSpec `ebpf:"pairs"`
 	Partials     *ebpf.MapSpec `ebpf:"partials"`
 	Pending      *ebpf.MapSpec `ebpf:"pending"`
+	Records      *ebpf.MapSpec `ebpf:"records"`
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Series       *ebpf.MapSpec `ebpf:"series"`
 	Sources      *ebpf.MapSpec `ebpf:"sources"`
+	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
 	Work         *ebpf.MapSpec `ebpf:"work"`
 	Zero         *ebpf.MapSpec `ebpf:"zero"`
 }
@@ -386,6 +416,8 @@ type VetchVariableSpecs struct {
 	EncodingName      *ebpf.VariableSpec `ebpf:"encoding_name"`
 	LengthName        *ebpf.VariableSpec `ebpf:"length_name"`
 	MaxRoutesPerOwner *ebpf.VariableSpec `ebpf:"max_routes_per_owner"`
+	RingBytes         *ebpf.VariableSpec `ebpf:"ring_bytes"`
+	ShipStreams       *ebpf.VariableSpec `ebpf:"ship_streams"`
 	VersionName       *ebpf.VariableSpec `ebpf:"version_name"`
 }
 
@@ -419,9 +451,11 @@ type VetchMaps struct {
 	Pairs        *ebpf.Map `ebpf:"pairs"`
 	Partials     *ebpf.Map `ebpf:"partials"`
 	Pending      *ebpf.Map `ebpf:"pending"`
+	Records      *ebpf.Map `ebpf:"records"`
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Series       *ebpf.Map `ebpf:"series"`
 	Sources      *ebpf.Map `ebpf:"sources"`
+	Verdicts     *ebpf.Map `ebpf:"verdicts"`
 	Work         *ebpf.Map `ebpf:"work"`
 	Zero         *ebpf.Map `ebpf:"zero"`
 }
@@ -438,9 +472,11 @@ func (m *VetchMaps) Close() error {
 		m.Pairs,
 		m.Partials,
 		m.Pending,
+		m.Records,
 		m.Routes,
 		m.Series,
 		m.Sources,
+		m.Verdicts,
 		m.Work,
 		m.Zero,
 	)
@@ -454,6 +490,8 @@ type VetchVariables struct {
 	EncodingName      *ebpf.Variable `ebpf:"encoding_name"`
 	LengthName        *ebpf.Variable `ebpf:"length_name"`
 	MaxRoutesPerOwner *ebpf.Variable `ebpf:"max_routes_per_owner"`
+	RingBytes         *ebpf.Variable `ebpf:"ring_bytes"`
+	ShipStreams       *ebpf.Variable `ebpf:"ship_streams"`
 	VersionName       *ebpf.Variable `ebpf:"version_name"`
 }
 

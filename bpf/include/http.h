@@ -135,7 +135,7 @@ static __always_inline __u8 method_of(__u64 w)
 static __always_inline int give_up(struct conn_t *c, struct stream_t *s)
 {
 	if (!(s->flags & STREAM_VERIFIED) && !c->adopted) {
-		c->protocol = PROTO_OTHER;
+		c->protocol = ship_streams ? PROTO_STREAM : PROTO_OTHER;
 	} else {
 		if (s->flags & STREAM_VERIFIED)
 			count_lost(LOST_MALFORMED, 1);

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /* What a socket sent or received, whichever hook saw it. */
 #pragma once
-#include "http.h"
+#include "ship.h"
 
 enum { SENT, RECEIVED };
 #define MAX_IOV 64
-
-/* The buffers of one system call. address 0: they cannot be seen. */
-struct buffers_t {
-	__u64 address;
-	__u32 iovecs; /* 0: address is the data itself */
-};
 
 /* Four characters as a little-endian word reads them. */
 #define LETTERS(a, b, c, d) ((__u32)(a) | (__u32)(b) << 8 | (__u32)(c) << 16 | (__u32)(d) << 24)
@@ -38,8 +32,8 @@ static __always_inline int resync(struct conn_t *c, struct stream_t *s, struct w
 		s->tries = 0;
 		return 1;
 	}
-	if (!(s->flags & STREAM_VERIFIED) && ++s->tries > 64)
-		c->protocol = PROTO_OTHER;
+	if (!(s->flags & STREAM_VERIFIED) && ++s->tries > (ship_streams ? 2 : 64))
+		c->protocol = ship_streams ? PROTO_STREAM : PROTO_OTHER;
 	return 0;
 }
 
@@ -153,7 +147,7 @@ static __always_inline void close_buffers(struct conn_t *c, __u64 sk, struct str
 {
 	if (s->state >= S_PATH && s->state <= S_VERSION && s->out && bpf_map_update_elem(&partials, &sk, &w->route, BPF_ANY))
 		count_lost(LOST_PARTIALS_FULL, 1);
-	if (c->protocol == PROTO_OTHER || s->state == S_UNTIL_CLOSE || s->state == S_LOST)
+	if (c->protocol >= PROTO_STREAM || s->state == S_UNTIL_CLOSE || s->state == S_LOST)
 		return;
 	if (w->left || w->pos < w->len) {
 		count_lost(LOST_TOO_LONG, 1);
@@ -184,7 +178,7 @@ static __always_inline int turn(struct turn_t *t, int steps, int atomics)
 	}
 	if (r == STEP_EVENT)
 		handle(t->c, t->sk, t->s, t->w, t->response, atomics);
-	return r == STEP_STOP || t->c->protocol == PROTO_OTHER;
+	return r == STEP_STOP || t->c->protocol >= PROTO_STREAM;
 }
 
 static long turns(__u32 i, struct turn_t *t)
@@ -275,7 +269,7 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	if (!c->bound && (c->role == ROLE_SERVER || direction == RECEIVED || now - c->established_ns > 2000000))
 		bind_established(c, now);
 	response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
-	if (c->protocol != PROTO_OTHER) {
+	if (c->protocol <= PROTO_HTTP1) {
 		if (n > ret)
 			gap(c, key, s, n - ret, now, response, modern);
 		else if (n < ret)
@@ -287,6 +281,8 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 		if (c->protocol == PROTO_HTTP1 && now - c->last_rtt_ns < 1000000000)
 			return 0; /* its bytes are added with the response */
 	}
+	if (c->protocol == PROTO_STREAM)
+		ship(c, key, direction, b, ret, seq, now);
 	p = pair_of(c);
 	if (!p)
 		return 0;

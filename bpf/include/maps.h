@@ -23,6 +23,13 @@ HASH_MAP(pending, struct pending_key_t, struct slot_t, 2048); /* requests beyond
 HASH_MAP(partials, __u64, struct route_t, 256);	      /* route text of a request line that is not whole yet */
 HASH_MAP(ignored, __u64, __u8, 1024);		      /* cgroup inode -> drop its traffic */
 
+HASH_MAP(verdicts, __u64, struct verdict_t, 1024);   /* struct sock* -> what user space wants of it */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} records SEC(".maps");
+
 #define ARRAY_MAP(name, kind, value_type, size) \
 	struct { \
 		__uint(type, kind); \
@@ -54,6 +61,8 @@ struct work_t {
 	__u32 pos;	/* in chunk */
 	__u32 len;	/* of chunk */
 	__u32 event;
+	__u64 sk;
+	struct record_t head;
 	struct route_t route;
 	__u8 chunk[CHUNK + 32];
 };
@@ -62,6 +71,8 @@ ARRAY_MAP(owner_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct owner_t, 2);
 
 /* Set at load. */
 const volatile __u32 max_routes_per_owner = 256;
+const volatile __u32 ring_bytes = 1 << 20;
+const volatile __u8 ship_streams = 0; /* whether user space reads the ring */
 
 static __always_inline void count_lost(__u32 reason, __u64 n)
 {

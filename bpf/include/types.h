@@ -8,7 +8,8 @@
 #define NUM_SLOTS 4
 
 enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
-enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_OTHER = 255 };
+/* STREAM: what it says is shipped to user space. TLS: counted by its bytes only. */
+enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_TLS, PROTO_STREAM = 254, PROTO_OTHER = 255 };
 enum connect_error { CONNECT_REFUSED, CONNECT_TIMED_OUT, CONNECT_UNREACHABLE, CONNECT_RESET, CONNECT_CANCELED, CONNECT_OTHER, NUM_CONNECT_ERRORS };
 
 /* Why something could not be counted. Names for these are in agent/probe/stats.go, in the same order. */
@@ -27,6 +28,8 @@ enum lost {
 	LOST_REQUEST_UNSEEN,
 	LOST_RESPONSE_UNSEEN,
 	LOST_PARTIALS_FULL,
+	LOST_RING_FULL,
+	LOST_CALL_LONG,
 	NUM_LOST,
 };
 
@@ -185,6 +188,8 @@ struct conn_t {
 	__u16 retransmits;
 	__u64 sent; /* not yet added to the pair */
 	__u64 received;
+	__u32 shipped; /* calls whose bytes were shipped */
+	__u32 pad2;
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
 	__u64 last_route; /* in the dictionary for sure */
@@ -206,5 +211,29 @@ struct source_t {
 struct pending_key_t {
 	__u64 sk;
 	__u32 seq;
+	__u32 pad;
+};
+
+/* One piece of what a connection said, on the way to user space. */
+enum record_kind { RECORD_DATA, RECORD_CLOSE };
+
+struct record_t {
+	__u64 sk;
+	__u64 opened_ns; /* with sk: the connection */
+	__u64 pair;	 /* 0 while it is not bound */
+	__u64 now;
+	__u32 seq;	/* TCP sequence number of the first byte */
+	__u32 length;	/* bytes of data behind this */
+	__u8 kind;
+	__u8 direction; /* 0 sent, 1 received, by the owner */
+	__u8 role;
+	__u8 adopted;	/* the connection is older than the agent */
+	__u32 pad;
+};
+
+/* What user space has decided of a shipped connection. */
+struct verdict_t {
+	__u64 opened_ns;
+	__u32 protocol; /* an enum protocol */
 	__u32 pad;
 };

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* Ships what a connection says to user space, in records of a few sizes. Bytes that do not fit show there as a gap in the sequence. */
+#pragma once
+#include "http.h"
+
+/* The buffers of one system call. address 0: they cannot be seen. */
+struct buffers_t {
+	__u64 address;
+	__u32 iovecs; /* 0: address is the data itself */
+};
+
+#define SHIP_MAX 4096	/* bytes of one record */
+#define SHIP_STEPS 24	/* records and buffers of one call */
+
+/* Reserves a record of one size class and fills it from user memory; 0 if there is no room. */
+#define SHIP_CLASS(size) \
+	static __noinline int ship_##size(struct record_t *head, __u64 address) \
+	{ \
+		struct record_t *r = bpf_ringbuf_reserve(&records, sizeof(*r) + size, 0); \
+		__u32 n = head->length; \
+		if (!r) \
+			return 0; \
+		*r = *head; \
+		if (n > size) \
+			n = size; \
+		if (n && bpf_probe_read_user(r + 1, n, (void *)address)) { \
+			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP); \
+			count_lost(LOST_READ_FAULT, 1); \
+			return 1; \
+		} \
+		bpf_ringbuf_submit(r, bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > ring_bytes / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP); \
+		return 1; \
+	}
+SHIP_CLASS(64)
+SHIP_CLASS(256)
+SHIP_CLASS(1024)
+SHIP_CLASS(4096)
+
+static __always_inline void ship_one(struct record_t *head, __u64 address)
+{
+	int ok;
+
+	if (head->length <= 64)
+		ok = ship_64(head, address);
+	else if (head->length <= 256)
+		ok = ship_256(head, address);
+	else if (head->length <= 1024)
+		ok = ship_1024(head, address);
+	else
+		ok = ship_4096(head, address);
+	if (!ok)
+		count_lost(LOST_RING_FULL, 1);
+}
+
+static __always_inline void record_head(struct record_t *r, struct conn_t *c, __u64 sk, __u64 now)
+{
+	__builtin_memset(r, 0, sizeof(*r));
+	r->sk = sk;
+	r->opened_ns = c->opened_ns;
+	r->pair = c->pair;
+	r->now = now;
+	r->role = c->role;
+	r->adopted = c->adopted;
+}
+
+/* Asks now and then whether user space still wants to hear of a connection. */
+static __always_inline void ask_verdict(struct conn_t *c, __u64 sk)
+{
+	struct verdict_t *v;
+
+	if (c->shipped++ & 3)
+		return;
+	v = bpf_map_lookup_elem(&verdicts, &sk);
+	if (!v || v->opened_ns != c->opened_ns)
+		return;
+	c->protocol = v->protocol;
+	if (v->protocol == PROTO_UNKNOWN) { /* it is HTTP/1 that was met in the middle */
+		c->streams[0].state = S_LOST;
+		c->streams[1].state = S_LOST;
+		c->synced = 0;
+	}
+}
+
+/* Ships the next piece of a call, or finds where it lies; 1 when there is no more. What the loop changes is in memory, as in the parser. */
+static __always_inline int ship_step(struct conn_t *c, struct work_t *w)
+{
+	struct record_t *head = &w->head;
+	struct iovec v;
+	__u32 n;
+
+	if (!w->left)
+		return 1;
+	if (!w->segment_left) {
+		if (!w->iov_left)
+			return 1;
+		if (bpf_probe_read_user(&v, sizeof(v), (void *)w->iov)) {
+			count_lost(LOST_READ_FAULT, 1);
+			return 1;
+		}
+		w->iov += sizeof(v);
+		w->iov_left--;
+		w->segment = v.iov_base;
+		w->segment_left = v.iov_len < w->left ? v.iov_len : w->left;
+		return 0;
+	}
+	n = w->segment_left < SHIP_MAX ? w->segment_left : SHIP_MAX;
+	head->length = n;
+	ship_one(head, w->segment);
+	head->seq += n;
+	w->segment += n;
+	w->segment_left -= n;
+	w->left -= n;
+	return 0;
+}
+
+/* Whether a call begins with a TLS record: handshake or data, version 3.x. Its first buffer is looked at. */
+static __always_inline int looks_like_tls(struct work_t *w)
+{
+	__u8 head[3] = {};
+
+	if (w->segment_left < 3 || bpf_probe_read_user(head, sizeof(head), (void *)w->segment))
+		return 0;
+	return (head[0] == 0x16 || head[0] == 0x17) && head[1] == 3 && head[2] <= 4;
+}
+
+/* Ships the bytes of one call; end is the sequence number after the last of them. A global function: the verifier looks at it once. */
+__noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 direction)
+{
+	__u32 zero_key = 0;
+	struct work_t *w = bpf_map_lookup_elem(&work, &zero_key);
+	struct conn_t *c;
+	__u64 sk;
+
+	if (!w)
+		return 0;
+	sk = w->sk;
+	c = bpf_map_lookup_elem(&conns, &sk);
+	if (!c)
+		return 0;
+	ask_verdict(c, sk);
+	if (c->protocol != PROTO_STREAM)
+		return 0;
+	record_head(&w->head, c, sk, w->now);
+	w->head.direction = direction;
+	w->head.seq = end - n;
+	w->left = n;
+	w->segment = iovecs ? 0 : address;
+	w->segment_left = iovecs ? 0 : n;
+	w->iov = address;
+	w->iov_left = iovecs;
+	if (iovecs)
+		ship_step(c, w);
+	if (c->shipped == 1 && looks_like_tls(w)) {
+		c->protocol = PROTO_TLS;
+		return 0;
+	}
+	for (int i = 0; i < SHIP_STEPS; i++)
+		if (ship_step(c, w))
+			break;
+	if (w->left)
+		count_lost(LOST_CALL_LONG, 1);
+	return 0;
+}
+
+static __always_inline void ship(struct conn_t *c, __u64 sk, int direction, struct buffers_t *b, __u64 n, __u32 end, __u64 now)
+{
+	__u32 zero_key = 0;
+	struct work_t *w = bpf_map_lookup_elem(&work, &zero_key);
+
+	if (!w || !b->address)
+		return;
+	w->now = now;
+	w->sk = sk;
+	ship_call(b->address, b->iovecs, n, end, direction);
+}
+
+static __always_inline void ship_close(struct conn_t *c, __u64 sk, __u64 now)
+{
+	struct record_t head;
+
+	record_head(&head, c, sk, now);
+	head.kind = RECORD_CLOSE;
+	ship_one(&head, 0);
+}
