@@ -1,0 +1,127 @@
+package probe
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/vetch-dev/vetch/bpf"
+)
+
+const (
+	recordHead  = 48 // bytes of struct record_t
+	recordClose = 1
+	drainEvery  = 20 * time.Millisecond // the kernel wakes the reader only when the ring fills
+)
+
+// Record is a piece of what a connection said that the kernel does not count by itself.
+type Record struct {
+	Socket  uint64 // with Opened: the connection
+	Opened  uint64 // ns of the monotonic clock
+	Pair    uint64 // see Probe.PairKey; 0 while it is not known
+	At      int64  // ns of the monotonic clock
+	Seq     uint32 // TCP sequence number of the first byte
+	Sent    bool   // by the owner; else received
+	Role    Role
+	Adopted bool   // the connection is older than the probe
+	Closed  bool   // the connection ended; Data is empty
+	Data    []byte // valid during the call only
+}
+
+// Verdict is what the reader of records wants of a connection.
+type Verdict uint8
+
+// The verdicts: Ship goes on, Ignore ends it, Parse gives the connection to the kernel's own HTTP/1 parser.
+const (
+	Ship Verdict = iota
+	Ignore
+	Parse
+)
+
+// ReadRecords gives every record to take until ctx ends; idle is called after each run of records, at least every drain interval.
+// Options.Records must have been set.
+func (p *Probe) ReadRecords(ctx context.Context, take func(*Record) Verdict, idle func()) error {
+	ring, err := ringbuf.NewReader(p.coll.Maps["records"])
+	if err != nil {
+		return fmt.Errorf("open the ring of records: %w", err)
+	}
+	defer ring.Close()
+	var raw ringbuf.Record
+	for ctx.Err() == nil {
+		ring.SetDeadline(time.Now().Add(drainEvery))
+		for {
+			err := ring.ReadInto(&raw)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("read the ring of records: %w", err)
+			}
+			if r, ok := decodeRecord(raw.RawSample); ok {
+				p.decide(&r, take(&r))
+			}
+		}
+		idle()
+	}
+	return nil
+}
+
+// decide tells the kernel what is to become of a connection.
+func (p *Probe) decide(r *Record, v Verdict) {
+	if v == Ship {
+		return
+	}
+	verdict := bpf.VetchVerdictT{OpenedNs: r.Opened, Protocol: protocolOther}
+	if v == Parse {
+		verdict.Protocol = protocolUnknown
+	}
+	if p.verdicts[r.Socket] == verdict {
+		return // the kernel asks only now and then
+	}
+	if len(p.verdicts) >= maxVerdicts {
+		clear(p.verdicts)
+	}
+	p.verdicts[r.Socket] = verdict
+	if err := p.coll.Maps["verdicts"].Update(r.Socket, &verdict, ebpf.UpdateAny); err != nil {
+		p.stats.verdictsFull.Add(1)
+	}
+}
+
+const (
+	protocolUnknown = 0
+	protocolOther   = 255
+	maxVerdicts     = 4096
+)
+
+// decodeRecord reads struct record_t and the data behind it.
+func decodeRecord(b []byte) (Record, bool) {
+	if len(b) < recordHead {
+		return Record{}, false
+	}
+	n := binary.NativeEndian.Uint32(b[36:])
+	r := Record{
+		Socket: binary.NativeEndian.Uint64(b), Opened: binary.NativeEndian.Uint64(b[8:]), Pair: binary.NativeEndian.Uint64(b[16:]),
+		At: int64(binary.NativeEndian.Uint64(b[24:])), Seq: binary.NativeEndian.Uint32(b[32:]),
+		Closed: b[40] == recordClose, Sent: b[41] == 0, Role: Role(b[42]), Adopted: b[43] != 0,
+	}
+	if int(n) > len(b)-recordHead {
+		return Record{}, false
+	}
+	r.Data = b[recordHead : recordHead+n]
+	return r, true
+}
+
+// PairKey says which pair an id of a record stands for; false while no reading has met it.
+func (p *Probe) PairKey(id uint64) (PairKey, bool) {
+	st := p.reader.pairs[id]
+	if st == nil {
+		return PairKey{}, false
+	}
+	return st.key, true
+}

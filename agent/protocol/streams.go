@@ -1,0 +1,365 @@
+package protocol
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// NumBuckets are the buckets of a Tally's durations: native-histogram schema 3 from 2^-20 s to 2^6 s, as in the kernel.
+const NumBuckets = 209
+
+// The bounds of a Streams.
+const (
+	maxStreams     = 8192
+	maxStreamBytes = 32 << 20 // of all streams together
+	maxHeld        = 256      // kinds of exchange of one connection that wait for its pair
+	detectBytes    = 4096     // of one direction, after which nothing is recognised any more
+	detectCalls    = 16       // shipped pieces, likewise
+	staleAfter     = 30 * time.Minute
+)
+
+// StreamID names a connection for as long as the kernel knows it.
+type StreamID struct {
+	Socket uint64 // address of its struct sock
+	Opened uint64 // ns of the monotonic clock
+}
+
+// Piece is what one system call, or a part of it, said on a connection.
+type Piece struct {
+	Stream    StreamID
+	Pair      uint64 // the kernel's id of the pair that it belongs to; 0 while that is not known
+	At        int64  // ns of the monotonic clock
+	Seq       uint32 // TCP sequence number of the first byte
+	Direction Direction
+	Adopted   bool // the connection is older than the agent
+	Closed    bool // the connection ended; Data is empty
+	Data      []byte
+}
+
+// Decision is what is to become of a connection that the kernel ships.
+type Decision uint8
+
+// The decisions.
+const (
+	Keep   Decision = iota // go on
+	Ignore                 // nobody knows what it speaks
+	HTTP1                  // it is HTTP/1, met in the middle: the kernel counts that itself
+)
+
+// Tally is what one kind of exchange of one pair and protocol did since the last Drain.
+type Tally struct {
+	Pair      uint64
+	Protocol  string
+	Operation string
+	Status    string
+	Failed    bool
+	Cut       bool
+	Count     uint64
+	Timed     uint64        // those of Count that have a duration
+	Sum       time.Duration // of the durations
+	Buckets   [NumBuckets]uint32
+}
+
+// StreamStats say how near the bounds are and what was lost. They may be read from any goroutine.
+type StreamStats struct {
+	Streams, Bytes        atomic.Int64  // now
+	Desynced              atomic.Uint64 // times a stream was lost: bytes that did not fit
+	Missed                atomic.Uint64 // times bytes were missing where they mattered
+	Refused               atomic.Uint64 // connections over the limit
+	Unrecognised          atomic.Uint64 // connections that nobody knew
+	Held                  atomic.Uint64 // exchanges dropped because their pair stayed unknown
+	MaxStreams, MaxMemory int64
+}
+
+// Streams puts the shipped pieces of all connections together, finds out what they speak, and adds up their exchanges.
+// It is used by one goroutine; Stats may be read by others.
+type Streams struct {
+	Stats   StreamStats
+	table   []Protocol
+	streams map[StreamID]*stream
+	tallies map[tallyKey]*Tally
+	swept   int64
+}
+
+type tallyKey struct {
+	pair                        uint64
+	protocol, operation, status string
+	failed, cut                 bool
+}
+
+// stream is one connection.
+type stream struct {
+	conn     Conn
+	protocol string
+	pair     uint64
+	adopted  bool
+	dead     bool // nobody knows it
+	pieces   int
+	last     int64
+	halves   [2]direction
+	held     []Exchange
+}
+
+// direction is what waits of one direction.
+type direction struct {
+	buf     []byte
+	next    uint32 // sequence number of the byte after the last one taken
+	started bool
+	lost    bool  // looking for a message to begin again at
+	skip    int64 // bytes that need not be shown
+}
+
+// NewStreams makes an empty Streams over a table of protocols.
+func NewStreams(table []Protocol) *Streams {
+	s := &Streams{table: table, streams: map[StreamID]*stream{}, tallies: map[tallyKey]*Tally{}}
+	s.Stats.MaxStreams, s.Stats.MaxMemory = maxStreams, maxStreamBytes
+	return s
+}
+
+// Take adds one piece. Data is only valid during the call.
+func (s *Streams) Take(p *Piece) Decision {
+	st := s.streams[p.Stream]
+	if p.Closed {
+		if st != nil {
+			s.end(p.Stream, st, p)
+		}
+		return Keep
+	}
+	if st == nil {
+		if len(s.streams) >= maxStreams || s.Stats.Bytes.Load() > maxStreamBytes {
+			s.Stats.Refused.Add(1)
+			return Ignore
+		}
+		st = &stream{adopted: p.Adopted}
+		s.streams[p.Stream] = st
+		s.Stats.Streams.Store(int64(len(s.streams)))
+	}
+	if st.dead {
+		return Ignore
+	}
+	st.last, st.pieces = p.At, st.pieces+1
+	if p.Pair != 0 {
+		s.bind(st, p.Pair)
+	}
+	s.append(st, p)
+	if st.conn == nil {
+		if d := s.detect(st); d != Keep {
+			s.give(st)
+			return d
+		}
+		if st.conn == nil {
+			return Keep
+		}
+		// The server may have spoken first, so both directions are offered; the client's go first.
+		s.feed(st, FromClient, p.At)
+		s.feed(st, FromServer, p.At)
+		return Keep
+	}
+	s.feed(st, p.Direction, p.At)
+	return Keep
+}
+
+// append takes a piece into its direction's buffer, minding what is missing before it and what need not be shown.
+func (s *Streams) append(st *stream, p *Piece) {
+	h := &st.halves[p.Direction]
+	data := p.Data
+	if !h.started {
+		h.started, h.next, h.lost = true, p.Seq, st.adopted
+	}
+	if ahead := int32(p.Seq - h.next); ahead < 0 {
+		if int64(-ahead) >= int64(len(data)) {
+			return
+		}
+		data = data[-ahead:]
+	} else if ahead > 0 {
+		s.miss(h, int64(ahead))
+	}
+	h.next = p.Seq + uint32(len(p.Data))
+	if n := min(h.skip, int64(len(data))); n > 0 {
+		h.skip -= n
+		data = data[n:]
+	}
+	if h.lost { // a message is looked for at the start of what one call says
+		s.drop(h, len(h.buf))
+	}
+	h.buf = append(h.buf, data...)
+	s.Stats.Bytes.Add(int64(len(data)))
+}
+
+// miss lets n bytes pass that were not shown.
+func (s *Streams) miss(h *direction, n int64) {
+	if h.skip >= n {
+		h.skip -= n
+		return
+	}
+	h.skip = 0
+	if !h.lost {
+		s.Stats.Missed.Add(1)
+	}
+	h.lost = true
+	s.drop(h, len(h.buf))
+}
+
+// drop forgets the first n bytes of a buffer.
+func (s *Streams) drop(h *direction, n int) {
+	s.Stats.Bytes.Add(-int64(n))
+	h.buf = h.buf[:copy(h.buf, h.buf[n:])]
+	if len(h.buf) == 0 && cap(h.buf) > 8<<10 {
+		h.buf = nil
+	}
+}
+
+// detect asks the table. A connection that was met in the middle is asked about at the start of every call.
+func (s *Streams) detect(st *stream) Decision {
+	maybe := false
+	for d := range st.halves {
+		h := &st.halves[d]
+		if len(h.buf) == 0 {
+			continue
+		}
+		if st.adopted && beginsHTTP1(h.buf) {
+			return HTTP1
+		}
+		for _, p := range s.table {
+			switch p.Detect(Direction(d), h.buf) {
+			case Yes:
+				st.conn, st.protocol = p.New(), p.Name
+				h.lost = false
+				return Keep
+			case Maybe:
+				maybe = true
+			}
+		}
+	}
+	most := max(len(st.halves[0].buf), len(st.halves[1].buf))
+	if st.pieces > detectCalls || (!st.adopted && !maybe) || most > detectBytes {
+		s.Stats.Unrecognised.Add(1)
+		return Ignore
+	}
+	return Keep
+}
+
+func beginsHTTP1(b []byte) bool {
+	for _, prefix := range []string{"HTTP/1.", "GET /", "POST /", "PUT /", "HEAD /", "DELETE /", "PATCH /", "OPTIONS "} {
+		if len(b) >= len(prefix) && string(b[:len(prefix)]) == prefix {
+			return true
+		}
+	}
+	return false
+}
+
+// give lets go of a connection that nobody knows, but remembers that.
+func (s *Streams) give(st *stream) {
+	st.dead = true
+	for d := range st.halves {
+		s.drop(&st.halves[d], len(st.halves[d].buf))
+	}
+}
+
+// feed offers a direction's bytes to the protocol until it wants more.
+func (s *Streams) feed(st *stream, d Direction, at int64) {
+	h := &st.halves[d]
+	emit := func(e Exchange) { s.emit(st, e) }
+	if h.lost {
+		if len(h.buf) == 0 || !st.conn.Resync(d, h.buf) {
+			return
+		}
+		h.lost = false
+	}
+	for len(h.buf) > 0 {
+		consumed, skip, err := st.conn.Feed(d, h.buf, at, emit)
+		if err != nil || consumed < 0 || consumed > len(h.buf) {
+			s.Stats.Desynced.Add(1)
+			h.lost = true
+			s.drop(h, len(h.buf))
+			return
+		}
+		s.drop(h, consumed)
+		if skip > 0 && len(h.buf) == 0 {
+			h.skip = skip
+			return
+		}
+		if consumed == 0 {
+			break
+		}
+	}
+	if len(h.buf) > MaxBuffer {
+		s.Stats.Desynced.Add(1)
+		h.lost = true
+		s.drop(h, len(h.buf))
+	}
+}
+
+// emit counts an exchange for its pair, or holds it until that is known.
+func (s *Streams) emit(st *stream, e Exchange) {
+	if st.pair == 0 {
+		if len(st.held) >= maxHeld {
+			s.Stats.Held.Add(1)
+			return
+		}
+		st.held = append(st.held, e)
+		return
+	}
+	key := tallyKey{st.pair, st.protocol, e.Operation, e.Status, e.Failed, e.Cut}
+	t := s.tallies[key]
+	if t == nil {
+		t = &Tally{Pair: st.pair, Protocol: st.protocol, Operation: e.Operation, Status: e.Status, Failed: e.Failed, Cut: e.Cut}
+		s.tallies[key] = t
+	}
+	t.Count++
+	if e.OneWay {
+		return
+	}
+	took := max(e.End-e.Begin, 0)
+	t.Timed++
+	t.Sum += time.Duration(took)
+	t.Buckets[bucketOf(took)]++
+}
+
+// bucketOf finds a duration's bucket, as the kernel programs do: upper bounds are 2^((i-160)/8) seconds.
+func bucketOf(ns int64) int {
+	if ns <= 0 {
+		return 0
+	}
+	i := int(math.Ceil(math.Log2(float64(ns)/1e9)*8)) + 160
+	return min(max(i, 0), NumBuckets-1)
+}
+
+func (s *Streams) bind(st *stream, pair uint64) {
+	st.pair = pair
+	for _, h := range st.held {
+		s.emit(st, h)
+	}
+	st.held = nil
+}
+
+func (s *Streams) end(id StreamID, st *stream, p *Piece) {
+	if p.Pair != 0 {
+		s.bind(st, p.Pair)
+	}
+	if st.conn != nil {
+		st.conn.Close(p.At, func(e Exchange) { s.emit(st, e) })
+	}
+	s.Stats.Held.Add(uint64(len(st.held)))
+	s.give(st)
+	delete(s.streams, id)
+	s.Stats.Streams.Store(int64(len(s.streams)))
+}
+
+// Drain gives out all tallies and begins anew; now is ns of the monotonic clock. Connections whose end was missed are forgotten after a while.
+func (s *Streams) Drain(now int64, each func(*Tally)) {
+	for _, t := range s.tallies {
+		each(t)
+	}
+	clear(s.tallies)
+	if now-s.swept < int64(time.Minute) {
+		return
+	}
+	s.swept = now
+	for id, st := range s.streams {
+		if now-st.last > int64(staleAfter) {
+			s.end(id, st, &Piece{At: now})
+		}
+	}
+}
