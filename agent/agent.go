@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/vetch-dev/vetch/agent/digest"
 	"github.com/vetch-dev/vetch/agent/probe"
@@ -30,10 +31,11 @@ type Options struct {
 
 // Agent is a machine under watch. Its metrics are those of a model.Gatherer.
 type Agent struct {
-	log    *slog.Logger
-	probe  *probe.Probe
-	digest *digest.Digest
-	busy   prometheus.Counter
+	log     *slog.Logger
+	probe   *probe.Probe
+	digest  *digest.Digest
+	streams *streams
+	busy    prometheus.Counter
 }
 
 // Agent is what the stores collect from.
@@ -54,7 +56,7 @@ func New(o Options) (*Agent, error) {
 		}
 		o.Hostname = name
 	}
-	a := &Agent{log: o.Log, busy: prometheus.NewCounter(prometheus.CounterOpts{
+	a := &Agent{log: o.Log, streams: newStreams(), busy: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "vetch_agent_digest_seconds_total", Help: "Wall time spent naming and joining what the probe read.",
 	})}
 	if o.Registerer != nil {
@@ -62,6 +64,7 @@ func New(o Options) (*Agent, error) {
 			return nil, fmt.Errorf("register the agent's metrics: %w", err)
 		}
 	}
+	o.Probe.Records = true
 	book, err := process.New(process.Options{Log: o.Log, Hostname: o.Hostname})
 	if err != nil {
 		return nil, fmt.Errorf("start naming processes: %w", err)
@@ -82,11 +85,19 @@ func New(o Options) (*Agent, error) {
 // Run reads the probe until ctx ends, and then unloads the kernel programs. What was counted can be gathered before, meanwhile and after;
 // what was held back is there at the latest when Run returns.
 func (a *Agent) Run(ctx context.Context) error {
-	err := a.probe.Run(ctx, func(s probe.Snapshot) {
-		start := time.Now()
-		a.digest.Apply(s)
-		a.busy.Add(time.Since(start).Seconds())
+	g, ctx := errgroup.WithContext(ctx)
+	records, stop := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error {
+		defer stop() // the ring is read until the last snapshot is taken
+		return a.probe.Run(ctx, func(s probe.Snapshot) {
+			start := time.Now()
+			a.streams.add(&s, a.probe.PairKey)
+			a.digest.Apply(s)
+			a.busy.Add(time.Since(start).Seconds())
+		})
 	})
+	g.Go(func() error { return a.streams.run(records, a.probe) })
+	err := g.Wait()
 	a.digest.Flush(time.Now())
 	if err != nil {
 		err = fmt.Errorf("read the probe: %w", err)

@@ -168,6 +168,21 @@ type VetchPendingKeyT struct {
 	Pad uint32
 }
 
+type VetchRecordT struct {
+	_         structs.HostLayout
+	Sk        uint64
+	OpenedNs  uint64
+	Pair      uint64
+	Now       uint64
+	Seq       uint32
+	Length    uint32
+	Kind      uint8
+	Direction uint8
+	Role      uint8
+	Adopted   uint8
+	Pad       uint32
+}
+
 type VetchRouteT struct {
 	_     structs.HostLayout
 	Owner uint64
@@ -260,22 +275,9 @@ type VetchWorkT struct {
 	Len         uint32
 	Event       uint32
 	Sk          uint64
-	Head        struct {
-		_         structs.HostLayout
-		Sk        uint64
-		OpenedNs  uint64
-		Pair      uint64
-		Now       uint64
-		Seq       uint32
-		Length    uint32
-		Kind      uint8
-		Direction uint8
-		Role      uint8
-		Adopted   uint8
-		Pad       uint32
-	}
-	Route VetchRouteT
-	Chunk [288]uint8
+	Head        VetchRecordT
+	Route       VetchRouteT
+	Chunk       [288]uint8
 }
 
 type VetchZeroT struct {

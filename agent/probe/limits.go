@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ var limits = map[string]limit{
 	"pending":   {16384, 2048},
 	"partials":  {1024, 128},
 	"ignored":   {4096, 1024},
+	"verdicts":  {8192, 1024},
 }
 
 // setLimits sizes the maps for the kernel and the machine. A machine under 2 GiB gets a quarter.
@@ -64,4 +66,22 @@ func totalMemory() uint64 {
 		return kib << 10
 	}
 	return 0
+}
+
+const ringBytes = 4 << 20
+
+// setRing sizes the ring of records: small where nobody reads it.
+func (p *Probe) setRing(spec *ebpf.CollectionSpec) error {
+	size := uint32(os.Getpagesize())
+	if p.options.Records {
+		size = ringBytes
+		if err := spec.Variables["ship_streams"].Set(uint8(1)); err != nil {
+			return fmt.Errorf("switch the shipping of streams on: %w", err)
+		}
+	}
+	if err := spec.Variables["ring_bytes"].Set(size); err != nil {
+		return fmt.Errorf("set the size of the ring: %w", err)
+	}
+	spec.Maps["records"].MaxEntries = size
+	return nil
 }

@@ -38,20 +38,22 @@ type Options struct {
 	IgnoreCgroups []string      // globs over cgroup paths, "/system.slice/backup.service", "/kubepods/*/pod*"; their traffic is dropped in the kernel
 	PollInterval  time.Duration // how often the maps are read; default 1 s
 	RoutesLimit   int           // distinct routes of one owner that the kernel tells apart; default 250
+	Records       bool          // ship what connections other than HTTP/1 say: see ReadRecords
 	IdleTimeout   time.Duration // after which the kernel forgets pairs and series without change; default 5 min
 }
 
 // Probe is the loaded and attached set of kernel programs.
 type Probe struct {
-	options Options
-	log     *slog.Logger
-	objects *bpf.VetchMaps
-	coll    *ebpf.Collection
-	links   []link.Link // a link that nothing references is closed by the garbage collector
-	hooks   map[string]bool
-	filter  *filter
-	reader  *reader
-	stats   stats
+	options  Options
+	log      *slog.Logger
+	objects  *bpf.VetchMaps
+	coll     *ebpf.Collection
+	links    []link.Link // a link that nothing references is closed by the garbage collector
+	hooks    map[string]bool
+	filter   *filter
+	reader   *reader
+	stats    stats
+	shipping shipping
 }
 
 // New loads the programs, attaches them and looks at the sockets that are open already.
@@ -108,6 +110,9 @@ func (p *Probe) load() error {
 	if err := spec.Variables["max_routes_per_owner"].Set(uint32(p.options.RoutesLimit)); err != nil {
 		return fmt.Errorf("set the limit of routes: %w", err)
 	}
+	if err := p.setRing(spec); err != nil {
+		return err
+	}
 	setLimits(spec, kernel, runtime.NumCPU(), totalMemory())
 	p.coll, err = ebpf.NewCollection(spec)
 	if err != nil {
@@ -118,6 +123,7 @@ func (p *Probe) load() error {
 		Pairs: m["pairs"], Series: m["series"], Owners: m["owners"], Routes: m["routes"], Listeners: m["listeners"],
 		Ignored: m["ignored"], Lost: m["lost"],
 	}
+	p.shipping = shipping{records: m["records"], verdicts: m["verdicts"], told: map[uint64]bpf.VetchVerdictT{}}
 	p.stats.init(p.coll)
 	p.filter, err = newFilter(p.options.IgnoreCgroups, p.objects, p.log)
 	if err != nil {

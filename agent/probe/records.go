@@ -44,10 +44,16 @@ const (
 	Parse
 )
 
+// shipping is what the reader of records works with. It outlives Close, which may come while it reads.
+type shipping struct {
+	records, verdicts *ebpf.Map
+	told              map[uint64]bpf.VetchVerdictT // by socket
+}
+
 // ReadRecords gives every record to take until ctx ends; idle is called after each run of records, at least every drain interval.
 // Options.Records must have been set.
 func (p *Probe) ReadRecords(ctx context.Context, take func(*Record) Verdict, idle func()) error {
-	ring, err := ringbuf.NewReader(p.coll.Maps["records"])
+	ring, err := ringbuf.NewReader(p.shipping.records)
 	if err != nil {
 		return fmt.Errorf("open the ring of records: %w", err)
 	}
@@ -81,14 +87,14 @@ func (p *Probe) decide(r *Record, v Verdict) {
 	if v == Parse {
 		verdict.Protocol = protocolUnknown
 	}
-	if p.verdicts[r.Socket] == verdict {
+	if p.shipping.told[r.Socket] == verdict {
 		return // the kernel asks only now and then
 	}
-	if len(p.verdicts) >= maxVerdicts {
-		clear(p.verdicts)
+	if len(p.shipping.told) >= maxVerdicts {
+		clear(p.shipping.told)
 	}
-	p.verdicts[r.Socket] = verdict
-	if err := p.coll.Maps["verdicts"].Update(r.Socket, &verdict, ebpf.UpdateAny); err != nil {
+	p.shipping.told[r.Socket] = verdict
+	if err := p.shipping.verdicts.Update(r.Socket, &verdict, ebpf.UpdateAny); err != nil {
 		p.stats.verdictsFull.Add(1)
 	}
 }

@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -12,6 +13,7 @@ import (
 var lostReasons = []string{
 	"connections_full", "owners_full", "pairs_full", "series_full", "listeners_full", "pending_full", "sources_full",
 	"read_fault", "message_too_long", "bytes_unseen", "malformed", "request_unseen", "response_unseen", "partials_full",
+	"ring_full", "call_too_long",
 }
 
 // MapStat says how full a kernel map is.
@@ -31,11 +33,12 @@ type Stats struct {
 
 // stats reads the figures that Stats gives out.
 type stats struct {
-	mu      sync.Mutex
-	coll    *ebpf.Collection
-	entries map[string]int    // as of the last reading
-	walks   map[string]walked // maps that no reading goes through
-	stopped bool
+	mu           sync.Mutex
+	coll         *ebpf.Collection
+	entries      map[string]int    // as of the last reading
+	walks        map[string]walked // maps that no reading goes through
+	stopped      bool
+	verdictsFull atomic.Uint64
 }
 
 func (s *stats) init(c *ebpf.Collection) {
@@ -88,6 +91,7 @@ func (p *Probe) Stats() Stats {
 			out.Lost["hook_reentered"] += info.RecursionMisses
 		}
 	}
+	out.Lost["verdicts_full"] = p.stats.verdictsFull.Load()
 	out.Maps = p.stats.maps()
 	return out
 }

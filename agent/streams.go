@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/protocol"
+)
+
+// keepUnpaired is how many snapshots a tally waits for its pair to be read.
+const keepUnpaired = 3
+
+// streams joins the records of the probe with the protocols: what connections say becomes requests of their pairs.
+type streams struct {
+	mu       sync.Mutex // records come on one goroutine, snapshots on another
+	streams  *protocol.Streams
+	unpaired []unpaired
+	lost     uint64 // exchanges whose pair was never read
+}
+
+type unpaired struct {
+	tally *protocol.Tally
+	turns int
+}
+
+func newStreams() *streams { return &streams{streams: protocol.NewStreams(protocol.Table())} }
+
+// run reads records until ctx ends.
+func (s *streams) run(ctx context.Context, p *probe.Probe) error {
+	return p.ReadRecords(ctx, s.take, func() {})
+}
+
+func (s *streams) take(r *probe.Record) probe.Verdict {
+	direction := protocol.FromServer
+	if r.Sent == (r.Role == probe.RoleClient) {
+		direction = protocol.FromClient
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.streams.Take(&protocol.Piece{
+		Stream: protocol.StreamID{Socket: r.Socket, Opened: r.Opened}, Pair: r.Pair, At: r.At, Seq: r.Seq,
+		Direction: direction, Adopted: r.Adopted, Closed: r.Closed, Data: r.Data,
+	}) {
+	case protocol.Ignore:
+		return probe.Ignore
+	case protocol.HTTP1:
+		return probe.Parse
+	default:
+		return probe.Ship
+	}
+}
+
+// add appends what the streams counted since the last snapshot to this one.
+func (s *streams) add(snapshot *probe.Snapshot, pair func(uint64) (probe.PairKey, bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiting := s.unpaired
+	s.unpaired = nil
+	for _, u := range waiting {
+		s.addTally(snapshot, u, pair)
+	}
+	s.streams.Drain(monotonic(), func(t *protocol.Tally) { s.addTally(snapshot, unpaired{tally: t}, pair) })
+}
+
+func (s *streams) addTally(snapshot *probe.Snapshot, u unpaired, pair func(uint64) (probe.PairKey, bool)) {
+	t := u.tally
+	key, ok := pair(t.Pair)
+	if !ok {
+		if u.turns++; u.turns > keepUnpaired {
+			s.lost += t.Count
+			return
+		}
+		s.unpaired = append(s.unpaired, u)
+		return
+	}
+	snapshot.Requests = append(snapshot.Requests, probe.RequestDelta{
+		Pair: key, Protocol: probe.Protocol(t.Protocol), Route: t.Operation, Code: t.Status, Failed: t.Failed, Cut: t.Cut,
+		Count: t.Count, Sum: t.Sum, Buckets: t.Buckets,
+	})
+}
+
+// monotonic is the clock of the kernel programs (bpf_ktime_get_ns).
+func monotonic() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return time.Now().UnixNano()
+	}
+	return ts.Nano()
+}
