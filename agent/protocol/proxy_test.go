@@ -1,231 +1,181 @@
 package protocol
 
 import (
+	"bufio"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 )
 
-// chunk is what one read of one direction gave.
+// chunk is what one read of a socket gave.
 type chunk struct {
-	from Direction
-	at   int64 // ns
-	data []byte
+	d  Direction
+	at int64
+	b  []byte
 }
 
-// feeder hands bytes to a Conn as the reassembler does, and checks what the Conn promises.
+// feeder feeds a Conn as the stream does: what was not consumed is offered again, what is skipped is not shown.
 type feeder struct {
-	t         testing.TB
-	protocol  Protocol
-	conn      Conn
-	waiting   [2][]byte
-	skip      [2]int64
-	lost      [2]bool // until Resync says yes
-	errors    []error
-	exchanges []Exchange
+	conn Conn
+	held [2][]byte
+	skip [2]int64
+	err  error
+	got  []Exchange
 }
 
-func newFeeder(t testing.TB, p Protocol) *feeder { return &feeder{t: t, protocol: p, conn: p.New()} }
+func newFeeder(p Protocol) *feeder { return &feeder{conn: p.New()} }
 
-func (f *feeder) emit(e Exchange) {
-	if len(e.Operation) > MaxOperation || len(e.Status) > MaxOperation || e.Operation == "" {
-		f.t.Errorf("operation %q, status %q: empty or too long", e.Operation, e.Status)
-	}
-	if e.End < e.Begin || e.RequestBytes < 0 || e.ResponseBytes < 0 {
-		f.t.Errorf("%+v: ends before it begins, or has a negative size", e)
-	}
-	f.exchanges = append(f.exchanges, e)
-}
+func (f *feeder) emit(e Exchange) { f.got = append(f.got, e) }
 
-func (f *feeder) feed(d Direction, data []byte, at int64) {
-	if drop := min(f.skip[d], int64(len(data))); drop > 0 {
-		f.skip[d] -= drop
-		data = data[drop:]
-	}
-	if len(data) == 0 {
+// feed hands in bytes of one direction; after an error it looks for a place to go on, as the stream does.
+func (f *feeder) feed(d Direction, b []byte, at int64) {
+	n := min(f.skip[d], int64(len(b)))
+	f.skip[d] -= n
+	if b = b[n:]; len(b) == 0 {
 		return
 	}
-	b := append(f.waiting[d], data...)
-	for len(b) > 0 {
-		if f.lost[d] {
-			if !f.conn.Resync(d, b) {
-				b = b[1:]
-				continue
-			}
-			f.lost[d] = false
+	f.held[d] = append(f.held[d], b...)
+	for len(f.held[d]) > 0 {
+		consumed, skip, err := f.conn.Feed(d, f.held[d], at, f.emit)
+		if consumed < 0 || consumed > len(f.held[d]) || skip < 0 || skip > 0 && consumed != len(f.held[d]) {
+			panic(fmt.Sprintf("consumed %d of %d, skip %d", consumed, len(f.held[d]), skip))
 		}
-		n, skip, err := f.conn.Feed(d, b, at, f.emit)
-		if n < 0 || n > len(b) || skip < 0 || skip > 0 && n < len(b) {
-			f.t.Fatalf("consumed %d of %d bytes, skip %d", n, len(b), skip)
-		}
-		b = b[n:]
+		f.held[d] = f.held[d][consumed:]
 		f.skip[d] = skip
-		if err != nil {
-			if !errors.Is(err, ErrDesync) {
-				f.t.Errorf("error is not ErrDesync: %v", err)
-			}
-			f.errors = append(f.errors, err)
-			f.lost[d] = true
-			b = b[min(1, len(b)):]
-			continue
+		if err == nil {
+			break
 		}
-		break
+		if !errors.Is(err, ErrDesync) {
+			panic(err)
+		}
+		f.err = err
+		for len(f.held[d]) > 0 {
+			f.held[d] = f.held[d][1:]
+			if len(f.held[d]) > 0 && f.conn.Resync(d, f.held[d]) {
+				break
+			}
+		}
 	}
-	if len(b) > MaxBuffer {
-		f.t.Fatalf("%d bytes wait", len(b))
+	if len(f.held[d]) > MaxBuffer {
+		f.held[d] = nil
 	}
-	f.waiting[d] = slices.Clone(b)
 }
 
 func (f *feeder) close(at int64) { f.conn.Close(at, f.emit) }
 
-// play feeds all chunks and returns what came out.
-func play(t testing.TB, p Protocol, chunks []chunk) *feeder {
-	f := newFeeder(t, p)
-	last := int64(0)
+// replay feeds recorded chunks, cut into pieces of at most size bytes (0: as they came), and ends the connection.
+func replay(p Protocol, chunks []chunk, size int) []Exchange {
+	f := newFeeder(p)
+	at := int64(0)
 	for _, c := range chunks {
-		f.feed(c.from, c.data, c.at)
-		last = c.at
-	}
-	f.close(last)
-	return f
-}
-
-// ask makes chunks of texts that are sent in turn, client first, a millisecond apart. An empty one is not sent.
-func ask(texts ...string) []chunk {
-	var chunks []chunk
-	for i, text := range texts {
-		if text != "" {
-			chunks = append(chunks, chunk{Direction(i % 2), int64(i+1) * 1e6, []byte(text)})
+		at = c.at
+		for b := c.b; len(b) > 0; {
+			n := len(b)
+			if size > 0 {
+				n = min(n, size)
+			}
+			f.feed(c.d, append([]byte(nil), b[:n]...), at)
+			b = b[n:]
 		}
 	}
-	return chunks
+	f.close(at)
+	return f.got
 }
 
-// split cuts all chunks into pieces of n bytes.
-func split(chunks []chunk, n int) []chunk {
-	var out []chunk
-	for _, c := range chunks {
-		for piece := range slices.Chunk(c.data, n) {
-			out = append(out, chunk{c.from, c.at, piece})
-		}
-	}
-	return out
+// proxyConn is one connection through a proxy.
+type proxyConn struct {
+	feeder *feeder
+	chunks []chunk
+	closed bool
 }
 
-// outcomes are operation and status of all exchanges, "~" for one way and "cut" for what the end of the connection cut.
-func (f *feeder) outcomes() []string {
-	var out []string
-	for _, e := range f.exchanges {
-		line := e.Operation + ": " + e.Status
-		if e.Failed {
-			line += "!"
-		}
-		if e.OneWay {
-			line += "~"
-		}
-		if e.Cut {
-			line += "cut"
-		}
-		out = append(out, line)
-	}
-	return out
-}
-
-// counts are outcomes with how often each came.
-func counts(exchanges []Exchange) map[string]int {
-	f := feeder{exchanges: exchanges}
-	out := map[string]int{}
-	for _, line := range f.outcomes() {
-		out[line]++
-	}
-	return out
-}
-
-// proxy stands between a client and a server on loopback, records what they say and feeds it to a Conn for each connection.
+// proxy passes TCP connections on to a server, records what is said and feeds it to a Conn for each.
 type proxy struct {
-	t        testing.TB
-	protocol Protocol
-	target   string
-	listener net.Listener
-	mu       sync.Mutex
-	feeders  []*feeder
-	records  [][]chunk
-	running  sync.WaitGroup
+	addr  string
+	mu    sync.Mutex
+	proto Protocol
+	conns []*proxyConn
 }
 
-// startProxy forwards to target ("host:port", or the path of a unix socket).
-func startProxy(t testing.TB, target string, p Protocol) *proxy {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	x := &proxy{t: t, protocol: p, target: target, listener: listener}
-	go x.accept()
-	t.Cleanup(func() { listener.Close() })
+// startProxy listens on loopback, in front of the server at target ("host:port", or a path of a unix socket).
+func startProxy(t testing.TB, p Protocol, target string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	x := &proxy{addr: l.Addr().String(), proto: p}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go x.serve(c, target)
+		}
+	}()
 	return x
 }
 
-func (x *proxy) addr() string { return x.listener.Addr().String() }
-
+// port is the proxy's own.
 func (x *proxy) port() string {
-	_, port, _ := net.SplitHostPort(x.addr())
+	_, port, _ := net.SplitHostPort(x.addr)
 	return port
 }
 
-func (x *proxy) accept() {
-	for {
-		client, err := x.listener.Accept()
-		if err != nil {
-			return
-		}
-		network := "tcp"
-		if filepath.IsAbs(x.target) {
-			network = "unix"
-		}
-		server, err := net.Dial(network, x.target)
-		if err != nil {
-			client.Close()
-			continue
-		}
-		x.mu.Lock()
-		i := len(x.feeders)
-		x.feeders = append(x.feeders, newFeeder(x.t, x.protocol))
-		x.records = append(x.records, nil)
-		x.mu.Unlock()
-		x.running.Add(2)
-		go x.forward(i, FromClient, client, server)
-		go x.forward(i, FromServer, server, client)
+func (x *proxy) serve(client net.Conn, target string) {
+	network := "tcp"
+	if strings.HasPrefix(target, "/") {
+		network = "unix"
 	}
+	server, err := net.Dial(network, target)
+	if err != nil {
+		client.Close()
+		return
+	}
+	c := &proxyConn{feeder: newFeeder(x.proto)}
+	x.mu.Lock()
+	x.conns = append(x.conns, c)
+	x.mu.Unlock()
+	var both sync.WaitGroup
+	both.Go(func() { x.pass(c, FromClient, client, server) })
+	both.Go(func() { x.pass(c, FromServer, server, client) })
+	both.Wait()
+	client.Close()
+	server.Close()
+	x.mu.Lock()
+	c.feeder.close(time.Now().UnixNano())
+	c.closed = true
+	x.mu.Unlock()
 }
 
-// forward feeds what it read before the other side can see it, so that no answer overtakes its question.
-func (x *proxy) forward(i int, d Direction, from, to net.Conn) {
-	defer x.running.Done()
-	buf := make([]byte, 32<<10)
+func (x *proxy) pass(c *proxyConn, d Direction, from, to net.Conn) {
+	buf := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
 			x.mu.Lock()
+			b := append([]byte(nil), buf[:n]...)
 			at := time.Now().UnixNano()
-			x.records[i] = append(x.records[i], chunk{d, at, slices.Clone(buf[:n])})
-			x.feeders[i].feed(d, buf[:n], at)
+			c.chunks = append(c.chunks, chunk{d, at, b})
+			c.feeder.feed(d, append([]byte(nil), b...), at)
 			x.mu.Unlock()
-			if _, e := to.Write(buf[:n]); e != nil {
-				err = e
+			if _, werr := to.Write(buf[:n]); werr != nil {
+				err = werr
 			}
 		}
 		if err != nil {
-			if c, ok := to.(interface{ CloseWrite() error }); ok && err == io.EOF {
-				c.CloseWrite()
+			if tcp, ok := to.(interface{ CloseWrite() error }); ok && errors.Is(err, io.EOF) {
+				tcp.CloseWrite()
 			} else {
 				to.Close()
 			}
@@ -234,200 +184,149 @@ func (x *proxy) forward(i int, d Direction, from, to net.Conn) {
 	}
 }
 
-// finish waits until all connections have ended and returns every exchange.
-func (x *proxy) finish() []Exchange {
-	x.listener.Close()
-	ended := make(chan struct{})
-	go func() { x.running.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(20 * time.Second):
-		x.t.Error("connections through the proxy do not end")
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	var all []Exchange
-	for _, f := range x.feeders {
-		if len(f.errors) > 0 {
-			x.t.Errorf("desynchronised: %v", f.errors[0])
+// exchanges waits until every connection through the proxy has ended and returns what they emitted.
+func (x *proxy) exchanges(t testing.TB) []Exchange {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		x.mu.Lock()
+		open := 0
+		var all []Exchange
+		for _, c := range x.conns {
+			if !c.closed {
+				open++
+			}
+			all = append(all, c.feeder.got...)
 		}
-		f.close(time.Now().UnixNano())
-		all = append(all, f.exchanges...)
+		x.mu.Unlock()
+		if open == 0 {
+			return all
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are still open", open)
+		}
 	}
-	x.save()
-	return all
 }
 
-// save writes the recordings to testdata/<protocol>/ when VETCH_RECORD is set: one file a connection and test, see readRecording.
-func (x *proxy) save() {
+// record keeps the bytes of connection n in testdata when VETCH_RECORD is set.
+func (x *proxy) record(t testing.TB, n int, folder, name string) {
+	t.Helper()
 	if os.Getenv("VETCH_RECORD") == "" {
 		return
 	}
-	for i, chunks := range x.records[:min(len(x.records), 4)] {
-		name := strings.ToLower(strings.ReplaceAll(x.t.Name(), "/", "_")) + "_" + string(rune('a'+i))
-		writeRecording(x.t, filepath.Join("testdata", x.protocol.Name, name+".bin"), chunks)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out strings.Builder
+	for _, c := range x.conns[n].chunks {
+		fmt.Fprintf(&out, "%c %s\n", "CS"[c.d], hex.EncodeToString(c.b))
+	}
+	path := filepath.Join("testdata", folder, name+".hex")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// writeRecording keeps at most 16 KiB: each chunk is "> size" or "< size" on a line, then its bytes and a line end.
-func writeRecording(t testing.TB, path string, chunks []chunk) {
-	var out []byte
-	for _, c := range chunks {
-		if len(out)+len(c.data) > 16<<10 {
-			break
+// recorded reads a file that record has written: a line for each read, C or S for who sent it and the bytes in hex. Times are made up, 1 ms apart.
+func recorded(t testing.TB, path string) []chunk {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var chunks []chunk
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		who, text, _ := strings.Cut(lines.Text(), " ")
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
 		}
-		out = append(out, "><"[c.from])
-		out = append(out, ' ')
-		out = append(out, itoa(len(c.data))...)
-		out = append(out, '\n')
-		out = append(out, c.data...)
-		out = append(out, '\n')
-	}
-	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	require.NoError(t, os.WriteFile(path, out, 0o644))
-}
-
-func itoa(n int) string {
-	if n < 10 {
-		return string(rune('0' + n))
-	}
-	return itoa(n/10) + string(rune('0'+n%10))
-}
-
-// readRecordings returns the captured connections of a protocol, by file name.
-func readRecordings(t testing.TB, protocol string) map[string][]chunk {
-	files, err := filepath.Glob(filepath.Join("testdata", protocol, "*.bin"))
-	require.NoError(t, err)
-	out := map[string][]chunk{}
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		require.NoError(t, err)
-		for at := int64(1); len(b) > 2; at++ {
-			line, size := cutLine(b)
-			n, ok := digits(line[2:])
-			require.True(t, ok, file)
-			out[filepath.Base(file)] = append(out[filepath.Base(file)], chunk{Direction(strings.IndexByte("><", line[0])), at * 1e6, b[size : size+int(n)]})
-			b = b[size+int(n)+1:]
+		d := FromClient
+		if who == "S" {
+			d = FromServer
 		}
+		chunks = append(chunks, chunk{d, int64(len(chunks)+1) * 1e6, b})
 	}
-	return out
+	return chunks
 }
 
-// startServer runs a server of the system in a folder of its own until the test ends, and waits until address takes connections.
-// It fails the test if the program is not installed.
-func startServer(t testing.TB, address, program string, args ...string) {
-	path, err := exec.LookPath(program)
-	require.NoError(t, err, "this test needs the real server: apt-get install it (see CONTRIBUTING.md)")
-	cmd := exec.Command(path, args...)
-	cmd.Dir = t.TempDir()
-	var log strings.Builder
-	cmd.Stdout, cmd.Stderr = &log, &log
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		cmd.Process.Signal(os.Interrupt)
-		timer := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
-		cmd.Wait()
-		timer.Stop()
-		if t.Failed() {
-			t.Log(log.String())
+// count returns how often each "operation status" came; cut and one-way ones say so.
+func count(exchanges []Exchange) map[string]int {
+	n := map[string]int{}
+	for _, e := range exchanges {
+		key := e.Operation + " " + e.Status
+		if e.OneWay {
+			key += "one way"
 		}
-	})
-	network := "tcp"
-	if filepath.IsAbs(address) {
-		network = "unix"
+		if e.Cut {
+			key += "cut"
+		}
+		n[key]++
 	}
-	require.Eventually(t, func() bool {
-		conn, err := net.Dial(network, address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	}, 30*time.Second, 20*time.Millisecond, "%s does not listen on %s", program, address)
+	return n
 }
 
-// freePort is a port of loopback that nothing listens on.
+// freePort returns a loopback port that is free now.
 func freePort(t testing.TB) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	require.NoError(t, err)
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return port
 }
 
-// requireSteady holds what every recording must do: the same exchanges in any split, none of the markers in them, and detection.
-func requireSteady(t *testing.T, p Protocol, markers ...string) {
-	recordings := readRecordings(t, p.Name)
-	require.NotEmpty(t, recordings)
-	for name, chunks := range recordings {
-		t.Run(name, func(t *testing.T) {
-			whole := play(t, p, chunks)
-			require.Empty(t, whole.errors)
-			require.NotEmpty(t, whole.exchanges)
-			for _, n := range []int{1, 2, 3, 7, 100} {
-				f := play(t, p, split(chunks, n))
-				require.Empty(t, f.errors)
-				require.ElementsMatch(t, whole.outcomes(), f.outcomes(), "in pieces of %d", n)
-			}
-			for _, e := range whole.exchanges {
-				for _, marker := range markers {
-					require.NotContains(t, strings.ToLower(e.Operation+" "+e.Status), strings.ToLower(marker))
-				}
-			}
-			verdicts := []Verdict{}
-			for _, d := range []Direction{FromClient, FromServer} {
-				i := slices.IndexFunc(chunks, func(c chunk) bool { return c.from == d })
-				if i >= 0 {
-					verdicts = append(verdicts, p.Detect(d, chunks[i].data))
-				}
-			}
-			require.Contains(t, verdicts, Yes)
-		})
+// waitListening waits until a server accepts connections.
+func waitListening(t testing.TB, network, addr string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		c, err := net.Dial(network, addr)
+		if err == nil {
+			c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing listens on %s: %v", addr, err)
+		}
 	}
 }
 
-// fuzzConn is the body of a fuzz target: any bytes, in pieces whose sizes and directions come from plan, some of them lost.
-func fuzzConn(f *testing.F, p Protocol) {
-	for _, chunks := range readRecordings(f, p.Name) {
-		var client, server []byte
-		for _, c := range chunks {
-			if c.from == FromClient {
-				client = append(client, c.data...)
-			} else {
-				server = append(server, c.data...)
-			}
-		}
-		f.Add(client, server, []byte{5, 200, 17, 64})
-		f.Add(server, client, []byte{0})
+// fuzzSplit feeds data to a Conn in pieces whose sizes and directions come from data itself, then ends the connection. It fails when an
+// exchange breaks the rules of the contract.
+func fuzzSplit(t *testing.T, p Protocol, data []byte) {
+	f := newFeeder(p)
+	at := int64(1)
+	for len(data) > 1 {
+		head := data[0]
+		n := min(1+int(head>>1), len(data)-1)
+		f.feed(Direction(head&1), append([]byte(nil), data[1:1+n]...), at)
+		data = data[1+n:]
+		at += 1000
 	}
-	f.Fuzz(func(t *testing.T, client, server, plan []byte) {
-		if len(plan) == 0 {
-			plan = []byte{99}
+	f.close(at)
+	for _, e := range f.got {
+		if len(e.Operation) > MaxOperation || e.Operation == "" || e.End < e.Begin || e.RequestBytes < 0 || e.ResponseBytes < 0 {
+			t.Fatalf("exchange %+v", e)
 		}
-		p.Detect(FromClient, client)
-		p.Detect(FromServer, server)
-		feeder := newFeeder(t, p)
-		for i := 0; len(client)+len(server) > 0 && i < 1<<16; i++ {
-			step := plan[i%len(plan)]
-			n, side := int(step>>1)+1, &client
-			if step&1 == 1 && len(server) > 0 || len(client) == 0 {
-				side = &server
-			}
-			n = min(n, len(*side))
-			d := FromClient
-			if side == &server {
-				d = FromServer
-			}
-			if step == 0xfe { // these bytes are missed
-				feeder.lost[d], feeder.waiting[d], feeder.skip[d] = true, nil, 0
-			} else {
-				feeder.feed(d, (*side)[:n], int64(i))
-			}
-			*side = (*side)[n:]
+	}
+}
+
+// fuzzSeed writes recorded chunks in the form that fuzzSplit reads.
+func fuzzSeed(chunks []chunk) []byte {
+	var seed []byte
+	for _, c := range chunks {
+		for b := c.b; len(b) > 0; {
+			n := min(len(b), 128)
+			seed = append(seed, byte(n-1)<<1|byte(c.d))
+			seed = append(seed, b[:n]...)
+			b = b[n:]
 		}
-		feeder.close(1 << 40)
-		if len(feeder.exchanges) > 1<<20 {
-			t.Fatalf("%d exchanges", len(feeder.exchanges))
-		}
-	})
+	}
+	return seed
 }
