@@ -22,15 +22,14 @@ func foldName(name []byte, sep byte) string {
 		if i > 0 {
 			out.WriteByte(sep)
 		}
+		if !wildcard(token) && !namelike(token) {
+			token = []byte{'*'}
+		}
 		if i == maxFoldTokens || out.Len()+len(token) > MaxOperation-32 {
 			out.WriteString("~")
 			return out.String()
 		}
-		if wildcard(token) || namelike(token) {
-			out.Write(token)
-		} else {
-			out.WriteByte('*')
-		}
+		out.Write(token)
 		if !more {
 			return out.String()
 		}
@@ -46,19 +45,22 @@ func wildcard(token []byte) bool {
 	return len(token) == 0 || len(token) == 1 && strings.IndexByte("*>+#", token[0]) >= 0
 }
 
-// namelike says whether a person chose the token for a kind of thing: letters, with at most two digits at the end of each word.
+// namelike says whether a person chose the token for a kind of thing: words of letters with at most two digits behind each.
 func namelike(token []byte) bool {
 	if len(token) > maxFoldToken {
 		return false
 	}
-	letters, digits, vowels := 0, 0, 0
+	letters, digits, vowels, words := 0, 0, 0, 0
 	for i, c := range token {
 		switch {
 		case c >= '0' && c <= '9':
-			if digits++; letters == 0 || digits > 2 {
+			if digits++; letters == 0 && words == 0 || digits > 2 {
 				return false
 			}
 		case c == '_' || c == '-' || c == '$' || c == ':':
+			if letters > 0 {
+				words++
+			}
 			letters, digits = 0, 0
 			if c == '$' && i > 0 {
 				return false
