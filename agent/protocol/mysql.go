@@ -79,13 +79,13 @@ type mysqlConn struct {
 	statements preparedNames[uint32]
 	last       string // operation of the statement that was prepared last
 
-	login      bool   // the greeting has come, the server has not said OK yet
-	loginBegin int64  // ns
-	offers     uint32 // capabilities of the server
-	compressed bool   // packets are compressed after the login
-	givenUp    string // why nothing more can be read
-	long       bool   // the client's packet before goes on in the next one
-	infile     bool   // the client sends a file
+	login      bool     // the greeting has come, the server has not said OK yet
+	connect    Exchange // told if the server refuses
+	offers     uint32   // capabilities of the server
+	compressed bool     // packets are compressed after the login
+	givenUp    string   // why nothing more can be read
+	long       bool     // the client's packet before goes on in the next one
+	infile     bool     // the client sends a file
 	lost       bool
 }
 
@@ -121,7 +121,7 @@ func (c *mysqlConn) Resync(d Direction, b []byte) bool {
 		c.lost = true
 		c.infile, c.long = false, false
 	} else {
-		c.answer.resume(b[3])
+		c.answer.resume(readPacket(b))
 	}
 	return true
 }
@@ -264,8 +264,8 @@ func (c *mysqlConn) command(h *half, p mysqlPacket) {
 
 // loginPacket looks at the client's capabilities.
 func (c *mysqlConn) loginPacket(h *half, p mysqlPacket) {
-	if c.loginBegin == 0 {
-		c.loginBegin = h.begin
+	if c.connect.Begin == 0 {
+		c.connect = h.asked("CONNECT")
 	}
 	if p.seq != 1 || len(p.body) < 4 {
 		return

@@ -35,13 +35,15 @@ type mysqlAnswer struct {
 	long  bool  // the last packet goes on in the next one
 }
 
-// resume goes on after missed bytes, at a packet with number seq: the first of an answer, or one of its last.
-func (a *mysqlAnswer) resume(seq byte) {
-	a.known, a.long = false, false
-	if seq == 1 {
+// resume goes on after missed bytes, at the first packet of an answer or of one more result, or at one of the last.
+func (a *mysqlAnswer) resume(p mysqlPacket) {
+	switch {
+	case p.seq == 1:
 		*a = mysqlAnswer{}
-	} else {
-		a.state = mysqlRows
+	case p.n <= 4:
+		*a = mysqlAnswer{state: mysqlFirst, later: true, bytes: a.bytes}
+	default:
+		*a = mysqlAnswer{state: mysqlRows, bytes: a.bytes}
 	}
 }
 
@@ -213,13 +215,12 @@ func (c *mysqlConn) serverLogin(h *half, p mysqlPacket) {
 	switch {
 	case p.n == 0:
 	case p.body[0] == 0xff && p.n >= 3:
-		begin := c.loginBegin
-		if begin == 0 {
-			begin = h.begin
+		if c.connect.Begin == 0 { // too many connections: it comes before the client has said anything
+			c.connect = Exchange{Operation: "CONNECT", Begin: h.begin}
 		}
 		code := strconv.Itoa(int(binary.LittleEndian.Uint16(p.body[1:])))
-		c.emit(h.answered(Exchange{Operation: "CONNECT", Begin: begin}, code, true))
-		c.login = false
+		c.emit(h.answered(c.connect, code, true))
+		c.login, c.connect = false, Exchange{}
 	case !c.login:
 		if offers, ok := greeting(p.body); ok {
 			c.login, c.offers = true, offers

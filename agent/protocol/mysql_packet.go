@@ -226,12 +226,12 @@ func checkMySQLServer(b []byte, p mysqlPacket) Verdict {
 		return No
 	case kind == 0xfe && p.n == 5:
 		return sure(exact && len(p.body) == 5)
+	case (p.n <= 4 || p.n == 12 && p.seq == 1 && kind == 0) && len(b) >= p.n+12: // columns of a result or of a prepared statement
+		next := readPacket(b[p.n+4:])
+		return either(next.seq == p.seq+1 && isColumn(next))
 	case (kind == 0 || kind == 0xfe) && p.n >= 7:
 		status, ok := okStatus(p.body)
 		return sure(exact && ok && p.n < 1024 && status&3 != 0 && status < 1<<15)
-	case p.seq == 1 && p.n <= 4 && len(b) > p.n+12:
-		next := readPacket(b[p.n+4:])
-		return either(next.seq == 2 && isColumn(next))
 	case p.seq == 1 && p.n <= 4:
 		return Maybe
 	}

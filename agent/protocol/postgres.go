@@ -48,10 +48,10 @@ type postgresConn struct {
 	statements preparedNames[string]
 	portals    preparedNames[string]
 
-	typed     bool  // a message other than a startup message has come from the client
-	starting  bool  // a startup message has come, the server is not ready yet
-	startup   int64 // ns, when it began
-	asked     bool  // the client asked for encryption
+	typed     bool     // a message other than a startup message has come from the client
+	starting  bool     // a startup message has come, the server is not ready yet
+	startup   Exchange // told if the server refuses it
+	asked     bool     // the client asked for encryption
 	encrypted bool
 	lost      bool // bytes were missed
 }
@@ -242,7 +242,7 @@ func (c *postgresConn) startupMessage(h *half) {
 	case pgCancel:
 		c.emit(oneWay(h.asked("CANCEL")))
 	default:
-		c.starting, c.startup = true, h.begin
+		c.starting, c.startup = true, h.asked("CONNECT")
 		c.asked = false
 	}
 }
@@ -280,8 +280,7 @@ func (c *postgresConn) server(h *half) {
 func (c *postgresConn) failure(h *half) {
 	state := pgState(c.msg.body)
 	if c.starting {
-		e := Exchange{Operation: "CONNECT", Begin: c.startup}
-		c.emit(h.answered(e, state, true))
+		c.emit(h.answered(c.startup, state, true))
 		c.starting = false
 		return
 	}

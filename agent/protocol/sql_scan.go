@@ -87,7 +87,9 @@ func (s *sqlScanner) next() sqlToken {
 	case isWordByte(c):
 		return s.word()
 	}
-	s.i++
+	if s.i++; s.i == len(s.b) && !s.whole {
+		return s.end() // a comment may begin here
+	}
 	return sqlToken{kind: sqlPunct, text: s.b[s.i-1 : s.i]}
 }
 
