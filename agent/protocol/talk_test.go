@@ -398,6 +398,7 @@ func fuzzConn(f *testing.F, p Protocol) {
 			}
 		}
 		f.Add(client, server, []byte{5, 200, 17, 64})
+		f.Add(client[:min(len(client), 200)], server[:min(len(server), 200)], []byte{255, 254, 11})
 		f.Add(server, client, []byte{0})
 	}
 	f.Fuzz(func(t *testing.T, client, server, plan []byte) {
