@@ -91,7 +91,7 @@ func seedSQL(f *testing.F, p func() Protocol) {
 	for _, r := range sqlRecorded {
 		if r.p().Name == p().Name {
 			seed := fuzzSeed(recorded(f, filepath.Join("testdata", r.path+".hex")))
-			f.Add(seed[:min(len(seed), 8<<10)])
+			f.Add(seed[:min(len(seed), 3<<10)])
 		}
 	}
 }
