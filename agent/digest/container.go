@@ -24,8 +24,7 @@ type container struct {
 	ordered      []*flow
 	destinations map[string]int // flows and failures by destination
 	failed       map[string]*counter
-	inbound      map[string]*counter // by status
-	inboundTime  requestSeries
+	inbound      []*tally // requests that it answered
 }
 
 // flowKey is a destination before and after NAT, as text.
@@ -44,8 +43,7 @@ type flow struct {
 	sent        uint64
 	received    uint64
 	active      int64
-	requests    map[string]*counter // by status
-	duration    requestSeries
+	requests    []*tally
 }
 
 // flowRoom is how many series a flow has without requests: connects, their time, active, retransmits, bytes both ways.
@@ -66,7 +64,7 @@ func (d *Digest) boxOf(p *pair, now time.Time) *container {
 	if box == nil {
 		box = &container{
 			key: key, labels: d.containerLabels(key),
-			flows: make(map[flowKey]*flow), destinations: make(map[string]int), failed: make(map[string]*counter), inbound: make(map[string]*counter),
+			flows: make(map[flowKey]*flow), destinations: make(map[string]int), failed: make(map[string]*counter),
 		}
 		d.containers[key] = box
 		d.boxes = append(d.boxes, box)
@@ -116,7 +114,7 @@ func (d *Digest) flowOf(p *pair, box *container, now time.Time) *flow {
 			return nil
 		}
 		f = &flow{
-			flowKey: key, born: d.began(p), requests: make(map[string]*counter),
+			flowKey: key, born: d.began(p),
 			labels: d.containerLabels(box.key, "destination", key.destination, "actual_destination", key.actual),
 		}
 		box.flows[key] = f
@@ -182,48 +180,6 @@ func (d *Digest) boxFailures(p *pair, box *container, n uint64) {
 	}
 	c.value += n
 	c.changed = d.now
-}
-
-// boxRequest counts requests, for the flow of a client and for the container of a server.
-func (d *Digest) boxRequest(p *pair, box *container, r *probe.RequestDelta, now time.Time) {
-	set, series, base := box.inbound, &box.inboundTime, box.labels
-	if p.key.Role == probe.RoleClient {
-		f := d.flowOf(p, box, now)
-		if f == nil {
-			return
-		}
-		f.changed = now
-		set, series, base = f.requests, &f.duration, f.labels
-	}
-	status := statusClass(r.Code)
-	c := set[status]
-	if c == nil {
-		if !d.reserve(1) {
-			d.dropped[dropSeries] += r.Count
-			return
-		}
-		c = &counter{born: d.began(p), labels: with(base, "status", status)}
-		set[status] = c
-	}
-	if series.born.IsZero() && d.reserve(1) {
-		series.born, series.labels = d.began(p), base
-	}
-	c.value += r.Count
-	series.duration.add(r.Buckets[:], r.Sum)
-}
-
-// statusClasses are the values of the label "status", in the order in which they are shown.
-var statusClasses = []string{"1xx", "2xx", "3xx", "4xx", "5xx", "failed", "unknown"}
-
-// statusClass is the class of an HTTP status, "failed" where the connection ended before a response.
-func statusClass(code uint16) string {
-	switch class := code / 100; {
-	case code == 0:
-		return "failed"
-	case class >= 1 && class <= 5:
-		return statusClasses[class-1]
-	}
-	return "unknown"
 }
 
 // hostPort writes an address as "10.0.0.1:80" or "[fd00::1]:80"; "" where there is none.

@@ -71,7 +71,8 @@ type Digest struct {
 	served     []*serving
 	containers map[containerKey]*container
 	boxes      []*container
-	externals  map[string]int // links by address outside
+	forms      []*containerForm // in use, in order of first use
+	externals  map[string]int   // links by address outside
 	listens    []listenSeries
 	reserved   int // series in use
 	dropped    map[string]uint64

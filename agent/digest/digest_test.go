@@ -31,6 +31,7 @@ func TestLoopbackInOnePoll(t *testing.T) {
 	r.want(t, "vetch_edge", `
 		vetch_edge_requests_total{client="curl", client_kind="Process", code="200", port="80", protocol="http", server="nginx", server_kind="Process"} 5
 		vetch_edge_requests_total{client="curl", client_kind="Process", code="404", port="80", protocol="http", server="nginx", server_kind="Process"} 2
+		vetch_edge_failed_requests_total{client="curl", client_kind="Process", port="80", protocol="http", server="nginx", server_kind="Process"} 0
 		vetch_edge_bytes_total{client="curl", client_kind="Process", direction="sent", port="80", protocol="http", server="nginx", server_kind="Process"} 300
 		vetch_edge_bytes_total{client="curl", client_kind="Process", direction="received", port="80", protocol="http", server="nginx", server_kind="Process"} 900
 		vetch_edge_connections_total{client="curl", client_kind="Process", port="80", protocol="http", server="nginx", server_kind="Process"} 3
@@ -39,6 +40,8 @@ func TestLoopbackInOnePoll(t *testing.T) {
 	r.want(t, "vetch_workload", `
 		vetch_workload_requests_total{code="200", kind="Process", method="GET", protocol="http", route="/a", workload="nginx"} 5
 		vetch_workload_requests_total{code="404", kind="Process", method="GET", protocol="http", route="/b", workload="nginx"} 2
+		vetch_workload_failed_requests_total{kind="Process", method="GET", protocol="http", route="/a", workload="nginx"} 0
+		vetch_workload_failed_requests_total{kind="Process", method="GET", protocol="http", route="/b", workload="nginx"} 0
 		vetch_workload_requests_cut_total{kind="Process", protocol="http", workload="nginx"} 2
 		vetch_workload_routes_overflow_total{kind="Process", workload="nginx"} 0`)
 	r.want(t, "container_", `

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/model"
 )
 
@@ -20,8 +21,14 @@ func (d *Digest) expire(now time.Time) {
 		if !old(e.changed) || (!e.frozen && e.link.pairs > 0) {
 			return false
 		}
+		if !e.frozen && !e.bare && len(e.link.others) > 0 { // the link ends after all of its bare edges
+			return false
+		}
 		d.release(e.room())
-		if !e.frozen {
+		switch {
+		case e.bare:
+			delete(e.link.others, probe.Protocol(e.protocol))
+		case !e.frozen:
 			d.dropLink(e.link)
 		}
 		return true
@@ -107,6 +114,12 @@ func (b *container) reached(destination string) bool {
 // room is how many series each of these holds; it mirrors what was reserved for them.
 func (e *edge) room() int {
 	n := edgeSeries + len(e.coded)
+	if e.bare {
+		n = bareSeries + len(e.coded)
+	}
+	if !e.failures.born.IsZero() {
+		n++
+	}
 	for i := range e.failed {
 		if !e.failed[i].born.IsZero() {
 			n++
@@ -115,9 +128,16 @@ func (e *edge) room() int {
 	return n
 }
 
-func (f *flow) room() int { return flowRoom + len(f.requests) + f.duration.room() }
+func (f *flow) room() int { return flowRoom + tallyRoom(f.requests) }
 
-func (b *container) room() int { return len(b.inbound) + b.inboundTime.room() + len(b.failed) }
+func (b *container) room() int { return tallyRoom(b.inbound) + len(b.failed) }
+
+func tallyRoom(tallies []*tally) (n int) {
+	for _, t := range tallies {
+		n += len(t.ordered) + t.duration.room()
+	}
+	return n
+}
 
 func (s *requestSeries) room() int {
 	if s.born.IsZero() {

@@ -4,12 +4,11 @@ import "github.com/vetch-dev/vetch/model"
 
 // families describes every metric of the agent. The pointers are what Sample.Family points to, so they are made once for a digest.
 type families struct {
-	workloadRequests, workloadDuration, workloadCut, workloadOverflow *model.Family
+	workloadRequests, workloadDuration, workloadFailed, workloadCut, workloadOverflow *model.Family
 
-	edgeRequests, edgeDuration, edgeBytes, edgeConnections, edgeActive, edgeFailed, edgeRetransmits, edgeRTT, caretta *model.Family
+	edgeRequests, edgeDuration, edgeFailedRequests, edgeBytes, edgeConnections, edgeActive, edgeFailed, edgeRetransmits, edgeRTT, caretta *model.Family
 
 	listen, connects, connectTime, connectFailures, active, retransmits, sent, received *model.Family
-	httpRequests, httpDuration, inboundRequests, inboundDuration                        *model.Family
 
 	node, agent, uptime *model.Family
 
@@ -31,18 +30,20 @@ func newFamilies() families {
 	return families{
 		workloadRequests: counter("vetch_workload_requests_total", "", "Requests that the workload received, by normalised route. Code none: the connection ended before a response."),
 		workloadDuration: seconds("vetch_workload_request_duration_seconds", "Time from a request to its response, as the serving end sees it."),
+		workloadFailed:   counter("vetch_workload_failed_requests_total", "", "Requests that the workload received and that failed by the rules of their protocol, or had no response."),
 		workloadCut:      counter("vetch_workload_requests_cut_total", "", "Requests whose connection ended before the response was whole."),
 		workloadOverflow: counter("vetch_workload_routes_overflow_total", "", "Requests counted under the route ~other because the workload has too many routes."),
 
-		edgeRequests:    counter("vetch_edge_requests_total", "", "Requests from the client to the server, by status code."),
-		edgeDuration:    seconds("vetch_edge_request_duration_seconds", "Time from a request to its response between client and server."),
-		edgeBytes:       counter("vetch_edge_bytes_total", "bytes", "Bytes that the client sent to and received from the server."),
-		edgeConnections: counter("vetch_edge_connections_total", "", "Connections established from the client to the server."),
-		edgeActive:      gauge("vetch_edge_active_connections", "", "Connections open now."),
-		edgeFailed:      counter("vetch_edge_failed_connections_total", "", "Connects that were not established, by cause."),
-		edgeRetransmits: counter("vetch_edge_retransmits_total", "", "TCP segments sent again by the watched end, the client's where both are."),
-		edgeRTT:         seconds("vetch_edge_rtt_seconds", "Smoothed TCP round-trip times of the connections."),
-		caretta:         gauge("caretta_links_observed", "", "Bytes sent so far by one end of a link: role 1 the client's, role 2 the server's."),
+		edgeRequests:       counter("vetch_edge_requests_total", "", "Requests from the client to the server, by code."),
+		edgeDuration:       seconds("vetch_edge_request_duration_seconds", "Time from a request to its response between client and server."),
+		edgeFailedRequests: counter("vetch_edge_failed_requests_total", "", "Requests from the client to the server that failed by the rules of their protocol, or had no response."),
+		edgeBytes:          counter("vetch_edge_bytes_total", "bytes", "Bytes that the client sent to and received from the server."),
+		edgeConnections:    counter("vetch_edge_connections_total", "", "Connections established from the client to the server."),
+		edgeActive:         gauge("vetch_edge_active_connections", "", "Connections open now."),
+		edgeFailed:         counter("vetch_edge_failed_connections_total", "", "Connects that were not established, by cause."),
+		edgeRetransmits:    counter("vetch_edge_retransmits_total", "", "TCP segments sent again by the watched end, the client's where both are."),
+		edgeRTT:            seconds("vetch_edge_rtt_seconds", "Smoothed TCP round-trip times of the connections."),
+		caretta:            gauge("caretta_links_observed", "", "Bytes sent so far by one end of a link: role 1 the client's, role 2 the server's."),
 
 		listen:          gauge("container_net_tcp_listen_info", "", "Address that the container listens at."),
 		connects:        counter("container_net_tcp_successful_connects_total", "", "Outbound connections established."),
@@ -52,10 +53,6 @@ func newFamilies() families {
 		retransmits:     counter("container_net_tcp_retransmits_total", "", "TCP segments sent again on outbound connections."),
 		sent:            counter("container_net_tcp_bytes_sent_total", "bytes", "Bytes sent on outbound connections."),
 		received:        counter("container_net_tcp_bytes_received_total", "bytes", "Bytes received on outbound connections."),
-		httpRequests:    counter("container_http_requests_total", "", "Outbound HTTP requests by class of status."),
-		httpDuration:    seconds("container_http_requests_duration_seconds_total", "Response times of outbound HTTP requests."),
-		inboundRequests: counter("container_http_inbound_requests_total", "", "Inbound HTTP requests by class of status."),
-		inboundDuration: seconds("container_http_inbound_requests_duration_seconds_total", "Response times of inbound HTTP requests."),
 
 		node:   gauge("node_info", "", "The machine: host name and kernel version."),
 		agent:  gauge("node_agent_info", "", "Version of the agent."),

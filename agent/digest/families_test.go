@@ -37,6 +37,14 @@ func TestFamiliesAreDocumented(t *testing.T) {
 			t.Errorf("counter %s does not end in _total", name)
 		}
 	}
+	for _, form := range containerForms {
+		form.makeFamilies()
+		for _, f := range []formFamilies{form.outbound, form.inbound} {
+			if !regexp.MustCompile("`" + f.requests.Name + "[`{]").Match(guide) {
+				t.Errorf("%s is not in docs/guide/metrics.md", f.requests.Name)
+			}
+		}
+	}
 	if len(seen) < 30 {
 		t.Errorf("only %d families", len(seen))
 	}

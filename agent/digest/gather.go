@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/model"
 )
 
@@ -70,10 +69,13 @@ func (d *Digest) gatherWorkloads(b *batch) {
 		}
 	}
 	for _, s := range d.served {
-		for _, protocol := range []probe.Protocol{probe.ProtocolUnknown, probe.ProtocolHTTP1} {
-			if c := s.cut[protocol]; c != nil {
-				b.counter(f.workloadCut, c.labels, float64(c.value), c.born)
-			}
+		for _, c := range s.failed {
+			b.counter(f.workloadFailed, c.labels, float64(c.value), c.born)
+		}
+	}
+	for _, s := range d.served {
+		for _, c := range s.cuts {
+			b.counter(f.workloadCut, c.labels, float64(c.value), c.born)
 		}
 	}
 	for _, s := range d.served {
@@ -95,7 +97,25 @@ func (d *Digest) gatherEdges(b *batch) {
 			b.counter(f.edgeRequests, c.labels, float64(c.value), c.born)
 		}
 	})
+	each(func(e *edge) {
+		if c := &e.failures; !c.born.IsZero() {
+			b.counter(f.edgeFailedRequests, e.base, float64(c.value), c.born)
+		}
+	})
 	each(func(e *edge) { b.histogram(f.edgeDuration, e.base, durationScale, &e.duration, e.born) })
+	d.gatherConnections(b)
+}
+
+// gatherConnections adds what edges have beside requests.
+func (d *Digest) gatherConnections(b *batch) {
+	f := &d.families
+	each := func(do func(e *edge)) {
+		for _, e := range d.edges {
+			if e.protocol != "" && !e.bare {
+				do(e)
+			}
+		}
+	}
 	each(func(e *edge) {
 		b.counter(f.edgeBytes, e.sent, float64(e.bytes[0]), e.born)
 		b.counter(f.edgeBytes, e.received, float64(e.bytes[1]), e.born)
@@ -143,21 +163,40 @@ func (d *Digest) gatherContainers(b *batch) {
 	flows(func(w *flow) { b.counter(f.retransmits, w.labels, float64(w.retransmits), w.born) })
 	flows(func(w *flow) { b.counter(f.sent, w.labels, float64(w.sent), w.born) })
 	flows(func(w *flow) { b.counter(f.received, w.labels, float64(w.received), w.born) })
-	byStatus := func(family *model.Family, set map[string]*counter) {
-		for _, status := range statusClasses {
-			if c := set[status]; c != nil {
-				b.counter(family, c.labels, float64(c.value), c.born)
+	d.gatherRequests(b)
+}
+
+// gatherRequests adds the requests of containers, for each of coroot's forms in use.
+func (d *Digest) gatherRequests(b *batch) {
+	tallies := func(form *containerForm, inbound bool, do func(t *tally)) {
+		each := func(list []*tally) {
+			for _, t := range list {
+				if t.form == form {
+					do(t)
+				}
+			}
+		}
+		for _, box := range d.boxes {
+			if inbound {
+				each(box.inbound)
+				continue
+			}
+			for _, f := range box.ordered {
+				each(f.requests)
 			}
 		}
 	}
-	flows(func(w *flow) { byStatus(f.httpRequests, w.requests) })
-	flows(func(w *flow) {
-		b.histogram(f.httpDuration, w.duration.labels, durationScale, &w.duration.duration, w.duration.born)
-	})
-	for _, box := range d.boxes {
-		byStatus(f.inboundRequests, box.inbound)
-	}
-	for _, box := range d.boxes {
-		b.histogram(f.inboundDuration, box.inboundTime.labels, durationScale, &box.inboundTime.duration, box.inboundTime.born)
+	for _, form := range d.forms {
+		for _, inbound := range []bool{false, true} {
+			families := form.families(inbound)
+			tallies(form, inbound, func(t *tally) {
+				for _, c := range t.ordered {
+					b.counter(families.requests, c.labels, float64(c.value), c.born)
+				}
+			})
+			tallies(form, inbound, func(t *tally) {
+				b.histogram(families.duration, t.duration.labels, durationScale, &t.duration.duration, t.duration.born)
+			})
+		}
 	}
 }

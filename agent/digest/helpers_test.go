@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -99,7 +100,17 @@ func (w *world) gone(key probe.PairKey) {
 
 // http reports requests of a pair, each of 10 ms.
 func (w *world) http(key probe.PairKey, route string, code uint16, n uint64) *probe.RequestDelta {
-	r := probe.RequestDelta{Pair: key, Protocol: probe.ProtocolHTTP1, Method: "GET", Route: route, Code: code, Count: n, Sum: time.Duration(n) * 10 * time.Millisecond}
+	r := w.request(key, probe.ProtocolHTTP1, route, "", n)
+	r.Method, r.Failed = "GET", code == 0 || code >= 500
+	if code != 0 {
+		r.Code = strconv.Itoa(int(code))
+	}
+	return r
+}
+
+// request reports operations of a pair, each of 10 ms. It is for the caller to say that they failed.
+func (w *world) request(key probe.PairKey, protocol probe.Protocol, operation, code string, n uint64) *probe.RequestDelta {
+	r := probe.RequestDelta{Pair: key, Protocol: protocol, Route: operation, Code: code, Count: n, Sum: time.Duration(n) * 10 * time.Millisecond}
 	r.Buckets[bucketOf10ms] = uint32(n)
 	w.next.Requests = append(w.next.Requests, r)
 	return &w.next.Requests[len(w.next.Requests)-1]

@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"cmp"
 	"hash/fnv"
 	"strconv"
 	"time"
@@ -21,9 +22,10 @@ type linkKey struct {
 type link struct {
 	key     linkKey
 	first   time.Time
-	current *edge // what is counted goes here
+	current *edge // connections are counted here, and requests of its protocol
 	decided bool  // the protocol: current is published
-	http    bool
+	speaks  probe.Protocol
+	others  map[probe.Protocol]*edge // requests of further protocols on the same port
 	pairs   int
 	views   map[probe.OwnerID]*view // by client
 }
@@ -41,6 +43,7 @@ type edge struct {
 	born     time.Time
 	changed  time.Time
 	frozen   bool // another edge of the link took over
+	bare     bool // has requests only: connections are counted at the link's current edge
 
 	base, sent, received labels.Labels
 	caretta              [2]labels.Labels // as the client's and as the server's link; the zero set where the end is outside
@@ -50,8 +53,9 @@ type edge struct {
 	active               int64
 	rtt, duration        buckets
 	failed               [probe.NumConnectErrors]counter
-	codes                map[uint16]*counter
+	codes                map[string]*counter
 	coded                []*counter // codes in order of birth
+	failures             counter    // failed requests; there from the first request on, so that its rate is right
 }
 
 // counter is a series that was born later than what it belongs to.
@@ -62,8 +66,17 @@ type counter struct {
 	value   uint64
 }
 
-// edgeSeries is the room that an edge takes without codes and errors: connections, active, bytes both ways, retransmits, two histograms, two links.
-const edgeSeries = 9
+const (
+	// edgeSeries is the room that an edge takes without codes and errors: connections, active, bytes both ways, retransmits, two histograms, two links.
+	edgeSeries = 9
+	bareSeries = 1  // that of a bare edge: one histogram
+	maxCodes   = 64 // of one edge or workload that go by their own names
+	maxCode    = 32 // bytes of a code
+)
+
+func newEdge(l *link, born, now time.Time) *edge {
+	return &edge{link: l, born: born, changed: now, codes: make(map[string]*counter)}
+}
 
 // linkOf finds or makes the link of a settled pair; nil where it has none or there is no room.
 func (d *Digest) linkOf(p *pair, now time.Time) *link {
@@ -89,7 +102,7 @@ func (d *Digest) linkOf(p *pair, now time.Time) *link {
 			return nil
 		}
 		l = &link{key: key, first: p.heldSince(now), views: make(map[probe.OwnerID]*view)}
-		l.current = &edge{link: l, born: d.began(p), changed: now, codes: make(map[uint16]*counter)}
+		l.current = newEdge(l, d.began(p), now)
 		d.links[key] = l
 		d.undecided[l] = struct{}{}
 		d.edges = append(d.edges, l.current)
@@ -149,7 +162,10 @@ func (d *Digest) linkConnections(p *pair, l *link, t *probe.PairDelta, now time.
 
 // linkRequest adds requests to an edge where they come from the side whose view counts.
 func (d *Digest) linkRequest(p *pair, l *link, r *probe.RequestDelta, now time.Time) {
-	d.recognise(l, r.Protocol, now)
+	e := d.edgeOf(p, l, r.Protocol, now)
+	if r.Count == 0 {
+		return
+	}
 	client := p.key.Owner
 	if p.key.Role == probe.RoleServer {
 		client = p.key.Peer
@@ -163,37 +179,85 @@ func (d *Digest) linkRequest(p *pair, l *link, r *probe.RequestDelta, now time.T
 	if v.role != p.key.Role {
 		return
 	}
-	e := l.current
+	if e == nil {
+		d.dropped[dropSeries] += r.Count
+		return
+	}
 	e.changed = now
 	e.duration.add(r.Buckets[:], r.Sum)
-	c := e.codes[r.Code]
-	if c == nil {
-		if !d.reserve(1) {
-			d.dropped[dropSeries] += r.Count
-			return
-		}
-		c = &counter{born: d.began(p)}
-		if e.protocol != "" {
-			c.labels = with(e.base, "code", codeLabel(r.Code))
-		}
-		e.codes[r.Code] = c
-		e.coded = append(e.coded, c)
+	if c := e.code(d, p, r.Code); c != nil {
+		c.value += r.Count
+	} else {
+		d.dropped[dropSeries] += r.Count
 	}
-	c.value += r.Count
+	if e.failures.born.IsZero() && d.reserve(1) {
+		e.failures.born = d.began(p)
+	}
+	if r.Failed {
+		e.failures.value += r.Count
+	}
 }
 
-// recognise notes what a link speaks. Where it was already shown as plain TCP, another edge takes over, so that no series goes back.
+// code finds or makes the counter of a code; nil where there is no room.
+func (e *edge) code(d *Digest, p *pair, code string) *counter {
+	if code = clean(code, maxCode); e.codes[code] == nil && len(e.codes) >= maxCodes {
+		code = other
+	}
+	c := e.codes[code]
+	if c == nil && d.reserve(1) {
+		c = &counter{born: d.began(p)}
+		if e.protocol != "" {
+			c.labels = with(e.base, "code", codeLabel(code))
+		}
+		e.codes[code] = c
+		e.coded = append(e.coded, c)
+	}
+	return c
+}
+
+// edgeOf is where requests of a protocol are counted: the link's own edge, or where the link speaks something else already, one that has
+// nothing but these requests. It is nil where there is no room.
+func (d *Digest) edgeOf(p *pair, l *link, protocol probe.Protocol, now time.Time) *edge {
+	d.recognise(l, protocol, now)
+	if protocol == l.speaks || !tells(protocol) {
+		return l.current
+	}
+	e := l.others[protocol]
+	if e == nil {
+		if !d.reserve(bareSeries) {
+			return nil
+		}
+		e = newEdge(l, d.began(p), now)
+		e.bare = true
+		if l.others == nil {
+			l.others = make(map[probe.Protocol]*edge)
+		}
+		l.others[protocol] = e
+		d.edges = append(d.edges, e)
+		e.publish(protocolName(protocol))
+	}
+	return e
+}
+
+// tells reports whether a protocol says what requests there are. TLS does not: what is inside may still be recognised.
+func tells(protocol probe.Protocol) bool {
+	return protocol != probe.ProtocolUnknown && protocol != probe.ProtocolTLS
+}
+
+// recognise notes what a link speaks: the first protocol that tells. Where the link was already shown as plain TCP or TLS, another edge
+// takes over, so that no series goes back.
 func (d *Digest) recognise(l *link, protocol probe.Protocol, now time.Time) {
-	if l.http || protocol == probe.ProtocolUnknown {
+	if protocol == probe.ProtocolUnknown || tells(l.speaks) || protocol == l.speaks {
 		return
 	}
 	if l.decided && d.reserve(edgeSeries) {
 		old := l.current
-		l.current = &edge{link: l, born: d.before, changed: now, codes: make(map[uint16]*counter), active: old.active}
+		l.current = newEdge(l, d.before, now)
+		l.current.active = old.active
 		old.frozen, old.active = true, 0
 		d.edges = append(d.edges, l.current)
 	}
-	l.http = true
+	l.speaks = protocol
 	d.publish(l, protocolName(protocol))
 }
 
@@ -206,14 +270,17 @@ func (d *Digest) decide(now time.Time) {
 	}
 }
 
-// publish gives an edge its protocol and with it its labels.
+// publish gives the edge of a link its protocol and with it its labels.
 func (d *Digest) publish(l *link, protocol string) {
 	delete(d.undecided, l)
 	l.decided = true
-	e, key := l.current, l.key
-	if e.protocol != "" {
-		return
+	if l.current.protocol == "" {
+		l.current.publish(protocol)
 	}
+}
+
+func (e *edge) publish(protocol string) {
+	key := e.link.key
 	e.protocol = protocol
 	e.base = labelSet(
 		"client_namespace", key.client.Namespace, "client_kind", string(key.client.Kind), "client", key.client.Name,
@@ -225,6 +292,9 @@ func (d *Digest) publish(l *link, protocol string) {
 		if !e.failed[i].born.IsZero() {
 			e.failed[i].labels = with(e.base, "error", probe.ConnectError(i).String())
 		}
+	}
+	for code, c := range e.codes {
+		c.labels = with(e.base, "code", codeLabel(code))
 	}
 	if key.client.Kind != model.KindExternal {
 		e.caretta[0] = carettaLabels(key, protocol, "1")
@@ -251,17 +321,13 @@ func carettaLabels(key linkKey, protocol, role string) labels.Labels {
 	)
 }
 
-// codeLabel is the status, or "none" where the connection ended before a response.
-func codeLabel(code uint16) string {
-	if code == 0 {
-		return "none"
-	}
-	return strconv.Itoa(int(code))
-}
+// codeLabel is the code, or "none" where the connection ended before a response.
+func codeLabel(code string) string { return cmp.Or(code, "none") }
 
+// protocolName is the label of a protocol: "tcp" where none was recognised.
 func protocolName(p probe.Protocol) string {
-	if p == probe.ProtocolHTTP1 {
-		return "http"
+	if p == probe.ProtocolUnknown {
+		return "tcp"
 	}
-	return "tcp"
+	return clean(string(p), maxCode)
 }

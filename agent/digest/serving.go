@@ -20,17 +20,21 @@ type serving struct {
 	listening bool
 	routes    map[string]struct{} // those with a name of their own
 	methods   map[string]struct{}
+	codes     map[string]struct{}
 	series    map[requestKey]*requestSeries
-	ordered   []*requestSeries // in order of birth
+	ordered   []*requestSeries        // in order of birth
+	failures  map[requestKey]*counter // by key without code; there from the first request on, so that their rates are right
+	failed    []*counter              // in order of birth
 	cut       map[probe.Protocol]*counter
-	overflow  uint64 // requests under "~other"
+	cuts      []*counter // in order of birth
+	overflow  uint64     // requests under "~other"
 }
 
 type requestKey struct {
 	protocol probe.Protocol
 	method   string
 	route    string
-	code     uint16
+	code     string
 }
 
 // requestSeries are the two series of one kind of request.
@@ -44,6 +48,9 @@ const requestRoom = 2
 
 // serve counts requests for the workload that answers them.
 func (d *Digest) serve(p *pair, r *probe.RequestDelta, now time.Time) {
+	if r.Count == 0 {
+		return
+	}
 	w := p.ends.Owner.Workload
 	if w.IsZero() {
 		d.dropped[dropUnknown]++
@@ -57,8 +64,8 @@ func (d *Digest) serve(p *pair, r *probe.RequestDelta, now time.Time) {
 		}
 		s = &serving{
 			workload: w, labels: labelSet("namespace", w.Namespace, "kind", string(w.Kind), "workload", w.Name), born: d.began(p), listening: true,
-			routes: make(map[string]struct{}), methods: make(map[string]struct{}),
-			series: make(map[requestKey]*requestSeries), cut: make(map[probe.Protocol]*counter),
+			routes: make(map[string]struct{}), methods: make(map[string]struct{}), codes: make(map[string]struct{}),
+			series: make(map[requestKey]*requestSeries), failures: make(map[requestKey]*counter), cut: make(map[probe.Protocol]*counter),
 		}
 		d.servings[w] = s
 		d.served = append(d.served, s)
@@ -68,7 +75,11 @@ func (d *Digest) serve(p *pair, r *probe.RequestDelta, now time.Time) {
 	if c != nil && r.Cut {
 		c.value += r.Count
 	}
-	series := s.request(d, p, r)
+	key := s.key(d, r)
+	if c := s.failuresOf(d, p, key); c != nil && r.Failed {
+		c.value += r.Count
+	}
+	series := s.request(d, p, key)
 	if series == nil {
 		d.dropped[dropSeries] += r.Count
 		return
@@ -83,31 +94,55 @@ func (s *serving) cutOf(d *Digest, p *pair, protocol probe.Protocol) *counter {
 	if c == nil && d.reserve(1) {
 		c = &counter{born: d.began(p), labels: with(s.labels, "protocol", protocolName(protocol))}
 		s.cut[protocol] = c
+		s.cuts = append(s.cuts, c)
 	}
 	return c
 }
 
-// request finds or makes the series of one kind of request, within the limit of routes.
-func (s *serving) request(d *Digest, p *pair, r *probe.RequestDelta) *requestSeries {
-	key := requestKey{protocol: r.Protocol, method: clean(r.Method, 16), route: clean(r.Route, maxRoute), code: r.Code}
+// failuresOf is the counter of failed requests of a protocol, method and route; nil where there is no room.
+func (s *serving) failuresOf(d *Digest, p *pair, key requestKey) *counter {
+	key.code = ""
+	c := s.failures[key]
+	if c == nil && d.reserve(1) {
+		c = &counter{born: d.began(p), labels: s.requestLabels(key)}
+		s.failures[key] = c
+		s.failed = append(s.failed, c)
+	}
+	return c
+}
+
+// key names a kind of request, within the limits of routes, methods and codes.
+func (s *serving) key(d *Digest, r *probe.RequestDelta) requestKey {
+	key := requestKey{protocol: r.Protocol, method: clean(r.Method, 16), route: clean(r.Route, maxRoute), code: clean(r.Code, maxCode)}
 	key.route = bound(s.routes, key.route, d.options.RoutesPerWorkload)
 	key.method = bound(s.methods, key.method, maxMethods)
+	key.code = bound(s.codes, key.code, maxCodes)
 	if key.route == other {
 		s.overflow += r.Count
 	}
+	return key
+}
+
+// request finds or makes the series of one kind of request; nil where there is no room.
+func (s *serving) request(d *Digest, p *pair, key requestKey) *requestSeries {
 	series := s.series[key]
 	if series == nil {
 		if !d.reserve(requestRoom) {
 			return nil
 		}
-		series = &requestSeries{counter: counter{born: d.began(p), labels: labelSet(
-			"namespace", s.workload.Namespace, "kind", string(s.workload.Kind), "workload", s.workload.Name,
-			"protocol", protocolName(key.protocol), "method", key.method, "route", key.route, "code", codeLabel(key.code),
-		)}}
+		series = &requestSeries{counter: counter{born: d.began(p), labels: with(s.requestLabels(key), "code", codeLabel(key.code))}}
 		s.series[key] = series
 		s.ordered = append(s.ordered, series)
 	}
 	return series
+}
+
+// requestLabels are those of a kind of request without the code. A protocol without methods has no such label.
+func (s *serving) requestLabels(key requestKey) labels.Labels {
+	return labelSet(
+		"namespace", s.workload.Namespace, "kind", string(s.workload.Kind), "workload", s.workload.Name,
+		"protocol", protocolName(key.protocol), "method", key.method, "route", key.route,
+	)
 }
 
 // bound keeps a set of values small: what does not fit any more is "~other". Values that begin with ~ stand for themselves.
@@ -125,4 +160,4 @@ func bound(set map[string]struct{}, value string, limit int) string {
 }
 
 // room is how many series the workload has.
-func (s *serving) room() int { return 1 + len(s.cut) + requestRoom*len(s.ordered) }
+func (s *serving) room() int { return 1 + len(s.cuts) + len(s.failed) + requestRoom*len(s.ordered) }

@@ -18,6 +18,14 @@ func method(m uint8) string {
 	return ""
 }
 
+// kernelProtocol names a number of enum protocol in bpf/include/request.h. The series of the kernel are of HTTP/1 alone.
+func kernelProtocol(p uint8) Protocol {
+	if p == 1 {
+		return ProtocolHTTP1
+	}
+	return ProtocolUnknown
+}
+
 func addrPort(b [16]uint8, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(b).Unmap(), port)
 }

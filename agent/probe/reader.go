@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -19,6 +20,7 @@ type reader struct {
 	series  map[bpf.VetchSeriesKeyT]*seriesState
 	owners  map[OwnerID]time.Time // last time it had a pair or a listener
 	routes  map[uint64]string
+	codes   map[uint16]string // as text
 	pairBuf batch[uint64, bpf.VetchPairT]
 	serBuf  batch[bpf.VetchSeriesKeyT, bpf.VetchSeriesT]
 	lisBuf  batch[bpf.VetchListenerKeyT, bpf.VetchListenerT]
@@ -51,6 +53,7 @@ func newReader(maps *bpf.VetchMaps, idle time.Duration, s *stats) *reader {
 		series: map[bpf.VetchSeriesKeyT]*seriesState{},
 		owners: map[OwnerID]time.Time{},
 		routes: map[uint64]string{},
+		codes:  map[uint16]string{0: ""},
 	}
 }
 
@@ -131,7 +134,8 @@ func (r *reader) readSeries(s *Snapshot) error {
 		}
 		st.turn = r.turn
 		d := RequestDelta{
-			Pair: pair.key, Protocol: Protocol(key.Protocol), Method: method(key.Method), Code: key.Code, Cut: key.Cut != 0,
+			Pair: pair.key, Protocol: kernelProtocol(key.Protocol), Method: method(key.Method), Code: r.code(key.Code),
+			Failed: key.Code == 0 || key.Code >= 500, Cut: key.Cut != 0,
 		}
 		for b := range cur.Buckets {
 			d.Buckets[b] = cur.Buckets[b] - st.buckets[b]
@@ -195,6 +199,18 @@ func (r *reader) route(id uint64) string {
 	}
 	text := routeText(&raw)
 	r.routes[id] = text
+	return text
+}
+
+// code is a status as text, "" for none. A status is at most 999, so few are kept.
+func (r *reader) code(status uint16) string {
+	text, ok := r.codes[status]
+	if !ok {
+		text = strconv.Itoa(int(status))
+		if len(r.codes) < 1000 {
+			r.codes[status] = text
+		}
+	}
 	return text
 }
 

@@ -87,13 +87,15 @@ type PairDelta struct {
 	Gone          bool // the kernel has forgotten the pair: its owner and connections are gone; nothing comes after this
 }
 
-// Protocol is what a connection speaks.
-type Protocol uint8
+// Protocol is what a connection speaks, by the name that the table of agent/protocol and the label "protocol" have for it: "http",
+// "postgres", "redis". "" is not known.
+type Protocol string
 
-// The protocols that the kernel tells apart.
+// The protocols that are more than a line of that table.
 const (
-	ProtocolUnknown Protocol = iota
-	ProtocolHTTP1
+	ProtocolUnknown Protocol = ""
+	ProtocolHTTP1   Protocol = "http" // what the kernel itself reads
+	ProtocolTLS     Protocol = "tls"  // only the TLS around it was recognised
 )
 
 // Latency histograms have the buckets of native-histogram schema 3 (each 9 % wider than the one before).
@@ -104,15 +106,16 @@ const (
 	NumBuckets      = 209  // up to 2^6 s = 64 s
 )
 
-// RequestDelta is what one kind of request of one pair did since the poll before.
+// RequestDelta is what one kind of request of one pair did since the poll before. One whose Count is 0 only says what the pair speaks.
 type RequestDelta struct {
 	Pair     PairKey
 	Protocol Protocol
-	Method   string // "GET"; "" where it was not seen
-	Route    string // normalised: "/users/{id}"; "~other" over the kernel's limit of routes; "~unknown" where the request was not seen
-	Code     uint16 // HTTP status; 0: the connection ended before a response
+	Method   string // "GET"; "" where it was not seen, and for protocols whose operations have none
+	Route    string // operation, or path normalised: "SELECT users", "/users/{id}"; "~other" over the limit of routes; "~unknown" where it was not seen
+	Code     string // "200", "ok", an SQLSTATE, an error's prefix; "" where the connection ended before a response
+	Failed   bool   // by the rules of the protocol; HTTP: 5xx or no response
 	Cut      bool   // the connection ended before the response was whole
-	Count    uint64 // always the sum of Buckets
+	Count    uint64 // at least the sum of Buckets: operations without a response have no duration
 	Sum      time.Duration
 	Buckets  [NumBuckets]uint32
 }
