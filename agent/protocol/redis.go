@@ -13,6 +13,8 @@ const (
 	redisMaxDepth  = 64      // aggregates inside aggregates
 	redisMaxHeader = 32      // bytes of a line that only holds a type and a length
 	redisMaxWord   = 48      // bytes of a word that may be a command
+	redisMaxInline = 1024    // bytes of an inline command that detection looks at
+	redisMaxLines  = 4       // lines, likewise
 )
 
 // Redis speaks RESP2 and RESP3 (https://redis.io/docs/latest/develop/reference/protocol-spec/), inline commands too.

@@ -167,10 +167,10 @@ func detectRedis(d Direction, b []byte) Verdict {
 		return Maybe
 	}
 	if d == FromServer {
-		return detectRedisAnswer(b)
+		return detectRedisAnswer(b, redisMaxLines)
 	}
 	if b[0] != '*' {
-		return detectRedisInline(b)
+		return detectRedisInline(b, redisMaxLines)
 	}
 	n, size, err := redisLength(b, redisMaxArgs)
 	if err != nil || size > 0 && n < 1 {
@@ -198,12 +198,12 @@ func detectRedis(d Direction, b []byte) Verdict {
 }
 
 // detectRedisInline leaves lower case to Memcached, and PING, PUB and the like to NATS: their answers tell.
-func detectRedisInline(b []byte) Verdict {
-	line, size := cutLine(b)
-	word, _, _ := bytes.Cut(line, []byte{' '})
+func detectRedisInline(b []byte, lines int) Verdict {
+	line, size := cutLine(b[:min(len(b), redisMaxInline)])
 	if size == 0 {
-		word, _, _ = bytes.Cut(b, []byte{' '})
+		line = b[:min(len(b), redisMaxInline)]
 	}
+	word, _, _ := bytes.Cut(line, []byte{' '})
 	if len(word) > redisMaxWord {
 		return No
 	}
@@ -219,7 +219,7 @@ func detectRedisInline(b []byte) Verdict {
 	if !redisCommands[name] && redisContainers[name] == nil {
 		return No
 	}
-	if size < len(b) && size > 2 && detectRedisInline(b[size:]) == Yes { // more was sent at once
+	if size < len(b) && lines > 1 && detectRedisInline(b[size:], lines-1) == Yes { // more was sent at once
 		return Yes
 	}
 	if name != string(word) || name == "PING" || name == "INFO" || name == "GET" || name == "SUBSCRIBE" || name == "QUIT" || name == "AUTH" {
@@ -228,7 +228,7 @@ func detectRedisInline(b []byte) Verdict {
 	return Yes
 }
 
-func detectRedisAnswer(b []byte) Verdict {
+func detectRedisAnswer(b []byte, lines int) Verdict {
 	switch b[0] {
 	case '+', '-':
 		line, size := cutLine(b[:min(len(b), 64)])
@@ -240,8 +240,8 @@ func detectRedisAnswer(b []byte) Verdict {
 		if known {
 			return Yes
 		}
-		if string(line) == "+OK" && size < len(b) {
-			return detectRedisAnswer(b[size:])
+		if string(line) == "+OK" && size < len(b) && lines > 1 {
+			return detectRedisAnswer(b[size:], lines-1)
 		}
 		if string(line) == "+OK" || size == 0 && len(b) < 64 {
 			return Maybe

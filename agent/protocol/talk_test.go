@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -320,29 +321,33 @@ func startProgram(t testing.TB, address, program string, args ...string) {
 	require.NoError(t, err, "this test needs the real server: apt-get install it (see CONTRIBUTING.md)")
 	cmd := exec.Command(path, args...)
 	cmd.Dir = t.TempDir()
-	var log strings.Builder
-	cmd.Stdout, cmd.Stderr = &log, &log
+	startCommand(t, address, cmd)
+}
+
+// startCommand is startProgram for a command with an environment; all that it starts ends with the test.
+func startCommand(t testing.TB, address string, cmd *exec.Cmd) {
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
-		cmd.Process.Signal(os.Interrupt)
-		timer := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		timer := time.AfterFunc(10*time.Second, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 		cmd.Wait()
 		timer.Stop()
-		if t.Failed() {
-			t.Log(log.String())
+		log.Close()
+		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
+			t.Log(string(text[max(0, len(text)-1000):]))
 		}
 	})
-	network := "tcp"
-	if filepath.IsAbs(address) {
-		network = "unix"
-	}
 	require.Eventually(t, func() bool {
-		conn, err := net.Dial(network, address)
+		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()
 		}
 		return err == nil
-	}, 30*time.Second, 20*time.Millisecond, "%s does not listen on %s", program, address)
+	}, 60*time.Second, 20*time.Millisecond, "%s does not listen on %s", cmd.Path, address)
 }
 
 // loopbackPort is a port of loopback that nothing listens on.
