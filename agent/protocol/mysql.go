@@ -86,7 +86,7 @@ type mysqlConn struct {
 	givenUp    string   // why nothing more can be read
 	long       bool     // the client's packet before goes on in the next one
 	infile     bool     // the client sends a file
-	lost       bool
+	lost       [2]bool  // bytes of a direction were missed
 }
 
 func (c *mysqlConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)) (int, int64, error) {
@@ -94,10 +94,13 @@ func (c *mysqlConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)) (
 		return 0, 0, fmt.Errorf("%s MySQL: %w", c.givenUp, ErrDesync)
 	}
 	c.emit = emit
-	if c.lost {
-		c.lost = false
-		c.giveUp(at)
+	if c.lost[FromClient] {
+		c.giveUp(at, 0)
+		c.answer = mysqlAnswer{}
+	} else if c.lost[FromServer] {
+		c.giveUp(at, 1)
 	}
+	c.lost = [2]bool{}
 	h := &c.halves[d]
 	next, done := c.nextClient, c.client
 	if d == FromServer {
@@ -111,17 +114,18 @@ func (c *mysqlConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)) (
 	return consumed, skip, err
 }
 
-// Resync wants a packet whose content proves it. After missed bytes of the server a command is kept if it is the only one that waits.
+// Resync wants a packet whose content proves it. After missed bytes of the server only the last command is kept: clients seldom send one
+// before the one before it is answered.
 func (c *mysqlConn) Resync(d Direction, b []byte) bool {
 	if c.givenUp != "" || checkMySQL(d, b) != Yes {
 		return false
 	}
 	c.halves[d].open = false
-	if d == FromClient || len(c.requests.items) > 1 || c.requests.over > 0 {
-		c.lost = true
-		c.infile, c.long = false, false
-	} else {
+	c.lost[d] = true
+	if d == FromServer {
 		c.answer.resume(readPacket(b))
+	} else {
+		c.infile, c.long = false, false
 	}
 	return true
 }
@@ -133,14 +137,13 @@ func (c *mysqlConn) Close(at int64, emit func(Exchange)) {
 	c.requests = fifo[mysqlRequest]{}
 }
 
-// giveUp tells all commands that wait, without a status.
-func (c *mysqlConn) giveUp(at int64) {
-	for _, r := range c.requests.items {
+// giveUp tells the commands that wait, without a status, but for the last ones.
+func (c *mysqlConn) giveUp(at int64, keep int) {
+	for len(c.requests.items) > keep {
+		r, _ := c.requests.pop()
 		r.End = at
 		c.emit(r.Exchange)
 	}
-	c.requests = fifo[mysqlRequest]{}
-	c.answer = mysqlAnswer{}
 }
 
 // nextClient reads one packet of the client; of a long one only the beginning.
@@ -257,7 +260,8 @@ func (c *mysqlConn) command(h *half, p mysqlPacket) {
 	r.Exchange = h.asked(clip(op, MaxOperation))
 	if !c.requests.push(r) {
 		c.requests.over = 0
-		c.giveUp(h.end)
+		c.giveUp(h.end, 0)
+		c.answer = mysqlAnswer{}
 		c.requests.push(r)
 	}
 }

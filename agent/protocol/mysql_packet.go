@@ -229,6 +229,8 @@ func checkMySQLServer(b []byte, p mysqlPacket) Verdict {
 	case (p.n <= 4 || p.n == 12 && p.seq == 1 && kind == 0) && len(b) >= p.n+12: // columns of a result or of a prepared statement
 		next := readPacket(b[p.n+4:])
 		return either(next.seq == p.seq+1 && isColumn(next))
+	case kind == 0 && p.n == 12 && p.seq == 1 && exact && string(p.body[5:12]) == "\x00\x00\x00\x00\x00\x00\x00": // prepared, without any
+		return Yes
 	case (kind == 0 || kind == 0xfe) && p.n >= 7:
 		status, ok := okStatus(p.body)
 		return sure(exact && ok && p.n < 1024 && status&3 != 0 && status < 1<<15)

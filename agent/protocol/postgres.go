@@ -53,7 +53,7 @@ type postgresConn struct {
 	startup   Exchange // told if the server refuses it
 	asked     bool     // the client asked for encryption
 	encrypted bool
-	lost      bool // bytes were missed
+	lost      [2]bool // bytes of a direction were missed
 }
 
 func (c *postgresConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)) (int, int64, error) {
@@ -61,9 +61,9 @@ func (c *postgresConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)
 		return 0, 0, fmt.Errorf("encrypted PostgreSQL: %w", ErrDesync)
 	}
 	c.at, c.emit = at, emit
-	if c.lost {
-		c.lost = false
-		c.batches.giveUp(emit, at)
+	if c.lost[FromClient] || c.lost[FromServer] {
+		c.batches.giveUp(emit, at, !c.lost[FromClient])
+		c.lost = [2]bool{}
 	}
 	h := &c.halves[d]
 	next, done := c.nextClient, c.client
@@ -78,14 +78,14 @@ func (c *postgresConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)
 	return consumed, skip, err
 }
 
-// Resync wants a message with a content that can be checked, or two plain ones. After missed bytes of the server the batch that waits is
-// kept if it is the only one.
+// Resync wants a message with a content that can be checked, or two plain ones. After missed bytes of the server only the last batch that
+// waits is kept.
 func (c *postgresConn) Resync(d Direction, b []byte) bool {
 	if c.encrypted || checkPostgres(d, b) != Yes {
 		return false
 	}
 	c.halves[d].open = false
-	c.lost = c.lost || d == FromClient || c.batches.syncs() > 1
+	c.lost[d] = true
 	return true
 }
 

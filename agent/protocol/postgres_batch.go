@@ -256,9 +256,21 @@ func (q *pgBatches) giveUpUnits(emit func(Exchange), at int64) {
 	q.units, q.failed = nil, false
 }
 
-// giveUp tells all that waits, because it is not sure any more which answer belongs to what.
-func (q *pgBatches) giveUp(emit func(Exchange), at int64) {
+// giveUp tells what waits, because it is not sure any more which answer belongs to what; of all batches the last one may be kept.
+func (q *pgBatches) giveUp(emit func(Exchange), at int64, keepLast bool) {
+	kept := len(q.units)
+	if keepLast {
+		for kept = max(kept-1, 0); kept > 0 && !q.units[kept-1].sync; {
+			kept--
+		}
+	}
+	last := q.units[kept:]
+	if q.units = q.units[:kept]; kept > 0 {
+		q.failed = false
+	}
+	failed := q.failed
 	q.giveUpUnits(emit, at)
+	q.units, q.failed = last, failed
 	q.staleSyncs, q.staleUnits = 0, 0
 }
 
@@ -269,16 +281,5 @@ func (q *pgBatches) cut(emit func(Exchange), at int64) {
 			u.Exchange = cut(u.Exchange, at)
 		}
 	}
-	q.giveUp(emit, at)
-}
-
-// syncs counts the batches that wait.
-func (q *pgBatches) syncs() int {
-	n := q.staleSyncs
-	for i := range q.units {
-		if q.units[i].sync {
-			n++
-		}
-	}
-	return n
+	q.giveUp(emit, at, false)
 }

@@ -106,6 +106,37 @@ func TestSQLScripts(t *testing.T) {
 	}
 }
 
+// After a gap in what the server says, the answer that begins next is the one to the last request; those before are told without a status.
+func TestSQLServerGap(t *testing.T) {
+	for _, tt := range []struct {
+		p             Protocol
+		first, second string
+		half, answer  string
+		want          string
+	}{
+		{PostgreSQL(), pg("Q", "SELECT * FROM a\x00"), pg("Q", "SELECT * FROM b\x00"), pg("T", "\x00\x00") + "D\x00\x00\x10\x00xxx", pg("C", "SELECT 1\x00") + pg("Z", pgIdle), "map[SELECT a :1 SELECT b ok:1]"},
+		{MySQL(), my(0, "\x03SELECT * FROM a"), my(0, "\x03SELECT * FROM b"), my(1, "\x01") + my(2, myColumn) + "\xff\x00\x00\x03xxx", my(1, "\x01") + my(2, myColumn) + my(3, myEndOK), "map[SELECT a :1 SELECT b ok:1]"},
+	} {
+		var got []Exchange
+		emit := func(e Exchange) { got = append(got, e) }
+		c := tt.p.New()
+		c.Feed(FromClient, []byte(tt.first), 1, emit)
+		c.Feed(FromServer, []byte(tt.half), 2, emit)
+		if c.Resync(FromServer, []byte("xxxxxxxxxxxxxxxxxxx")) {
+			t.Errorf("%s begins anew at rubbish", tt.p.Name)
+		}
+		c.Feed(FromClient, []byte(tt.second), 3, emit)
+		if !c.Resync(FromServer, []byte(tt.answer)) {
+			t.Errorf("%s does not begin anew", tt.p.Name)
+		}
+		c.Feed(FromServer, []byte(tt.answer), 4, emit)
+		c.Close(5, emit)
+		if fmt.Sprint(count(got)) != tt.want {
+			t.Errorf("%s: %v, want %s", tt.p.Name, count(got), tt.want)
+		}
+	}
+}
+
 // TLS inside MySQL is seen in the capabilities.
 func TestMySQLTLS(t *testing.T) {
 	f := newFeeder(MySQL())

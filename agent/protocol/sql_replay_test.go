@@ -113,3 +113,21 @@ func FuzzMySQL(f *testing.F) {
 		detectMySQL(FromServer, data)
 	})
 }
+
+// Cost of one statement: go test ./agent/protocol -run XXX -bench SQLReplay
+func BenchmarkSQLReplay(b *testing.B) {
+	for _, r := range sqlRecorded {
+		chunks := recorded(b, filepath.Join("testdata", r.path+".hex"))
+		n := len(replay(r.p(), chunks, 0))
+		if n == 0 {
+			continue
+		}
+		b.Run(r.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				replay(r.p(), chunks, 0)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/exchange")
+		})
+	}
+}
