@@ -17,7 +17,8 @@ import (
 	"github.com/vetch-dev/vetch/model"
 )
 
-// edgeKey identifies an edge on the map. The protocol is not part of it: what was "tcp" until HTTP was recognised stays one edge.
+// edgeKey identifies an edge on the map. The protocol is not part of it: what was "tcp" until more was recognised stays one edge, and
+// so does a port that speaks two protocols.
 type edgeKey struct {
 	client, server model.Workload
 	port           uint16
@@ -41,6 +42,7 @@ type nodeFigures struct {
 type edgeFigures struct {
 	key                  edgeKey
 	protocol             string
+	speaks               map[string]float64 // requests by protocol
 	requests             requests
 	connects, retransmit *float64
 	sent, received       *float64
@@ -113,10 +115,20 @@ func (g *graph) nodeQuestions(sel selection) []instantQuestion {
 		{sel.workloadRate("vetch_workload_request_duration_seconds", workloadLabels, g.window), func(k sampleKey, s promql.Sample) {
 			g.node(k.server).requests.duration = s.H
 		}},
-		{sel.workloadRate("vetch_workload_requests_total", workloadLabels+",code", g.window), func(k sampleKey, s promql.Sample) {
-			g.node(k.server).requests.count(k.code, s.F)
+		{sel.workloadRate("vetch_workload_requests_total", workloadLabels+",protocol,code", g.window), func(k sampleKey, s promql.Sample) {
+			g.node(k.server).requests.count(k, s.F)
 		}},
-		g.edgeQuestion(sel, "vetch_edge_requests_total", edgeLabels+",code", func(e *edgeFigures, k sampleKey, s promql.Sample) { e.requests.count(k.code, s.F) }),
+		{sel.workloadRate("vetch_workload_failed_requests_total", workloadLabels+",protocol", g.window), func(k sampleKey, s promql.Sample) {
+			g.node(k.server).requests.fail(k, s.F)
+		}},
+		g.edgeQuestion(sel, "vetch_edge_requests_total", edgeLabels+",code", func(e *edgeFigures, k sampleKey, s promql.Sample) {
+			e.requests.count(k, s.F)
+			if e.speaks == nil {
+				e.speaks = map[string]float64{}
+			}
+			e.speaks[k.protocol] += s.F
+		}),
+		g.edgeQuestion(sel, "vetch_edge_failed_requests_total", edgeLabels, func(e *edgeFigures, k sampleKey, s promql.Sample) { e.requests.fail(k, s.F) }),
 		g.edgeQuestion(sel, "vetch_edge_bytes_total", edgeLabels+",direction", func(e *edgeFigures, k sampleKey, s promql.Sample) {
 			switch k.direction {
 			case "sent":
@@ -188,7 +200,18 @@ func (g *graph) link() {
 	}
 }
 
-// betterProtocol keeps the more telling of two protocol names: anything beats "tcp" and nothing; between two the alphabet decides.
+// busiest is the protocol that an edge is shown with: the one with most requests, or where there are none, the most telling.
+func (e *edgeFigures) busiest() string {
+	best, most := e.protocol, 0.0
+	for _, protocol := range slices.Sorted(maps.Keys(e.speaks)) {
+		if rate := e.speaks[protocol]; rate > most {
+			best, most = protocol, rate
+		}
+	}
+	return cmp.Or(best, "tcp")
+}
+
+// betterProtocol keeps the more telling of two protocol names: anything beats "tls", and that "tcp"; between two the alphabet decides.
 func betterProtocol(a, b string) string {
 	weight := func(p string) int {
 		switch p {
@@ -196,8 +219,10 @@ func betterProtocol(a, b string) string {
 			return 0
 		case "tcp":
 			return 1
+		case "tls":
+			return 2
 		}
-		return 2
+		return 3
 	}
 	switch {
 	case weight(a) != weight(b):

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -90,14 +91,23 @@ func (v *verdict) addRequests(r requests, window time.Duration) {
 // sayRequests is a sentence such as "4.2 % of requests fail (5xx)".
 func sayRequests(r requests) string {
 	total := sayShare(r.errors()/r.all) + " of requests fail"
-	switch {
-	case r.cut == 0:
-		return total + " (5xx)"
-	case r.failed == 0:
-		return total + " (cut before the response)"
-	default:
-		return fmt.Sprintf("%s (%s 5xx, %s cut before the response)", total, sayShare(r.failed/r.all), sayShare(r.cut/r.all))
+	var causes, shares []string
+	for _, cause := range []struct {
+		rate float64
+		name string
+	}{{r.failed, "5xx"}, {r.cut, "cut before the response"}, {r.errored, "errors of other protocols"}} {
+		if cause.rate > 0 {
+			causes = append(causes, cause.name)
+			shares = append(shares, sayShare(cause.rate/r.all)+" "+cause.name)
+		}
 	}
+	switch {
+	case len(causes) > 1:
+		return total + " (" + strings.Join(shares, ", ") + ")"
+	case len(causes) == 0 || r.errored > 0:
+		return total
+	}
+	return total + " (" + causes[0] + ")"
 }
 
 // connects are the attempts to reach one place: done, and failed by error.

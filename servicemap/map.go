@@ -75,7 +75,7 @@ func (n *nodeFigures) shape(window time.Duration) (Node, float64) {
 func (e *edgeFigures) shape(window time.Duration) Edge {
 	v := e.verdict(window)
 	out := Edge{
-		ID: e.key.id(), Client: e.key.client.ID(), Server: e.key.server.ID(), Port: int(e.key.port), Protocol: cmp.Or(e.protocol, "tcp"),
+		ID: e.key.id(), Client: e.key.client.ID(), Server: e.key.server.ID(), Port: int(e.key.port), Protocol: e.busiest(),
 		Health: v.health, Reasons: v.reasons, Signals: e.requests.signals(),
 		FailedConnects: map[string]float64{}, RTT: quantile(0.5, e.rtt),
 		BytesSentRate: figureOf(e.sent), BytesReceivedRate: figureOf(e.received), RetransmitRate: figureOf(e.retransmit),

@@ -146,18 +146,30 @@ func (s *Service) askRange(ctx context.Context, g grid, questions []rangeQuestio
 // requests are the request figures of one node, edge or route, as rates over a window.
 type requests struct {
 	known            bool
-	all, failed, cut float64 // failed: 5xx, cut: ended before a response
+	all, failed, cut float64 // of HTTP; failed: 5xx, cut: ended before a response
+	errored          float64 // of other protocols, for whatever reason
 	duration         *histogram.FloatHistogram
 }
 
-func (r *requests) count(code string, rate float64) {
+// count adds requests of a protocol and code.
+func (r *requests) count(k sampleKey, rate float64) {
 	r.known = true
 	r.all += rate
-	switch classOf(code) {
+	if !isHTTP(k.protocol) {
+		return // only the counter of failures tells which codes are errors
+	}
+	switch classOf(k.code) {
 	case "5xx":
 		r.failed += rate
 	case classNone:
 		r.cut += rate
+	}
+}
+
+// fail adds failed requests, which count has already. Those of HTTP are told by their codes, so that reasons can say which.
+func (r *requests) fail(k sampleKey, rate float64) {
+	if !isHTTP(k.protocol) {
+		r.errored += rate
 	}
 }
 
@@ -167,6 +179,7 @@ func (r *requests) add(o requests) {
 	r.all += o.all
 	r.failed += o.failed
 	r.cut += o.cut
+	r.errored += o.errored
 	if o.duration == nil {
 		return
 	}
@@ -179,7 +192,7 @@ func (r *requests) add(o requests) {
 	}
 }
 
-func (r requests) errors() float64 { return r.failed + r.cut }
+func (r requests) errors() float64 { return r.failed + r.cut + r.errored }
 
 func (r requests) signals() Signals {
 	var out Signals
@@ -193,9 +206,19 @@ func (r requests) signals() Signals {
 	return out
 }
 
-const classNone = "none"
+// Classes of requests beside those of HTTP statuses.
+const (
+	classNone   = "none"
+	classOK     = "ok"     // of protocols other than HTTP
+	classFailed = "failed" // the same
+)
 
-// classOf names the status class of a code: 1xx to 5xx, none for a connection that ended before the response, other for anything else.
+// isHTTP reports whether the codes of a protocol are HTTP statuses. Others have numbers that look like them: an AMQP reply of 404.
+func isHTTP(protocol string) bool {
+	return protocol == "http" || protocol == "http2" || protocol == "tcp" || protocol == ""
+}
+
+// classOf names the class of an HTTP status: 1xx to 5xx, none for a connection that ended before the response, other for anything else.
 func classOf(code string) string {
 	if code == classNone {
 		return classNone

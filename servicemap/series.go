@@ -54,14 +54,30 @@ func (g grid) index(ms int64) int {
 	return int(i)
 }
 
-// timeline sums the rates of requests by status class over a grid.
+// timeline sums the rates of requests over a grid: by status class for HTTP, for other protocols those that are ok and those that failed.
 type timeline struct {
 	grid    grid
 	byClass map[string][]*float64
 }
 
-func (t *timeline) add(code string, points []promql.FPoint) {
-	class := classOf(code)
+// add takes requests of a protocol and code.
+func (t *timeline) add(k sampleKey, points []promql.FPoint) {
+	class := classOK
+	if isHTTP(k.protocol) {
+		class = classOf(k.code)
+	}
+	t.addClass(class, points, 1)
+}
+
+// fail moves requests that were added before from those that are ok to those that failed.
+func (t *timeline) fail(k sampleKey, points []promql.FPoint) {
+	if !isHTTP(k.protocol) {
+		t.addClass(classOK, points, -1)
+		t.addClass(classFailed, points, 1)
+	}
+}
+
+func (t *timeline) addClass(class string, points []promql.FPoint, factor float64) {
 	sums := t.byClass[class]
 	if sums == nil {
 		sums = make([]*float64, t.grid.points)
@@ -69,9 +85,19 @@ func (t *timeline) add(code string, points []promql.FPoint) {
 	}
 	for _, p := range points {
 		if i := t.grid.index(p.T); i >= 0 {
-			addTo(&sums[i], p.F)
+			addTo(&sums[i], factor*p.F)
 		}
 	}
+}
+
+// values of a class. Rounding of rates may leave a trace below zero of what all failed.
+func (t *timeline) values(class string) []*float64 {
+	for _, v := range t.byClass[class] {
+		if v != nil && *v < 1e-9 {
+			*v = 0
+		}
+	}
+	return t.byClass[class]
 }
 
 // sum of the classes at each time; nil names all of them. Unknown where no class is known.
@@ -81,7 +107,7 @@ func (t *timeline) sum(classes []string) []*float64 {
 		classes = slices.Sorted(maps.Keys(t.byClass))
 	}
 	for _, class := range classes {
-		for i, v := range t.byClass[class] {
+		for i, v := range t.values(class) {
 			if v != nil {
 				addTo(&out[i], *v)
 			}
@@ -93,7 +119,7 @@ func (t *timeline) sum(classes []string) []*float64 {
 func (t *timeline) rate() Series { return t.grid.filled(t.sum(nil)) }
 
 func (t *timeline) errorShare() Series {
-	all, failed := t.sum(nil), t.sum([]string{"5xx", classNone})
+	all, failed := t.sum(nil), t.sum([]string{"5xx", classNone, classFailed})
 	share := make([]*float64, t.grid.points)
 	for i, v := range all {
 		if v == nil || *v <= 0 {
@@ -142,8 +168,8 @@ func (g grid) floats(points []promql.FPoint) Series {
 
 // source is where the requests of workloads are read: at the serving end, or from the edges for servers that nobody watches from inside.
 type source struct {
-	requests, durations string // metric names with matchers
-	by                  string
+	requests, failures, durations string // metric names with matchers
+	by                            string
 }
 
 // servingEnd reads all workloads, or one.
@@ -152,7 +178,10 @@ func servingEnd(w *model.Workload) source {
 	if w != nil {
 		matchers = matchersOf(*w, "namespace", "kind", "workload")
 	}
-	return source{"vetch_workload_requests_total" + matchers, "vetch_workload_request_duration_seconds" + matchers, workloadLabels}
+	return source{
+		"vetch_workload_requests_total" + matchers, "vetch_workload_failed_requests_total" + matchers,
+		"vetch_workload_request_duration_seconds" + matchers, workloadLabels,
+	}
 }
 
 const serverLabels = "server_namespace,server_kind,server"
@@ -168,11 +197,18 @@ func callersOfKinds(kinds []string) source {
 }
 
 func edgeSource(matchers string) source {
-	return source{"vetch_edge_requests_total" + matchers, "vetch_edge_request_duration_seconds" + matchers, serverLabels}
+	return source{
+		"vetch_edge_requests_total" + matchers, "vetch_edge_failed_requests_total" + matchers,
+		"vetch_edge_request_duration_seconds" + matchers, serverLabels,
+	}
 }
 
 func (s source) requestRate(window time.Duration) string {
-	return sumRate(s.by+",code", rateOf(s.requests, "", window))
+	return sumRate(s.by+",protocol,code", rateOf(s.requests, "", window))
+}
+
+func (s source) failureRate(window time.Duration) string {
+	return sumRate(s.by+",protocol", rateOf(s.failures, "", window))
 }
 
 func (s source) durationRate(window time.Duration) string {

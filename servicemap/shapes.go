@@ -105,7 +105,8 @@ type WorkloadList struct {
 // JSON is the list as the API sends it, encoded once for all viewers. The bytes must not be changed.
 func (l *WorkloadList) JSON() ([]byte, error) { return l.encoded.marshal(l) }
 
-// Route is one route of a workload. Codes holds the rate of each status code; "none" is a connection cut before the response.
+// Route is one route of a workload, or one operation of a protocol that is not HTTP, whose Method may be "". Codes holds the rate of each
+// code; "none" is a connection cut before the response.
 type Route struct {
 	Protocol string             `json:"protocol"`
 	Method   string             `json:"method"`
@@ -114,7 +115,8 @@ type Route struct {
 	Codes    map[string]float64 `json:"codes"`
 }
 
-// Charts are the time series of one workload. RateByClass is keyed by 1xx, 2xx, 3xx, 4xx, 5xx and none.
+// Charts are the time series of one workload. RateByClass is keyed by 1xx, 2xx, 3xx, 4xx, 5xx, none
+// and other for HTTP, by ok and failed for all other protocols.
 type Charts struct {
 	RateByClass map[string]Series `json:"rateByClass"`
 	ErrorShare  Series            `json:"errorShare"`

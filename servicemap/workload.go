@@ -98,7 +98,8 @@ func (s *Service) readCharts(ctx context.Context, src source, g grid) (Charts, e
 	requests := timeline{grid: g, byClass: map[string][]*float64{}}
 	charts := Charts{RateByClass: map[string]Series{}, P50: g.empty(), P95: g.empty(), P99: g.empty()}
 	err := s.askRange(ctx, g, []rangeQuestion{
-		{src.requestRate(g.window), func(k sampleKey, ser promql.Series) { requests.add(k.code, ser.Floats) }},
+		{src.requestRate(g.window), func(k sampleKey, ser promql.Series) { requests.add(k, ser.Floats) }},
+		{src.failureRate(g.window), func(k sampleKey, ser promql.Series) { requests.fail(k, ser.Floats) }},
 		{src.durationRate(g.window), func(_ sampleKey, ser promql.Series) {
 			charts.P50, charts.P95, charts.P99 = g.quantiles(0.5, ser.Histograms), g.quantiles(0.95, ser.Histograms), g.quantiles(0.99, ser.Histograms)
 		}},
@@ -106,8 +107,8 @@ func (s *Service) readCharts(ctx context.Context, src source, g grid) (Charts, e
 	if err != nil {
 		return Charts{}, err
 	}
-	for class, values := range requests.byClass {
-		charts.RateByClass[class] = g.filled(values)
+	for class := range requests.byClass {
+		charts.RateByClass[class] = g.filled(requests.values(class))
 	}
 	charts.ErrorShare = requests.errorShare()
 	return charts, nil
@@ -130,8 +131,12 @@ func (s *Service) readRoutes(ctx context.Context, w model.Workload, sp span) ([]
 	err := s.ask(ctx, sp.end, []instantQuestion{
 		{sel.workloadRate("vetch_workload_requests_total", by+",code", sp.length()), func(k sampleKey, smp promql.Sample) {
 			key, r := of(k)
-			r.count(k.code, smp.F)
+			r.count(k, smp.F)
 			codes[key][k.code] += round(smp.F, 6)
+		}},
+		{sel.workloadRate("vetch_workload_failed_requests_total", by, sp.length()), func(k sampleKey, smp promql.Sample) {
+			_, r := of(k)
+			r.fail(k, smp.F)
 		}},
 		{sel.workloadRate("vetch_workload_request_duration_seconds", by, sp.length()), func(k sampleKey, smp promql.Sample) {
 			_, r := of(k)

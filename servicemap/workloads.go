@@ -115,7 +115,12 @@ func sparkQuestions(g grid, src source, of func(model.Workload) *sparks) []range
 	return []rangeQuestion{
 		{src.requestRate(g.window), func(k sampleKey, ser promql.Series) {
 			if sp := of(k.server); sp != nil {
-				sp.requests.add(k.code, ser.Floats)
+				sp.requests.add(k, ser.Floats)
+			}
+		}},
+		{src.failureRate(g.window), func(k sampleKey, ser promql.Series) {
+			if sp := of(k.server); sp != nil {
+				sp.requests.fail(k, ser.Floats)
 			}
 		}},
 		{"histogram_quantile(0.95, " + src.durationRate(g.window) + ")", func(k sampleKey, ser promql.Series) {
