@@ -25,6 +25,8 @@ func AMQP() Protocol {
 	return Protocol{Name: "amqp", Detect: detectAMQP, New: func() Conn { return &amqpConn{} }}
 }
 
+var errAMQPType = fmt.Errorf("frame type: %w", ErrDesync)
+
 // amqpAsked is what waits for an answer.
 type amqpAsked struct {
 	exchange Exchange
@@ -146,7 +148,7 @@ func (c *amqpConn) read(b []byte) (int64, bool, error) {
 // amqpFrameHead returns the size of the payload, -1 if more bytes are needed.
 func amqpFrameHead(b []byte) (amqpFrame, int64, error) {
 	if b[0] != amqpMethod && b[0] != amqpHeader && b[0] != amqpBody && b[0] != amqpHeartbeat {
-		return amqpFrame{}, 0, fmt.Errorf("frame type %d: %w", b[0], ErrDesync)
+		return amqpFrame{}, 0, errAMQPType
 	}
 	if len(b) < 8 {
 		return amqpFrame{}, -1, nil

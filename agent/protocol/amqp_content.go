@@ -101,7 +101,7 @@ func (c *amqpConn) content(d Direction, f amqpFrame, emit func(Exchange)) {
 		return
 	}
 	if get {
-		e.End = h.end
+		e.End = max(h.end, e.Begin)
 		emit(e)
 	} else {
 		emit(oneWay(e))

@@ -52,9 +52,9 @@ func (h *half) asked(operation string) Exchange {
 	return Exchange{Operation: operation, Begin: h.begin, RequestBytes: h.bytes}
 }
 
-// answered completes e with the response that h has just read.
+// answered completes e with the response that h has just read. Hostile ends can begin an answer before its question.
 func (h *half) answered(e Exchange, status string, failed bool) Exchange {
-	e.Status, e.Failed, e.End, e.ResponseBytes = status, failed, h.end, h.bytes
+	e.Status, e.Failed, e.End, e.ResponseBytes = status, failed, max(h.end, e.Begin), h.bytes
 	return e
 }
 
@@ -66,7 +66,7 @@ func oneWay(e Exchange) Exchange {
 
 // cut completes an exchange whose connection ended.
 func cut(e Exchange, at int64) Exchange {
-	e.Cut, e.Failed, e.End = true, true, at
+	e.Cut, e.Failed, e.End = true, true, max(at, e.Begin)
 	return e
 }
 

@@ -120,6 +120,9 @@ func detectMemcached(d Direction, b []byte) Verdict {
 	if b[0] == memcachedRequest || b[0] == memcachedResponse {
 		return detectMemcachedBinary(d, b)
 	}
+	if word, _, _ := bytes.Cut(b[:min(len(b), maxFoldToken)], []byte{' '}); len(word) == maxFoldToken && bytes.IndexByte(word, '\n') < 0 {
+		return No
+	}
 	line, size := cutLine(b[:min(len(b), memcachedMaxLine)])
 	if size == 0 {
 		line = b[:min(len(b), memcachedMaxLine)]

@@ -36,6 +36,8 @@ func MQTT() Protocol {
 	return Protocol{Name: "mqtt", Detect: detectMQTT, New: func() Conn { return &mqttConn{} }}
 }
 
+var errMQTTType = fmt.Errorf("packet type or flags: %w", ErrDesync)
+
 // mqttKey finds what waits: identifiers of both directions are told apart.
 type mqttKey struct {
 	kind byte // the packet that was sent: mqttConnect, mqttPublish, mqttSubscribe, mqttUnsubscribe
@@ -92,20 +94,20 @@ func mqttHeader(b []byte) (kind, flags byte, body int64, size int, err error) {
 	kind, flags = b[0]>>4, b[0]&15
 	switch {
 	case kind == 0:
-		err = ErrDesync
+		err = errMQTTType
 	case kind == mqttPublish:
 		if flags&6 == 6 {
-			err = ErrDesync
+			err = errMQTTType
 		}
 	case kind == mqttPubrel || kind == mqttSubscribe || kind == mqttUnsubscribe:
 		if flags != 2 {
-			err = ErrDesync
+			err = errMQTTType
 		}
 	case flags != 0:
-		err = ErrDesync
+		err = errMQTTType
 	}
 	if err != nil {
-		return 0, 0, 0, 0, fmt.Errorf("packet type %d with flags %d: %w", kind, flags, err)
+		return 0, 0, 0, 0, errMQTTType
 	}
 	body, n, err := mqttInteger(b[1:])
 	if n == 0 || err != nil {

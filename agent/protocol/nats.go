@@ -267,6 +267,9 @@ var natsVerbs = []string{"INFO", "CONNECT", "PUB", "HPUB", "SUB", "UNSUB", "MSG"
 
 // natsBegins says whether b may be the beginning of a control line.
 func natsBegins(b []byte) bool {
+	if strings.IndexByte("ICPHSUMRLA+-icphsumrla", b[0]) < 0 {
+		return false
+	}
 	for _, verb := range natsVerbs {
 		n := min(len(b), len(verb))
 		if !strings.EqualFold(string(b[:n]), verb[:n]) {

@@ -32,11 +32,13 @@ type redisConn struct {
 	client, server half
 	waiting        fifo[redisAsked]
 
-	left    int64     // arguments of the command at hand that are still to come
-	args    int64     // arguments that have come
-	words   [3]string // the first of them, as far as they may be commands
-	muted   bool      // CLIENT REPLY OFF
-	skipOne bool      // CLIENT REPLY SKIP
+	left      int64             // arguments of the command at hand that are still to come
+	args      int64             // arguments that have come
+	operation string            // what the first of them make
+	subs      map[string]string // second words that the first may have
+	mode      string            // third word of CLIENT REPLY
+	muted     bool              // CLIENT REPLY OFF
+	skipOne   bool              // CLIENT REPLY SKIP
 
 	stack   []int64 // elements to come of each aggregate of the answer at hand
 	top     byte    // type of the answer at hand
@@ -78,7 +80,7 @@ func (c *redisConn) readRequest(b []byte) (int64, bool, error) {
 	if c.left > 0 {
 		return c.readArgument(b)
 	}
-	c.args, c.words = 0, [3]string{}
+	c.args, c.operation, c.subs, c.mode = 0, "~other", nil, ""
 	if c.replica {
 		return int64(len(b)), true, nil
 	}
@@ -105,20 +107,38 @@ func (c *redisConn) readArgument(b []byte) (int64, bool, error) {
 		return 0, false, fmt.Errorf("argument of negative length: %w", ErrDesync)
 	}
 	end := int64(size) + n + 2
-	if c.args < int64(len(c.words)) && n <= redisMaxWord {
-		if int64(len(b)) < end {
-			return 0, false, nil
-		}
-		c.words[c.args] = string(b[size : int64(size)+n])
-	} else if c.args == 0 {
-		c.words[0] = "~"
+	if c.wants() && n <= redisMaxWord && int64(len(b)) < end {
+		return 0, false, nil
 	}
 	if int64(len(b)) >= end && (b[end-2] != '\r' || b[end-1] != '\n') {
 		return 0, false, fmt.Errorf("argument without end: %w", ErrDesync)
 	}
-	c.args++
+	if n <= redisMaxWord && c.wants() {
+		c.argument(b[size : int64(size)+n])
+	} else {
+		c.argument(nil)
+	}
 	c.left--
 	return end, c.left == 0, nil
+}
+
+// wants says whether the next argument can be part of the operation.
+func (c *redisConn) wants() bool {
+	return c.args == 0 || c.args == 1 && c.subs != nil || c.args == 2 && c.operation == "CLIENT REPLY"
+}
+
+// argument takes the next word of a command; nil for one that is too long to be part of the operation.
+func (c *redisConn) argument(word []byte) {
+	switch {
+	case !c.wants():
+	case c.args == 0:
+		c.operation, c.subs = redisOperation(word)
+	case c.args == 1:
+		c.operation = redisSuboperation(c.operation, c.subs, word)
+	case len(word) <= redisMaxWord:
+		c.mode = strings.ToUpper(string(word))
+	}
+	c.args++
 }
 
 func (c *redisConn) readInline(b []byte) (int64, bool, error) {
@@ -135,10 +155,7 @@ func (c *redisConn) readInline(b []byte) (int64, bool, error) {
 		return 0, false, nil
 	}
 	for field := range bytes.FieldsSeq(line) {
-		if c.args < int64(len(c.words)) && len(field) <= redisMaxWord {
-			c.words[c.args] = string(field)
-		}
-		c.args++
+		c.argument(field)
 	}
 	return int64(size), true, nil
 }
@@ -148,12 +165,9 @@ func (c *redisConn) asked(emit func(Exchange)) {
 	if c.args == 0 { // an empty line keeps a connection alive
 		return
 	}
-	operation := redisOperation(c.words[0], c.words[1])
-	if c.args == 1 {
-		operation = redisOperation(c.words[0], "")
-	}
+	operation := c.operation
 	e := c.client.asked(operation)
-	if operation == "CLIENT REPLY" && c.mute(strings.ToUpper(c.words[2])) || c.muted || c.skipOne && operation != "CLIENT REPLY" {
+	if operation == "CLIENT REPLY" && c.mute(c.mode) || c.muted || c.skipOne && operation != "CLIENT REPLY" {
 		c.skipOne = c.skipOne && operation == "CLIENT REPLY"
 		emit(oneWay(e))
 		return
@@ -198,6 +212,9 @@ func redisLength(b []byte, most int64) (n int64, size int, err error) {
 			err = fmt.Errorf("length without end: %w", ErrDesync)
 		}
 		return 0, 0, err
+	}
+	if len(line) == 0 {
+		return 0, 0, fmt.Errorf("no length: %w", ErrDesync)
 	}
 	if string(line[1:]) == "-1" {
 		return -1, size, nil

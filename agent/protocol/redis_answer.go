@@ -216,7 +216,7 @@ func detectRedisInline(b []byte, lines int) Verdict {
 	if size == 0 {
 		return Maybe
 	}
-	if !redisCommands[name] && redisContainers[name] == nil {
+	if redisCommands[name] == "" && redisContainers[name] == nil {
 		return No
 	}
 	if size < len(b) && lines > 1 && detectRedisInline(b[size:], lines-1) == Yes { // more was sent at once

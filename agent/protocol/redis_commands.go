@@ -4,22 +4,34 @@ import "strings"
 
 // redisContainers are the commands whose second word is a command too, with the second words they have
 // (COMMAND LIST of Redis 7.0, and what Redis 7.2 to 8.2 and Valkey 8 and 9 document beyond it).
-var redisContainers = map[string]map[string]bool{
-	"ACL":     wordSet("HELP DELUSER CAT GETUSER GENPASS WHOAMI LIST LOAD DRYRUN SAVE SETUSER USERS LOG"),
-	"CLUSTER": wordSet("INFO NODES RESET DELSLOTSRANGE ADDSLOTSRANGE MEET REPLICAS COUNTKEYSINSLOT SLOTS FORGET HELP GETKEYSINSLOT SLAVES SHARDS DELSLOTS KEYSLOT SET-CONFIG-EPOCH ADDSLOTS LINKS FLUSHSLOTS MYID MYSHARDID SAVECONFIG BUMPEPOCH FAILOVER COUNT-FAILURE-REPORTS SETSLOT REPLICATE SLOT-STATS MIGRATION MIGRATESLOTS GETSLOTMIGRATIONS CANCELSLOTMIGRATIONS"),
-	"MODULE":  wordSet("LOAD HELP LOADEX LIST UNLOAD"), "CONFIG": wordSet("REWRITE HELP GET RESETSTAT SET"),
-	"PUBSUB": wordSet("NUMSUB NUMPAT CHANNELS SHARDCHANNELS HELP SHARDNUMSUB"), "XINFO": wordSet("STREAM CONSUMERS HELP GROUPS"),
-	"COMMAND": wordSet("GETKEYS GETKEYSANDFLAGS COUNT DOCS LIST HELP INFO"), "SCRIPT": wordSet("HELP EXISTS DEBUG LOAD FLUSH KILL SHOW"),
-	"LATENCY": wordSet("DOCTOR GRAPH LATEST RESET HELP HISTOGRAM HISTORY"), "MEMORY": wordSet("HELP MALLOC-STATS DOCTOR USAGE PURGE STATS"),
-	"XGROUP": wordSet("DELCONSUMER CREATECONSUMER DESTROY CREATE SETID HELP"), "SLOWLOG": wordSet("HELP GET RESET LEN"),
-	"CLIENT": wordSet("SETNAME SETINFO GETREDIR GETNAME LIST UNPAUSE REPLY PAUSE ID KILL TRACKINGINFO UNBLOCK TRACKING HELP CACHING NO-EVICT NO-TOUCH INFO CAPA IMPORT-SOURCE"),
-	"OBJECT": wordSet("HELP ENCODING FREQ IDLETIME REFCOUNT"), "COMMANDLOG": wordSet("HELP GET RESET LEN"),
-	"FUNCTION": wordSet("RESTORE LIST LOAD DUMP FLUSH HELP DELETE KILL STATS"),
-	"SENTINEL": wordSet("CKQUORUM CONFIG DEBUG FAILOVER FLUSHCONFIG GET-MASTER-ADDR-BY-NAME HELP INFO-CACHE IS-MASTER-DOWN-BY-ADDR MASTER MASTERS MONITOR MYID PENDING-SCRIPTS REMOVE REPLICAS RESET SENTINELS SET SIMULATE-FAILURE SLAVES PRIMARY PRIMARIES"),
+var redisContainers = redisSubcommands(map[string]string{
+	"ACL":     "HELP DELUSER CAT GETUSER GENPASS WHOAMI LIST LOAD DRYRUN SAVE SETUSER USERS LOG",
+	"CLUSTER": "INFO NODES RESET DELSLOTSRANGE ADDSLOTSRANGE MEET REPLICAS COUNTKEYSINSLOT SLOTS FORGET HELP GETKEYSINSLOT SLAVES SHARDS DELSLOTS KEYSLOT SET-CONFIG-EPOCH ADDSLOTS LINKS FLUSHSLOTS MYID MYSHARDID SAVECONFIG BUMPEPOCH FAILOVER COUNT-FAILURE-REPORTS SETSLOT REPLICATE SLOT-STATS MIGRATION MIGRATESLOTS GETSLOTMIGRATIONS CANCELSLOTMIGRATIONS",
+	"MODULE":  "LOAD HELP LOADEX LIST UNLOAD", "CONFIG": "REWRITE HELP GET RESETSTAT SET",
+	"PUBSUB": "NUMSUB NUMPAT CHANNELS SHARDCHANNELS HELP SHARDNUMSUB", "XINFO": "STREAM CONSUMERS HELP GROUPS",
+	"COMMAND": "GETKEYS GETKEYSANDFLAGS COUNT DOCS LIST HELP INFO", "SCRIPT": "HELP EXISTS DEBUG LOAD FLUSH KILL SHOW",
+	"LATENCY": "DOCTOR GRAPH LATEST RESET HELP HISTOGRAM HISTORY", "MEMORY": "HELP MALLOC-STATS DOCTOR USAGE PURGE STATS",
+	"XGROUP": "DELCONSUMER CREATECONSUMER DESTROY CREATE SETID HELP", "SLOWLOG": "HELP GET RESET LEN",
+	"CLIENT": "SETNAME SETINFO GETREDIR GETNAME LIST UNPAUSE REPLY PAUSE ID KILL TRACKINGINFO UNBLOCK TRACKING HELP CACHING NO-EVICT NO-TOUCH INFO CAPA IMPORT-SOURCE",
+	"OBJECT": "HELP ENCODING FREQ IDLETIME REFCOUNT", "COMMANDLOG": "HELP GET RESET LEN",
+	"FUNCTION": "RESTORE LIST LOAD DUMP FLUSH HELP DELETE KILL STATS",
+	"SENTINEL": "CKQUORUM CONFIG DEBUG FAILOVER FLUSHCONFIG GET-MASTER-ADDR-BY-NAME HELP INFO-CACHE IS-MASTER-DOWN-BY-ADDR MASTER MASTERS MONITOR MYID PENDING-SCRIPTS REMOVE REPLICAS RESET SENTINELS SET SIMULATE-FAILURE SLAVES PRIMARY PRIMARIES",
+})
+
+// redisSubcommands maps each second word to the operation that it makes with the first.
+func redisSubcommands(containers map[string]string) map[string]map[string]string {
+	all := map[string]map[string]string{}
+	for command, subs := range containers {
+		all[command] = map[string]string{"": command}
+		for _, sub := range strings.Fields(subs) {
+			all[command][sub] = command + " " + sub
+		}
+	}
+	return all
 }
 
 // redisCommands are the commands of Redis 7.0 (COMMAND LIST), of later Redis and Valkey, and of the modules that come with Redis 8.
-var redisCommands = wordSet(strings.ToUpper(`replicate xdel zincrby restore lpop sort brpoplpush smove smembers lastsave xautoclaim
+var redisCommands = redisNames(strings.ToUpper(`replicate xdel zincrby restore lpop sort brpoplpush smove smembers lastsave xautoclaim
 sunionstore save bitcount bitfield bzpopmin ssubscribe monitor mset pfselftest zinter lpushx xrange zmpop fcall_ro zrank hvals spublish
 setbit zrange auth georadius_ro decr blmove xsetid srem zrevrange ltrim eval xclaim sinterstore readwrite zadd linsert xreadgroup xread
 georadius eval_ro hdel pexpireat lpos getdel zscan bzpopmax zremrangebyscore pexpire sismember zremrangebylex bgrewriteaof touch expireat
@@ -51,22 +63,49 @@ var redisErrors = wordSet(`ERR WRONGTYPE MOVED ASK NOAUTH NOPERM NOSCRIPT LOADIN
 CROSSSLOT TRYAGAIN CLUSTERDOWN WRONGPASS BUSYGROUP NOGROUP UNBLOCKED NOPROTO UNKILLABLE BUSYKEY IOERR INPROG NOTBUSY NOMASTERLINK
 NOGOODSLAVE NOQUORUM DENIED REDIRECT INVALIDOBJ NOTREADY NOADDR NOSUB SYNTAX DUPLICATE TIMEOUT NODATA`)
 
-// redisOperation names a command by words of the lists only: a word that a client sends by mistake may be a value.
-func redisOperation(command, sub string) string {
-	command = strings.ToUpper(command)
-	subs, container := redisContainers[command]
-	sub = strings.ToUpper(sub)
-	switch {
-	case container && sub == "":
-		return command
-	case container && subs[sub]:
-		return command + " " + sub
-	case container:
-		return command + " ~other"
-	case redisCommands[command]:
-		return command
+// redisNames maps each word to itself, so that a name needs no memory of its own.
+func redisNames(words string) map[string]string {
+	names := map[string]string{}
+	for _, w := range strings.Fields(words) {
+		names[w] = w
 	}
-	return "~other"
+	return names
+}
+
+// redisOperation names a command by words of the lists only: a word that a client sends by mistake may be a value.
+func redisOperation(word []byte) (operation string, subs map[string]string) {
+	var buf [redisMaxWord]byte
+	upper := redisUpper(&buf, word)
+	if subs, ok := redisContainers[string(upper)]; ok {
+		return subs[""], subs
+	}
+	if name, ok := redisCommands[string(upper)]; ok {
+		return name, nil
+	}
+	return "~other", nil
+}
+
+// redisSuboperation names a container command by its second word.
+func redisSuboperation(container string, subs map[string]string, word []byte) string {
+	var buf [redisMaxWord]byte
+	if upper := redisUpper(&buf, word); len(upper) > 0 && subs[string(upper)] != "" {
+		return subs[string(upper)]
+	}
+	return container + " ~other"
+}
+
+// redisUpper is word in capitals; nothing of a word that is too long to be a command.
+func redisUpper(buf *[redisMaxWord]byte, word []byte) []byte {
+	if len(word) > len(buf) {
+		return nil
+	}
+	for i, x := range word {
+		if x >= 'a' && x <= 'z' {
+			x -= 'a' - 'A'
+		}
+		buf[i] = x
+	}
+	return buf[:len(word)]
 }
 
 // redisStatus is the prefix of an error answer.

@@ -91,7 +91,7 @@ func TestRedisPipelineBeyondTheBound(t *testing.T) {
 func TestRedisHostile(t *testing.T) {
 	for _, text := range []string{
 		"*99999999999999999999\r\n", "*1\r\n$99999999999999\r\nGET", "*1\r\n:3\r\n", "*1\r\n$-5\r\n", "*1\r\n$3\r\nGETxx", "*" + strings.Repeat("1", 100),
-		"\x00\x01\x02", "*1\r\n$3\nGET\r\n", strings.Repeat("x", MaxBuffer+1),
+		"\x00\x01\x02", "*1\r\n$3\nGET\r\n", "*1\r\n\r\n", strings.Repeat("x", MaxBuffer+1),
 	} {
 		require.NotEmpty(t, talkThrough(t, Redis(), turns(text)).errors, "%.40q", text)
 	}
@@ -107,7 +107,7 @@ func TestRedisDetect(t *testing.T) {
 		want Verdict
 	}{
 		{FromClient, resp("GET", "k"), Yes}, {FromClient, "*2\r\n$3\r\nGE", Maybe}, {FromClient, "*2\r\n:3\r\n", No}, {FromClient, "SET a b\r\n", Yes},
-		{FromClient, "PING\r\n", Maybe}, {FromClient, "get k\r\n", Maybe}, {FromClient, "GET / HTTP/1.1\r\n", Maybe}, {FromClient, "POST / HTTP/1.1\r\n", No},
+		{FromClient, "*1\r\n\r\n", No}, {FromServer, "*1\r\n\n", No}, {FromClient, "PING\r\n", Maybe}, {FromClient, "get k\r\n", Maybe}, {FromClient, "GET / HTTP/1.1\r\n", Maybe}, {FromClient, "POST / HTTP/1.1\r\n", No},
 		{FromClient, "\x16\x03\x01\x02\x00\x01", No}, {FromServer, "+PONG\r\n", Yes}, {FromServer, "-NOAUTH Authentication required.\r\n", Yes},
 		{FromServer, "-ERR 'Unknown Protocol Operation'\r\n", No}, {FromServer, "$3\r\nabc\r\n", Yes}, {FromServer, "$3\r\nabcd\r\n", No},
 		{FromServer, "*1\r\n$1\r\na\r\n", Yes}, {FromServer, "+OK\r\n", Maybe}, {FromServer, "HTTP/1.1 200 OK\r\n", No}, {FromServer, "", Maybe},
