@@ -1,9 +1,6 @@
 package protocol
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 // sqlDialect tells how a text is cut into tokens.
 type sqlDialect uint8
@@ -45,12 +42,19 @@ type sqlToken struct {
 
 func (t sqlToken) isName() bool { return t.kind == sqlWord || t.kind == sqlQuoted && len(t.text) > 0 }
 
-// upper returns the word in capitals, "" if it is longer than every word that is known.
+// upper returns the word in capitals if it is one that the parser knows, else "". It allocates nothing.
 func (t sqlToken) upper() string {
-	if len(t.text) > 24 {
+	var buf [maxSQLWord]byte
+	if len(t.text) > len(buf) {
 		return ""
 	}
-	return strings.ToUpper(string(t.text))
+	for i, c := range t.text {
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		buf[i] = c
+	}
+	return sqlWords[string(buf[:len(t.text)])]
 }
 
 // sqlScanner cuts a text into tokens.
