@@ -240,7 +240,7 @@ export interface components {
         Signals: {
             /** @description requests a second */
             rate: number | null;
-            /** @description share of requests that failed (5xx, or cut before the response), 0 to 1 */
+            /** @description share of requests that failed (HTTP: 5xx; others: errors; or cut before the response), 0 to 1 */
             errorShare: number | null;
             p50: number | null;
             p95: number | null;
@@ -266,7 +266,7 @@ export interface components {
             /** @description node id */
             server: string;
             port: number;
-            /** @description http; tcp where nothing better is known */
+            /** @description what it speaks, such as http, postgres or redis, the busiest where it is more than one; tls where only that was recognised; tcp where nothing was */
             protocol: string;
             health: components["schemas"]["Health"];
             reasons?: string[];
@@ -318,10 +318,12 @@ export interface components {
         };
         Route: {
             protocol: string;
+            /** @description empty for protocols without methods */
             method: string;
+            /** @description normalised path, or the operation of a protocol that is not HTTP: 'SELECT users' */
             route: string;
             signals: components["schemas"]["Signals"];
-            /** @description status code -> rate; 'none' is a connection cut before the response */
+            /** @description code -> rate: HTTP status, 'ok' or what the protocol calls the failure; 'none' is a connection cut before the response */
             codes: {
                 [key: string]: number;
             };
@@ -331,7 +333,7 @@ export interface components {
             start: string;
             end: string;
             charts: {
-                /** @description 1xx 2xx 3xx 4xx 5xx none */
+                /** @description HTTP: 1xx 2xx 3xx 4xx 5xx none other; all other protocols: ok failed */
                 rateByClass: {
                     [key: string]: components["schemas"]["Series"];
                 };

@@ -25,12 +25,12 @@ export const durationQuery = (w: Who, quantile: number) =>
 
 export const errorShareQuery = (w: Who) => {
   const all = `sum(rate(${selector('vetch_workload_requests_total', served(w))}[1m]))`
-  const failed = `sum(rate(${selector('vetch_workload_requests_total', served(w), 'code=~"5..|none"')}[1m]))`
+  const failed = `sum(rate(${selector('vetch_workload_failed_requests_total', served(w))}[1m]))`
   return `${failed} / ${all}`
 }
 
-export const routeQuery = (w: Who, method: string, route: string) =>
-  `sum by (code) (rate(${selector('vetch_workload_requests_total', { ...served(w), method, route })}[1m]))`
+export const routeQuery = (w: Who, protocol: string, method: string, route: string) =>
+  `sum by (code) (rate(${selector('vetch_workload_requests_total', { ...served(w), protocol, method, route })}[1m]))`
 
 export function edgeRateQuery(edge: MapEdge): string {
   const client = splitId(edge.client)
@@ -39,7 +39,7 @@ export function edgeRateQuery(edge: MapEdge): string {
     client_namespace: client.namespace, client_kind: client.kind, client: client.name,
     server_namespace: server.namespace, server_kind: server.kind, server: server.name, port: edge.port, protocol: edge.protocol,
   }
-  return edge.protocol === 'tcp'
+  return edge.protocol === 'tcp' || edge.protocol === 'tls'
     ? `sum by (direction) (rate(${selector('vetch_edge_bytes_total', matchers)}[1m]))`
     : `sum by (code) (rate(${selector('vetch_edge_requests_total', matchers)}[1m]))`
 }

@@ -58,13 +58,13 @@ describe('queries behind the pages', () => {
   it('escape what they match', () => {
     expect(selector('up', { a: 'x\\y' })).toBe('up{a="x\\\\y"}')
     expect(requestRateQuery(who)).toBe(`sum by (code) (rate(vetch_workload_requests_total${matchers}}[1m]))`)
-    expect(routeQuery(who, 'GET', '/')).toContain(',method="GET",route="/"}[1m]')
+    expect(routeQuery(who, 'http', 'GET', '/')).toContain(',protocol="http",method="GET",route="/"}[1m]')
   })
   it('divide failures by all', () => {
-    expect(errorShareQuery(who)).toBe(`sum(rate(vetch_workload_requests_total${matchers},code=~"5..|none"}[1m])) / sum(rate(vetch_workload_requests_total${matchers}}[1m]))`)
+    expect(errorShareQuery(who)).toBe(`sum(rate(vetch_workload_failed_requests_total${matchers}}[1m])) / sum(rate(vetch_workload_requests_total${matchers}}[1m]))`)
     expect(durationQuery(who, 0.95)).toMatch(/^histogram_quantile\(0\.95, sum\(rate\(/)
   })
-  it('count requests of an HTTP edge and bytes of another', () => {
+  it('count requests of an edge whose protocol is known and bytes of another', () => {
     const edge = {
       id: 'x', client: '/Process/curl', server: 'shop/Deployment/web', port: 80, protocol: 'http', health: 'ok' as const,
       signals: { rate: 1, errorShare: 0, p50: null, p95: null, p99: null }, connectRate: null, failedConnectRate: null,

@@ -21,16 +21,16 @@ const FIGURES: readonly Column<Route>[] = [
   { id: 'p50', header: 'p50', numeric: true, width: '5.5rem', value: (r) => r.signals.p50, cell: (r) => duration(r.signals.p50) },
   { id: 'p95', header: 'p95', numeric: true, width: '5.5rem', value: (r) => r.signals.p95, cell: (r) => duration(r.signals.p95) },
   { id: 'p99', header: 'p99', numeric: true, width: '5.5rem', value: (r) => r.signals.p99, cell: (r) => duration(r.signals.p99) },
-  { id: 'codes', header: 'Status codes', width: '22rem', cell: (r) => <Codes codes={r.codes} /> },
+  { id: 'codes', header: 'Status codes', width: '22rem', cell: (r) => <Codes route={r} /> },
 ]
 
-/** The routes of a workload, the busiest first unless a column is chosen. */
+/** The routes of a workload and the operations of protocols other than HTTP, the busiest first unless a column is chosen. */
 export function RouteTable({ routes, who }: { routes: readonly Route[]; who: Who }) {
   const columns = useMemo<readonly Column<Route>[]>(() => [
-    { id: 'method', header: 'Method', width: '5rem', value: (r) => r.method, cell: (r) => <b>{r.method}</b> },
+    { id: 'method', header: 'Method', width: '6.5rem', value: methodOf, cell: (r) => (r.method ? <b>{r.method}</b> : <span className="muted">{r.protocol}</span>) },
     {
-      id: 'route', header: 'Route', value: (r) => r.route,
-      cell: (r) => <Link to="/query" with={{ q: routeQuery(who, r.method, r.route) }} title={routeTitle(r)} className={styles.route}>{r.route}</Link>,
+      id: 'route', header: 'Route or operation', value: (r) => r.route,
+      cell: (r) => <Link to="/query" with={{ q: routeQuery(who, r.protocol, r.method, r.route) }} title={routeTitle(r)} className={styles.route}>{r.route || '(none)'}</Link>,
     },
     ...FIGURES,
   ], [who])
@@ -38,14 +38,24 @@ export function RouteTable({ routes, who }: { routes: readonly Route[]; who: Who
   return <DataTable label="Routes" columns={columns} rows={sorted} rowKey={(r) => `${r.protocol} ${r.method} ${r.route}`} sortParam="routes" rowHeight={30} minWidth="60rem" />
 }
 
+/** What stands in the column of methods: a protocol without methods is named there. */
+const methodOf = (r: Route) => r.method || r.protocol
+
 const routeTitle = (r: Route) => (r.route === '~other' ? 'All routes beyond the limit of routes for one workload' : r.route)
 
-function Codes({ codes }: { codes: Route['codes'] }) {
+function Codes({ route }: { route: Route }) {
   return (
     <span className={styles.codes}>
-      {Object.entries(codes).sort().map(([code, r]) => (
-        <span key={code} data-class={code === 'none' ? 'none' : `${code[0]}xx`}><b>{code === 'none' ? 'cut' : code}</b> {rate(r)}</span>
+      {Object.entries(route.codes).sort().map(([code, r]) => (
+        <span key={code} data-class={codeClass(route, code)}><b>{code === 'none' ? 'cut' : code}</b> {rate(r)}</span>
       ))}
     </span>
   )
+}
+
+/** The class that colours a code: of HTTP the first digit; of others whether it can be a failure, which only the error share tells. */
+function codeClass({ protocol, signals }: Route, code: string): string {
+  if (code === 'none') return 'none'
+  if (protocol === 'http' || protocol === 'http2') return `${code[0]}xx`
+  return code === 'ok' || !signals.errorShare ? 'ok' : 'failed'
 }

@@ -9,7 +9,7 @@ import { splitId } from '../ui/WorkloadName.tsx'
 import { Link } from '../url/Link.tsx'
 import styles from './WorkloadPage.module.css'
 
-const CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx', 'none'] as const
+const CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx', 'none', 'ok', 'failed', 'other'] as const
 const CLASS_WORDS: Record<string, string> = { none: 'cut' }
 
 /** Rate, errors and duration side by side, with one cursor. */
