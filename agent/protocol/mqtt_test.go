@@ -107,14 +107,14 @@ func TestMQTTDetect(t *testing.T) {
 func startMosquitto(t *testing.T) string {
 	port, dir := loopbackPort(t), t.TempDir()
 	passwords, settings := filepath.Join(dir, "passwords"), filepath.Join(dir, "settings")
-	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755)) // mosquitto gives up root
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755)) // the broker gives up root
 	require.NoError(t, os.Chmod(dir, 0o755))
 	require.NoError(t, os.WriteFile(passwords, nil, 0o644))
-	out, err := exec.Command("mosquitto_passwd", "-b", passwords, "user", "mark-password").CombinedOutput()
+	out, err := exec.Command("mosquitto_passwd", "-b", passwords, "user", "mark-password").CombinedOutput() //nolint:misspell // the name of the program
 	require.NoError(t, err, string(out))
 	require.NoError(t, os.Chmod(passwords, 0o644))
 	require.NoError(t, os.WriteFile(settings, []byte("listener "+port+" 127.0.0.1\nallow_anonymous false\npassword_file "+passwords+"\n"), 0o644))
-	startProgram(t, "127.0.0.1:"+port, "mosquitto", "-c", settings)
+	startProgram(t, "127.0.0.1:"+port, "mosquitto", "-c", settings) //nolint:misspell // the name of the program
 	return "127.0.0.1:" + port
 }
 
