@@ -2,6 +2,7 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -59,12 +61,12 @@ func (c *counts) add(s probe.Snapshot) {
 		if c.requests[e] == nil {
 			c.requests[e] = map[string]uint64{}
 		}
-		c.requests[e][name(r.Method, r.Route, int(r.Code), r.Cut)] += r.Count
+		c.requests[e][name(r.Method, r.Route, cmp.Or(r.Code, "0"), r.Cut)] += r.Count
 	}
 }
 
-func name(method, route string, code int, cut bool) string {
-	text := fmt.Sprintf("%s %s %d", method, route, code)
+func name(method, route, code string, cut bool) string {
+	text := fmt.Sprintf("%s %s %s", method, route, code)
 	if cut {
 		text += " cut"
 	}
@@ -185,7 +187,7 @@ func present(m map[string]uint64) map[string]uint64 {
 func (p played) wanted(got map[string]uint64) map[string]uint64 {
 	want := map[string]uint64{}
 	for _, w := range p.script.Want {
-		key := name(w.Method, w.Route, w.Code, w.Cut)
+		key := name(w.Method, w.Route, strconv.Itoa(w.Code), w.Cut)
 		if w.Route == "" {
 			for _, k := range slices.Sorted(maps.Keys(got)) {
 				if strings.HasPrefix(k, w.Method+" ") && strings.HasSuffix(k, strings.TrimPrefix(key, w.Method+" ")) {
