@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +29,8 @@ type counts struct {
 	sent     map[end]uint64
 	received map[end]uint64
 	opened   map[end]uint64
-	polls    int
+	own      map[probe.OwnerID]bool // owners with this program's executable: the traffic of others may reuse a port
+	ports    map[uint16]bool        // used by this test
 }
 
 // end is one side of all connections to one server port. All tests here use a port of their own.
@@ -47,14 +49,24 @@ func endOf(k probe.PairKey) end {
 func (c *counts) add(s probe.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.polls++
+	for _, o := range s.Owners {
+		if o.Exe == filepath.Base(os.Args[0]) {
+			c.own[o.ID] = true
+		}
+	}
 	for _, p := range s.Pairs {
+		if !c.own[p.Key.Owner] {
+			continue
+		}
 		e := endOf(p.Key)
 		c.sent[e] += p.BytesSent
 		c.received[e] += p.BytesReceived
 		c.opened[e] += p.Opened
 	}
 	for _, r := range s.Requests {
+		if !c.own[r.Pair.Owner] {
+			continue
+		}
 		e := endOf(r.Pair)
 		if c.requests[e] == nil {
 			c.requests[e] = map[string]uint64{}
@@ -79,7 +91,8 @@ func probing(t *testing.T, hook string) *counts {
 		t.Skipf("this kernel has no such hook: %v", err)
 	}
 	require.NoError(t, err)
-	c := &counts{requests: map[end]map[string]uint64{}, sent: map[end]uint64{}, received: map[end]uint64{}, opened: map[end]uint64{}}
+	c := &counts{requests: map[end]map[string]uint64{}, sent: map[end]uint64{}, received: map[end]uint64{}, opened: map[end]uint64{},
+		own: map[probe.OwnerID]bool{}, ports: map[uint16]bool{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx, c.add) }()
@@ -129,7 +142,9 @@ type played struct {
 
 func playAndCompare(t *testing.T, c *counts, script conversation.Script, host string) {
 	t.Helper()
-	p := play(script, host, 3, 4)
+	listener := c.listen(t, host)
+	defer listener.Close()
+	p := play(script, listener, 3, 4)
 	require.NoError(t, p.problem)
 	deadline := time.Now().Add(3 * time.Second)
 	if os.Getenv("VETCH_GUEST") != "" {
@@ -198,19 +213,26 @@ func (p played) wanted(got map[string]uint64) map[string]uint64 {
 	return want
 }
 
+// listen opens a port that this test has not used before.
+func (c *counts) listen(t *testing.T, host string) *net.TCPListener {
+	t.Helper()
+	for {
+		listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(host)})
+		require.NoError(t, err)
+		if port := uint16(listener.Addr().(*net.TCPAddr).Port); !c.ports[port] {
+			c.ports[port] = true
+			return listener
+		}
+		listener.Close()
+	}
+}
+
 // play plays the script on conns connections, times times on each that lasts.
-func play(script conversation.Script, host string, conns, times int) (p played) {
+func play(script conversation.Script, listener *net.TCPListener, conns, times int) (p played) {
 	if script.Ends() {
 		times = 1
 	}
-	p = played{script: script, conns: conns, times: conns * times}
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(host)})
-	if err != nil {
-		p.problem = fmt.Errorf("listen: %w", err)
-		return p
-	}
-	defer listener.Close()
-	p.port = uint16(listener.Addr().(*net.TCPAddr).Port)
+	p = played{script: script, conns: conns, times: conns * times, port: uint16(listener.Addr().(*net.TCPAddr).Port)}
 	served := make(chan error, 1)
 	go func() { served <- each(conns, times, conversation.Server, script, listener.AcceptTCP) }()
 	asked := each(conns, times, conversation.Client, script, func() (*net.TCPConn, error) {
