@@ -305,3 +305,17 @@ func TestCloseWaitsForReaders(t *testing.T) {
 	_, err = db.ExemplarQuerier(context.Background())
 	require.ErrorIs(t, err, errClosed)
 }
+
+func TestSeriesAreBounded(t *testing.T) {
+	dir, reg := t.TempDir(), prometheus.NewRegistry()
+	db, err := Open(Options{Dir: dir})
+	require.NoError(t, err)
+	now := time.Now()
+	require.NoError(t, put(db, now, 20, 1))
+	require.NoError(t, db.Close())
+	db = open(t, Options{Dir: dir, MaxSeries: 10, Registerer: reg})
+	require.Equal(t, 20, count(read(t, db, "test_total")), "a lower limit costs nothing that is stored")
+	require.NoError(t, put(db, now.Add(time.Second), 20, 2), "series that are there go on")
+	require.ErrorIs(t, put(db, now.Add(2*time.Second), 21, 3), ErrTooManySeries)
+	require.Equal(t, 1.0, metric(t, reg, "vetch_store_append_failures_total", "too_many_series"))
+}
