@@ -59,9 +59,9 @@ async function seen({ page, address, say, traffic }) {
 async function overview(context) {
   const { page } = context
   for (const name of ['orders', 'cart', 'accounts', 'stock']) await workload(page, name).waitFor()
-  // Half a minute of figures makes charts that can be judged.
+  // Some figures first, so that the charts can be judged; WALK_SECONDS asks for more of them.
   await until('the order service is in trouble', async () => (await page.getByRole('row', { name: /orders/ }).innerText()).includes('%'), 30_000)
-  await page.waitForTimeout(20_000)
+  await page.waitForTimeout(1000 * Number(process.env.WALK_SECONDS ?? 15))
   await look(context, 'overview')
   await page.keyboard.press('/')
   await page.keyboard.type('orders')
@@ -184,6 +184,66 @@ async function elsewhere(context) {
   await page.getByRole('button', { name: /^Colours/ }).click()
   await page.getByRole('button', { name: /^Colours: light/ }).click()
   await until('dark is chosen', () => page.evaluate(() => document.documentElement.dataset.mantineColorScheme === 'dark'))
+  await page.getByRole('button', { name: /^Colours: dark/ }).click()
+  await until('the system chooses again', () => page.evaluate(() => document.documentElement.dataset.mantineColorScheme === 'light'))
 }
 
-export const steps = { seen, overview, map, 'workload page': detail, query, elsewhere }
+const figures = (rate) => ({ rate, errorShare: 0, p50: 0.001, p95: 0.01, p99: 0.1 })
+const member = (namespace, name, x, y) => ({ id: `${namespace}/Deployment/${name}`, namespace, kind: 'Deployment', name, health: 'ok', reasons: [], signals: figures(5), x, y })
+const call = (client, server) => ({
+  id: `${client.id}>${server.id}`, client: client.id, server: server.id, port: 80, protocol: 'http', health: 'ok', signals: figures(5), connectRate: 1,
+  failedConnectRate: 0, bytesSentRate: 1, bytesReceivedRate: 1, retransmitRate: 0, rtt: 0.001,
+})
+
+/** A map with namespaces, which a plain machine does not have: answered here instead of by vetch. */
+async function namespaces(context) {
+  const { page, address } = context
+  const nodes = [member('shop', 'web', 0, 0), member('shop', 'api', 260, 0), member('data', 'db', 520, 80)]
+  const map = { start: new Date().toISOString(), end: new Date().toISOString(), nodes, edges: [call(nodes[0], nodes[1]), call(nodes[1], nodes[2])] }
+  await page.route(/\/api\/map\/stream/, (route) => route.fulfill({ status: 503, body: '' }))
+  await page.route(/\/api\/map\?/, (route) => route.fulfill({ json: map }))
+  await page.goto(`${address}/map`)
+  await page.getByText('polling', { exact: true }).waitFor()
+  await page.getByRole('button', { name: 'By namespace' }).click()
+  const drawing = page.getByRole('application', { name: 'Service map' })
+  await drawing.focus()
+  await page.keyboard.press('ArrowRight')
+  await drawing.getByText(/^shop, 2 workloads\. Healthy, 10\/s/).waitFor({ state: 'attached' })
+  await page.keyboard.press('Enter')
+  await page.getByRole('button', { name: 'Fold shop' }).waitFor()
+  assert.equal(param(page, 'open'), 'shop')
+  await look(context, 'map-namespaces')
+  await page.getByRole('button', { name: 'Fold shop' }).click()
+  assert.equal(param(page, 'open'), null)
+  await page.keyboard.press('/')
+  await page.keyboard.type('db')
+  await page.keyboard.press('Enter')
+  await page.getByRole('complementary', { name: 'Details' }).getByRole('heading', { name: 'data' }).waitFor()
+  await page.unrouteAll()
+}
+
+/** What the page says when there is nothing, when the server has a fault, and when it is away. */
+async function faults(context) {
+  const { page, address } = context
+  const workloads = /\/api\/workloads/
+  const now = new Date().toISOString()
+  await page.route(workloads, (route) => route.fulfill({ json: { start: now, end: now, workloads: [] } }))
+  await page.goto(address)
+  await page.getByRole('heading', { name: 'No traffic seen in this time range' }).waitFor()
+  await look(context, 'empty')
+  await page.unrouteAll()
+  const sentence = 'the store is starting; ask again in a moment'
+  await page.route(workloads, (route) => route.fulfill({ status: 503, json: { status: 'error', errorType: 'unavailable', error: sentence } }))
+  await page.goto(address)
+  await page.getByRole('alert').filter({ hasText: sentence }).waitFor()
+  await accessible(context, 'a fault')
+  await page.unrouteAll()
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await workload(page, 'nginx').waitFor()
+  await page.route(/\/api\//, (route) => route.abort())
+  await page.getByRole('alert').filter({ hasText: 'does not answer' }).waitFor()
+  await workload(page, 'nginx').waitFor() // what was known stays
+  await page.unrouteAll()
+}
+
+export const steps = { seen, overview, map, 'workload page': detail, query, elsewhere, namespaces, faults }

@@ -8,6 +8,8 @@ export type Detail = 'mark' | 'name' | 'card'
 /** A card at scale 1, inside the cell of 260 x 80 that the server gives each node. */
 export const CARD = { width: 184, height: 46 }
 export const CELL = { width: 260, height: 80 }
+/** Pixels between two columns of cards that belong to the edges at any scale. */
+const GAP = 46
 
 export function detailAt(scale: number): Detail {
   return scale >= 0.6 ? 'card' : scale >= 0.32 ? 'name' : 'mark'
@@ -29,7 +31,7 @@ export function markRadius(node: GraphNode, scale: number): number {
 export function halfSize(node: GraphNode, scale: number): Point {
   if (detailAt(scale) === 'card') {
     const k = textScale(scale)
-    return { x: (CARD.width / 2) * k, y: (CARD.height / 2) * k }
+    return { x: Math.min(CARD.width * k, CELL.width * scale - GAP) / 2, y: (CARD.height / 2) * k }
   }
   const r = markRadius(node, scale) + 1
   return { x: r, y: r }

@@ -15,6 +15,8 @@ import type { Answered } from './useAnswers.ts'
 interface Props {
   queries: readonly string[]
   answers: readonly (Answered | undefined)[]
+  /** A first answer is on its way. */
+  waiting: boolean
 }
 
 interface Entry extends Line {
@@ -25,7 +27,7 @@ interface Entry extends Line {
 const NONE: ReadonlySet<string> = new Set()
 
 /** All queries in one chart, with a legend that can be sorted and whose lines can be switched. */
-export function GraphResult({ queries, answers }: Props) {
+export function GraphResult({ queries, answers, waiting }: Props) {
   const [hidden, setHidden] = useState<ReadonlySet<string>>(NONE)
   const [cursor, setCursor] = useState<number | null>(null)
   const asks = answers.flatMap((a) => (a ? [a.ask] : []))
@@ -38,7 +40,7 @@ export function GraphResult({ queries, answers }: Props) {
     [start, end, step, answers.map((a) => a?.result), queries.join('\n')])
   const isTime = queries.filter(Boolean).every(looksLikeTime)
   const format = (v: number | null) => (isTime ? duration(v) : compact(v))
-  if (asks.length === 0) return <Panel title="Graph" flush><SkeletonRows rows={6} height={40} /></Panel>
+  if (asks.length === 0) return waiting ? <Panel title="Graph" flush><SkeletonRows rows={6} height={40} /></Panel> : null
   if (chart.lines.length === 0) {
     return <Empty title="No series in this time range"><p>Check the metric’s name and labels, or take a longer time range. The editor completes both.</p></Empty>
   }
