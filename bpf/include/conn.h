@@ -20,6 +20,9 @@ static __always_inline struct sock *socket_of_file(struct file *file)
 		return NULL;
 	socket = BPF_CORE_READ(file, private_data);
 	sk = BPF_CORE_READ(socket, sk);
+	/* Go listens with MPTCP: its first subflow is the TCP socket, and what is accepted from plain clients is plain TCP. */
+	if (sk && bpf_core_field_exists(((struct mptcp_sock *)0)->first) && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
+		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
 	return sk && is_tcp(sk) ? sk : NULL;
 }
 

@@ -34,6 +34,7 @@ enum { BPF_F_NO_PREALLOC = 1 };
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
 enum { TCP_ESTABLISHED = 1, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT,
        TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_LISTEN, TCP_CLOSING, TCP_NEW_SYN_RECV };
 
@@ -79,6 +80,9 @@ struct tcp_sock {
 	__u32 write_seq;
 	__u32 copied_seq;
 	__u32 srtt_us;
+};
+struct mptcp_sock {
+	struct sock *first;
 };
 enum sock_type { SOCK_STREAM = 1 };
 struct socket {
