@@ -153,7 +153,7 @@ describe('words and widths', () => {
     expect(placeLabel(line, { x: 30, y: 20 }, [{ at: { x: 200, y: 0 }, half: { x: 900, y: 20 } }])).toEqual({ x: 200, y: 0 })
   })
   it('describes a node for those who do not see it', () => {
-    expect(describeNode(graph, graph.nodes[0]!)).toBe('web, Deployment in shop. Healthy, 1/s, 0 % errors, p95 10 ms. 2 callers, 1 callees.')
+    expect(describeNode(graph, graph.nodes[0]!)).toBe('web, Deployment in shop. Healthy, 1/s, 0 % errors, p95 10 ms. 2 callers, 1 callee.')
   })
   it('draws a busier edge thicker', () => {
     const width = (rate: number | null) => lineWidth({ ...graph.edges[0]!, rate }, 1)
