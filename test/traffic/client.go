@@ -53,7 +53,7 @@ func client(args []string) error {
 	flags.StringVar(&s.script, "script", "", "name of the conversation to play")
 	flags.IntVar(&s.repeat, "repeat", 1, "times that the conversation is played on a connection")
 	flags.DurationVar(&s.timeout, "timeout", 10*time.Second, "connect: give up after")
-	flags.Float64Var(&s.rate, "rate", 0, "http: requests a second, sent whether or not responses are back; 0: as fast as responses come")
+	flags.Float64Var(&s.rate, "rate", 0, "http, raw: requests a second over all connections, each on its own schedule; 0: as fast as responses come")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
