@@ -60,7 +60,7 @@ async function overview(context) {
   const { page } = context
   for (const name of ['orders', 'cart', 'accounts', 'stock']) await workload(page, name).waitFor()
   // Some figures first, so that the charts can be judged; WALK_SECONDS asks for more of them.
-  await until('the order service is in trouble', async () => (await page.getByRole('row', { name: /orders/ }).innerText()).includes('%'), 30_000)
+  await until('the order service is in trouble', async () => (await page.getByRole('row', { name: /orders/ }).first().innerText()).includes('%'), 30_000)
   await page.waitForTimeout(1000 * Number(process.env.WALK_SECONDS ?? 15))
   await look(context, 'overview')
   await page.keyboard.press('/')
@@ -104,7 +104,7 @@ async function map(context) {
   for (const name of ['curl', 'orders', 'cart']) await panel.getByRole('button', { name, exact: true }).first().waitFor()
   assert.equal(param(page, 'node'), nginx.id)
   await look(context, 'map-panel')
-  await panel.getByRole('button', { name: 'The edge with orders' }).click()
+  await panel.getByRole('button', { name: /^The edge with orders on port/ }).first().click()
   await panel.getByText('http on port').waitFor()
   await accessible(context, 'edge panel')
 
@@ -121,8 +121,8 @@ async function detail(context) {
   await page.getByRole('img', { name: /Requests a second by status class, latest: 2xx/ }).waitFor()
   const routes = page.getByRole('region', { name: 'Routes' })
   await routes.getByRole('link', { name: /^\/api\/orders\// }).first().waitFor()
-  await page.getByRole('region', { name: 'Callers' }).getByRole('link', { name: 'curl' }).waitFor()
-  await page.getByRole('region', { name: 'Callees' }).getByRole('link', { name: 'orders' }).waitFor()
+  await page.getByRole('region', { name: 'Callers' }).getByRole('link', { name: 'curl' }).first().waitFor()
+  await page.getByRole('region', { name: 'Callees' }).getByRole('link', { name: 'orders' }).first().waitFor()
   await look(context, 'workload')
   await routes.getByRole('button', { name: 'p95' }).click()
   assert.equal(param(page, 'routes'), '-p95')
