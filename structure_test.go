@@ -72,9 +72,7 @@ func packages(t *testing.T) []goPackage {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if p.path() != "tmpdeps" { // keeps modules in go.mod while the parts that use them are being written
-			list = append(list, p)
-		}
+		list = append(list, p)
 	}
 	require.NotEmpty(t, list)
 	return list
