@@ -30,6 +30,9 @@ type program struct {
 	stderr *lockedBuffer
 }
 
+// startLimit is how long a program may take until it listens, or until a short one is done.
+const startLimit = 10 * time.Second
+
 // how a program is started.
 type how struct {
 	ns     *namespace // nil: the test's own

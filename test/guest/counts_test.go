@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -29,8 +28,9 @@ type counts struct {
 	sent     map[end]uint64
 	received map[end]uint64
 	opened   map[end]uint64
-	own      map[probe.OwnerID]bool // owners with this program's executable: the traffic of others may reuse a port
+	own      map[probe.OwnerID]bool // this process: the traffic of others may reuse a port
 	ports    map[uint16]bool        // used by this test
+	stats    func() probe.Stats
 }
 
 // end is one side of all connections to one server port. All tests here use a port of their own.
@@ -50,7 +50,7 @@ func (c *counts) add(s probe.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, o := range s.Owners {
-		if o.Exe == filepath.Base(os.Args[0]) {
+		if int(o.PID) == os.Getpid() {
 			c.own[o.ID] = true
 		}
 	}
@@ -92,20 +92,23 @@ func probing(t *testing.T, hook string) *counts {
 	}
 	require.NoError(t, err)
 	c := &counts{requests: map[end]map[string]uint64{}, sent: map[end]uint64{}, received: map[end]uint64{}, opened: map[end]uint64{},
-		own: map[probe.OwnerID]bool{}, ports: map[uint16]bool{}}
+		own: map[probe.OwnerID]bool{}, ports: map[uint16]bool{}, stats: p.Stats}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx, c.add) }()
 	t.Cleanup(func() {
-		for reason, n := range p.Stats().Lost {
-			if n > 0 {
-				t.Logf("lost %s: %d", reason, n)
-			}
-		}
+		t.Log("lost in all:", c.lost(nil))
 		cancel()
 		require.NoError(t, <-done)
 	})
 	return c
+}
+
+// lost is what the probe says it could not see since before, without zeroes.
+func (c *counts) lost(before map[string]uint64) map[string]uint64 {
+	now := c.stats().Lost
+	maps.DeleteFunc(now, func(reason string, n uint64) bool { return n == before[reason] })
+	return now
 }
 
 func atLeast(major, minor int) bool {
@@ -144,6 +147,7 @@ func playAndCompare(t *testing.T, c *counts, script conversation.Script, host st
 	t.Helper()
 	listener := c.listen(t, host)
 	defer listener.Close()
+	before := c.stats().Lost
 	p := play(script, listener, 3, 4)
 	require.NoError(t, p.problem)
 	deadline := time.Now().Add(3 * time.Second)
@@ -158,7 +162,7 @@ func playAndCompare(t *testing.T, c *counts, script conversation.Script, host st
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatal(strings.Join(d, "\n"))
+			t.Fatalf("%s\nlost meanwhile: %v", strings.Join(d, "\n"), c.lost(before))
 		}
 		<-tick.C
 	}
