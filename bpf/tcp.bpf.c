@@ -89,6 +89,8 @@ static __always_inline __u32 connect_error(struct sock *sk, struct conn_t *c, __
 {
 	int err = BPF_CORE_READ(sk, sk_err);
 
+	if (!err) /* the program gave up while the network's answer was only noted */
+		err = BPF_CORE_READ(sk, sk_err_soft);
 	switch (err) {
 	case 111: return CONNECT_REFUSED;
 	case 110: return CONNECT_TIMED_OUT;
@@ -181,9 +183,11 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	if (!c)
 		return 0;
 	if (old != TCP_SYN_SENT) {
-		/* Here, not when the socket is destroyed: a reset moves the numbers in between. What is still to be read is read after. */
-		c->sent += unseen(&c->streams[0], BPF_CORE_READ((struct tcp_sock *)sk, write_seq));
-		c->received += unseen(&c->streams[1], BPF_CORE_READ((struct tcp_sock *)sk, copied_seq));
+		/* Now, for a reset moves these numbers later; to be compared only when the socket is destroyed, for the call that
+		   this happens in has not reached its hook yet. */
+		c->closed = 1;
+		c->closed_seq[0] = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
+		c->closed_seq[1] = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
 		return 0;
 	}
 	if (new == TCP_ESTABLISHED)
@@ -274,6 +278,10 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 	p = pair_of(c);
 	if (!p)
 		goto out;
+	if (c->closed) {
+		c->sent += unseen(&c->streams[0], c->closed_seq[0]);
+		c->received += unseen(&c->streams[1], c->closed_seq[1]);
+	}
 	flush(c, p, now);
 	sample_rtt(sk, c, p, now);
 	__sync_fetch_and_add(&p->active, -1);

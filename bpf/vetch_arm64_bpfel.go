@@ -48,6 +48,10 @@ type VetchConnT struct {
 	Owned       uint8
 	Failed      uint8
 	Retransmits uint16
+	Closed      uint32
+	ClosedSeq   [2]uint32
+	MmsgNext    uint32
+	Mmsg        uint64
 	Sent        uint64
 	Received    uint64
 	Requests    uint32
@@ -240,18 +244,21 @@ type VetchTryParseT struct {
 }
 
 type VetchWorkT struct {
-	_           structs.HostLayout
-	Now         uint64
-	Left        uint64
-	Segment     uint64
-	SegmentLeft uint64
-	Iov         uint64
-	IovLeft     uint32
-	Pos         uint32
-	Len         uint32
-	Event       uint32
-	Route       VetchRouteT
-	Chunk       [288]uint8
+	_            structs.HostLayout
+	Now          uint64
+	Left         uint64
+	Segment      uint64
+	SegmentLeft  uint64
+	Iov          uint64
+	IovLeft      uint32
+	MessagesLeft uint32
+	Message      uint64
+	Pos          uint32
+	Len          uint32
+	Event        uint32
+	_            [4]byte
+	Route        VetchRouteT
+	Chunk        [288]uint8
 }
 
 type VetchZeroT struct {
