@@ -84,7 +84,7 @@ func (s *stage) startTraffic(ctx context.Context) {
 	s.t.Helper()
 	url := func(path string) string { return fmt.Sprintf("http://127.0.0.1:%d%s", s.front, path) }
 	for _, c := range []struct{ rate, path string }{
-		{"40/s", "/api/orders/[1-20]"}, {"25/s", "/api/cart?n=[1-9999]"}, {"3/s", "/api/ledger?n=[1-9999]"},
+		{"40/s", "/api/orders/[1-25]"}, {"25/s", "/api/cart?n=[1-9999]"}, {"3/s", "/api/ledger?n=[1-9999]"},
 		{"15/s", "/?n=[1-9999]"}, {"2/s", "/missing?n=[1-9999]"}, {"1/s", "/old?n=[1-9999]"},
 	} {
 		// One curl asks for all of the list on one connection, as a client library would.

@@ -71,7 +71,13 @@ export function edgeLine(nodes: readonly GraphNode[], edge: GraphEdge, view: Vie
   const b = { x: q.x - (way || -1) * g.x, y: q.y + aside }
   if (detailAt(view.scale) === 'mark') return { a, b }
   const reach = way === 0 ? 46 * view.scale : Math.max(24 * view.scale, Math.min(220 * view.scale, Math.abs(b.x - a.x) * 0.45))
-  return { a, b, c: { x: a.x + (way || 1) * reach, y: a.y }, d: { x: b.x - (way || -1) * reach, y: b.y } }
+  const lift = skipsInRow(p, q, view.scale) ? 0.72 * CELL.height * view.scale : 0
+  return { a, b, c: { x: a.x + (way || 1) * reach, y: a.y - lift }, d: { x: b.x - (way || -1) * reach, y: b.y - lift } }
+}
+
+/** Whether a straight line would run through the cards between: it goes over a column within one row. Such an edge is bowed into the gap above. */
+function skipsInRow(p: Point, q: Point, scale: number): boolean {
+  return Math.abs(q.x - p.x) > 1.5 * CELL.width * scale && Math.abs(q.y - p.y) < 0.5 * CELL.height * scale
 }
 
 /** A point of the line; t from 0 to 1. */
