@@ -89,8 +89,8 @@ static __always_inline __u32 connect_error(struct sock *sk, struct conn_t *c, __
 {
 	int err = BPF_CORE_READ(sk, sk_err);
 
-	if (!err) /* the program gave up while the network's answer was only noted */
-		err = BPF_CORE_READ(sk, sk_err_soft);
+	if (!err) /* the program was told, or gave up while the network's answer was only noted */
+		err = c->error ? c->error : BPF_CORE_READ(sk, sk_err_soft);
 	switch (err) {
 	case 111: return CONNECT_REFUSED;
 	case 110: return CONNECT_TIMED_OUT;
@@ -194,6 +194,19 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 		return on_connected(sk, c, now);
 	if (new == TCP_CLOSE)
 		return on_failed(sk, c, now);
+	return 0;
+}
+
+/* An ICMP error while connecting does not end the socket: the program reads it, and closes. 5.14+ */
+SEC("tp_btf/inet_sk_error_report")
+int BPF_PROG(tcp_error, struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &key);
+	int err = BPF_CORE_READ(sk, sk_err);
+
+	if (c && !c->established_ns)
+		c->error = err ? err : BPF_CORE_READ(sk, sk_err_soft);
 	return 0;
 }
 

@@ -52,6 +52,8 @@ type VetchConnT struct {
 	ClosedSeq   [2]uint32
 	MmsgNext    uint32
 	Mmsg        uint64
+	Error       uint32
+	Pad         uint32
 	Sent        uint64
 	Received    uint64
 	Requests    uint32
@@ -293,6 +295,7 @@ const (
 	VetchProgSyscallEndOld    = "syscall_end_old"
 	VetchProgTcpDestroy       = "tcp_destroy"
 	VetchProgTcpDestroyOld    = "tcp_destroy_old"
+	VetchProgTcpError         = "tcp_error"
 	VetchProgTcpRetransmit    = "tcp_retransmit"
 	VetchProgTcpState         = "tcp_state"
 	VetchProgTryBucket        = "try_bucket"
@@ -355,6 +358,7 @@ type VetchProgramSpecs struct {
 	SyscallEndOld   *ebpf.ProgramSpec `ebpf:"syscall_end_old"`
 	TcpDestroy      *ebpf.ProgramSpec `ebpf:"tcp_destroy"`
 	TcpDestroyOld   *ebpf.ProgramSpec `ebpf:"tcp_destroy_old"`
+	TcpError        *ebpf.ProgramSpec `ebpf:"tcp_error"`
 	TcpRetransmit   *ebpf.ProgramSpec `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.ProgramSpec `ebpf:"tcp_state"`
 	TryBucket       *ebpf.ProgramSpec `ebpf:"try_bucket"`
@@ -474,6 +478,7 @@ type VetchPrograms struct {
 	SyscallEndOld   *ebpf.Program `ebpf:"syscall_end_old"`
 	TcpDestroy      *ebpf.Program `ebpf:"tcp_destroy"`
 	TcpDestroyOld   *ebpf.Program `ebpf:"tcp_destroy_old"`
+	TcpError        *ebpf.Program `ebpf:"tcp_error"`
 	TcpRetransmit   *ebpf.Program `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.Program `ebpf:"tcp_state"`
 	TryBucket       *ebpf.Program `ebpf:"try_bucket"`
@@ -491,6 +496,7 @@ func (p *VetchPrograms) Close() error {
 		p.SyscallEndOld,
 		p.TcpDestroy,
 		p.TcpDestroyOld,
+		p.TcpError,
 		p.TcpRetransmit,
 		p.TcpState,
 		p.TryBucket,

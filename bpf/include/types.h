@@ -187,6 +187,8 @@ struct conn_t {
 	__u32 closed_seq[2];
 	__u32 mmsg_next; /* sendmmsg: number of the next message, and */
 	__u64 mmsg;	 /* the address of their array */
+	__u32 error;	 /* that the socket reported while it connected */
+	__u32 pad;
 	__u64 sent; /* not yet added to the pair */
 	__u64 received;
 	__u32 requests;	 /* number of the next request */
