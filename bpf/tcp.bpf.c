@@ -205,8 +205,12 @@ int BPF_PROG(tcp_error, struct sock *sk)
 	struct conn_t *c = bpf_map_lookup_elem(&conns, &key);
 	int err = BPF_CORE_READ(sk, sk_err);
 
-	if (c && !c->established_ns)
-		c->error = err ? err : BPF_CORE_READ(sk, sk_err_soft);
+	if (!c || c->established_ns)
+		return 0;
+	if (!err)
+		err = BPF_CORE_READ(sk, sk_err_soft);
+	/* of an ICMP message in the middle of connect() the report comes before the error is noted */
+	c->error = err ? err : 113;
 	return 0;
 }
 
