@@ -3,6 +3,7 @@ package api
 import (
 	"math"
 	"sort"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -52,7 +53,8 @@ func typeOf(t model.MetricType) dto.MetricType {
 func metricOf(s model.Sample) *dto.Metric {
 	m := &dto.Metric{Label: make([]*dto.LabelPair, 0, s.Labels.Len())}
 	s.Labels.Range(func(l labels.Label) {
-		m.Label = append(m.Label, &dto.LabelPair{Name: proto.String(l.Name), Value: proto.String(l.Value)})
+		// A process names itself as it likes, and one bad byte would spoil the whole answer.
+		m.Label = append(m.Label, &dto.LabelPair{Name: proto.String(l.Name), Value: proto.String(strings.ToValidUTF8(l.Value, "\ufffd"))})
 	})
 	var created *timestamppb.Timestamp
 	if !s.Created.IsZero() {

@@ -138,6 +138,16 @@ func TestExpositionAsProtobuf(t *testing.T) {
 	require.Len(t, f.GetMetric()[0].GetHistogram().GetBucket(), len(classicBounds()))
 }
 
+func TestBytesThatAreNotText(t *testing.T) {
+	f := &model.Family{Name: "up", Type: model.Gauge}
+	base, _ := serve(t, Options{Gatherer: Exposition(samples{{Family: f, Labels: labels.FromStrings("comm", "a\xff\x00b"), Value: 1}})})
+	_, text := fetch(t, base+"/metrics")
+	require.Contains(t, text, "up{comm=\"a\ufffd\x00b\"} 1\n")
+	resp, body := fetch(t, base+"/metrics", "Accept", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
+	require.Contains(t, resp.Header.Get("Content-Type"), "protobuf")
+	require.NoError(t, protodelim.UnmarshalFrom(bytes.NewReader([]byte(body)), new(dto.MetricFamily)))
+}
+
 func TestClassicBucketsAreExact(t *testing.T) {
 	values := []float64{}
 	for v := 1e-6; v < 60; v *= 1.037 {

@@ -54,6 +54,7 @@ static __always_inline void find_buffers(struct call_t *r, int direction, struct
 
 	b->address = 0;
 	b->iovecs = 0;
+	b->messages = 0;
 	if (IS_COMPAT(r->mode))
 		return;
 	if (direction == SENT) {
@@ -62,8 +63,11 @@ static __always_inline void find_buffers(struct call_t *r, int direction, struct
 		} else if (nr == NR_WRITEV) {
 			b->address = r->a2;
 			b->iovecs = r->a3;
-		} else if (nr == NR_SENDMSG || (nr == NR_SENDMMSG && r->a3 == 1)) {
+		} else if (nr == NR_SENDMSG) {
 			message_buffers(r->a2, b);
+		} else if (nr == NR_SENDMMSG) {
+			b->address = r->a2;
+			b->messages = r->a3;
 		}
 		return;
 	}
@@ -75,6 +79,24 @@ static __always_inline void find_buffers(struct call_t *r, int direction, struct
 	} else if (nr == NR_RECVMSG || (nr == NR_RECVMMSG && r->a3 == 1)) {
 		message_buffers(r->a2, b);
 	}
+}
+
+/* sock_send_length comes once for each message of a sendmmsg: which one it is, is remembered with the connection. */
+static __always_inline void pick_message(struct sock *sk, struct buffers_t *b)
+{
+	__u64 key = (__u64)sk, array = b->address;
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &key);
+	__u32 count = b->messages, i = 0;
+
+	b->messages = 0;
+	b->address = 0;
+	if (!c)
+		return;
+	if (c->mmsg == array && c->mmsg_next < count)
+		i = c->mmsg_next;
+	message_buffers(array + i * (sizeof(struct user_msghdr) + 8), b);
+	c->mmsg = array;
+	c->mmsg_next = i + 1;
 }
 
 static __always_inline int on_length(struct sock *sk, int ret, int direction)
@@ -96,6 +118,8 @@ static __always_inline int on_length(struct sock *sk, int ret, int direction)
 	r.a3 = regs->REG_3;
 	r.mode = regs->REG_MODE;
 	find_buffers(&r, direction, &b);
+	if (b.messages)
+		pick_message(sk, &b);
 	return on_io(sk, direction == SENT ? tp->write_seq : tp->copied_seq, direction, ret, &b, 1);
 }
 
@@ -184,9 +208,12 @@ static __always_inline int on_syscall(struct bpf_raw_tracepoint_args *ctx, int m
 	if (!sk)
 		return 0;
 	find_buffers(&r, direction, &b);
-	if (r.nr == NR_SENDMMSG || r.nr == NR_RECVMMSG) {
-		/* the result is the number of messages: the bytes of one stand behind its header */
-		__u32 len = 0;
+	if (r.nr == NR_SENDMMSG) {
+		/* the result is the number of messages; how many bytes, the sequence number tells */
+		b.messages = ret;
+		ret = 0x7fffffff;
+	} else if (r.nr == NR_RECVMMSG) {
+		__u32 len = 0; /* the bytes of one stand behind its header */
 		if (!b.address || bpf_probe_read_user(&len, sizeof(len), (void *)(r.a2 + sizeof(struct user_msghdr))))
 			b.address = 0;
 		ret = len;

@@ -89,6 +89,8 @@ static __always_inline __u32 connect_error(struct sock *sk, struct conn_t *c, __
 {
 	int err = BPF_CORE_READ(sk, sk_err);
 
+	if (!err) /* the program was told, or gave up while the network's answer was only noted */
+		err = c->error ? c->error : BPF_CORE_READ(sk, sk_err_soft);
 	switch (err) {
 	case 111: return CONNECT_REFUSED;
 	case 110: return CONNECT_TIMED_OUT;
@@ -181,15 +183,34 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	if (!c)
 		return 0;
 	if (old != TCP_SYN_SENT) {
-		/* Here, not when the socket is destroyed: a reset moves the numbers in between. What is still to be read is read after. */
-		c->sent += unseen(&c->streams[0], BPF_CORE_READ((struct tcp_sock *)sk, write_seq));
-		c->received += unseen(&c->streams[1], BPF_CORE_READ((struct tcp_sock *)sk, copied_seq));
+		/* Now, for a reset moves these numbers later; to be compared only when the socket is destroyed, for the call that
+		   this happens in has not reached its hook yet. */
+		c->closed = 1;
+		c->closed_seq[0] = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
+		c->closed_seq[1] = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
 		return 0;
 	}
 	if (new == TCP_ESTABLISHED)
 		return on_connected(sk, c, now);
 	if (new == TCP_CLOSE)
 		return on_failed(sk, c, now);
+	return 0;
+}
+
+/* An ICMP error while connecting does not end the socket: the program reads it, and closes. 5.14+ */
+SEC("tp_btf/inet_sk_error_report")
+int BPF_PROG(tcp_error, struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &key);
+	int err = BPF_CORE_READ(sk, sk_err);
+
+	if (!c || c->established_ns)
+		return 0;
+	if (!err)
+		err = BPF_CORE_READ(sk, sk_err_soft);
+	/* of an ICMP message in the middle of connect() the report comes before the error is noted */
+	c->error = err ? err : 113;
 	return 0;
 }
 
@@ -276,6 +297,10 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 	p = pair_of(c);
 	if (!p)
 		goto out;
+	if (c->closed) {
+		c->sent += unseen(&c->streams[0], c->closed_seq[0]);
+		c->received += unseen(&c->streams[1], c->closed_seq[1]);
+	}
 	flush(c, p, now);
 	sample_rtt(sk, c, p, now);
 	__sync_fetch_and_add(&p->active, -1);

@@ -48,6 +48,12 @@ type VetchConnT struct {
 	Owned       uint8
 	Failed      uint8
 	Retransmits uint16
+	Closed      uint32
+	ClosedSeq   [2]uint32
+	MmsgNext    uint32
+	Mmsg        uint64
+	Error       uint32
+	Pad         uint32
 	Sent        uint64
 	Received    uint64
 	Shipped     uint32
@@ -264,20 +270,23 @@ type VetchVerdictT struct {
 }
 
 type VetchWorkT struct {
-	_           structs.HostLayout
-	Now         uint64
-	Left        uint64
-	Segment     uint64
-	SegmentLeft uint64
-	Iov         uint64
-	IovLeft     uint32
-	Pos         uint32
-	Len         uint32
-	Event       uint32
-	Sk          uint64
-	Head        VetchRecordT
-	Route       VetchRouteT
-	Chunk       [288]uint8
+	_            structs.HostLayout
+	Now          uint64
+	Left         uint64
+	Segment      uint64
+	SegmentLeft  uint64
+	Iov          uint64
+	IovLeft      uint32
+	MessagesLeft uint32
+	Message      uint64
+	Pos          uint32
+	Len          uint32
+	Event        uint32
+	_            [4]byte
+	Sk           uint64
+	Head         VetchRecordT
+	Route        VetchRouteT
+	Chunk        [288]uint8
 }
 
 type VetchZeroT struct {
@@ -314,6 +323,7 @@ const (
 	VetchProgSyscallEndOld    = "syscall_end_old"
 	VetchProgTcpDestroy       = "tcp_destroy"
 	VetchProgTcpDestroyOld    = "tcp_destroy_old"
+	VetchProgTcpError         = "tcp_error"
 	VetchProgTcpRetransmit    = "tcp_retransmit"
 	VetchProgTcpState         = "tcp_state"
 	VetchProgTryBucket        = "try_bucket"
@@ -378,6 +388,7 @@ type VetchProgramSpecs struct {
 	SyscallEndOld   *ebpf.ProgramSpec `ebpf:"syscall_end_old"`
 	TcpDestroy      *ebpf.ProgramSpec `ebpf:"tcp_destroy"`
 	TcpDestroyOld   *ebpf.ProgramSpec `ebpf:"tcp_destroy_old"`
+	TcpError        *ebpf.ProgramSpec `ebpf:"tcp_error"`
 	TcpRetransmit   *ebpf.ProgramSpec `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.ProgramSpec `ebpf:"tcp_state"`
 	TryBucket       *ebpf.ProgramSpec `ebpf:"try_bucket"`
@@ -507,6 +518,7 @@ type VetchPrograms struct {
 	SyscallEndOld   *ebpf.Program `ebpf:"syscall_end_old"`
 	TcpDestroy      *ebpf.Program `ebpf:"tcp_destroy"`
 	TcpDestroyOld   *ebpf.Program `ebpf:"tcp_destroy_old"`
+	TcpError        *ebpf.Program `ebpf:"tcp_error"`
 	TcpRetransmit   *ebpf.Program `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.Program `ebpf:"tcp_state"`
 	TryBucket       *ebpf.Program `ebpf:"try_bucket"`
@@ -524,6 +536,7 @@ func (p *VetchPrograms) Close() error {
 		p.SyscallEndOld,
 		p.TcpDestroy,
 		p.TcpDestroyOld,
+		p.TcpError,
 		p.TcpRetransmit,
 		p.TcpState,
 		p.TryBucket,

@@ -8,7 +8,7 @@ trap 'rm -rf "$copy"' EXIT
 
 # The objects are those of one compiler; another writes other bytes for the same programs.
 want=14 have=$(clang -dumpversion | cut -d. -f1)
-git ls-files -z --cached --others --exclude-standard -- go.mod go.sum tmpdeps bpf | xargs -0 cp --parents -t "$copy"
+git ls-files -z --cached --others --exclude-standard -- go.mod go.sum bpf | xargs -0 cp --parents -t "$copy"
 find "$copy/bpf" -name '*.o' -delete
 (cd "$copy" && go generate ./bpf)
 ignore=()

@@ -3,10 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 time=${1:-10s} status=0
-for package in $(go list ./...); do
-	for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
-		echo "== $package $target"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" || status=1
-	done
-done
+while IFS=: read -r file target; do
+	package=./$(dirname "$file")
+	echo "== $package $target"
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" || status=1
+done < <(git ls-files '*_test.go' | xargs grep -HoE '^func Fuzz[A-Za-z0-9_]*' | sed 's/:func /:/' | sort)
 exit $status

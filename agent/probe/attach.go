@@ -33,6 +33,9 @@ func chooseHooks(want string, k kernel) ([]hook, error) {
 		{"iter_connections", "walk_connections", walk},
 		{"iter_pairs", "walk_pairs", walk},
 	}
+	if k.errorReport {
+		hooks = append(hooks, hook{"inet_sk_error_report", "tcp_error", tracing})
+	}
 	socket := []hook{{"sock_send_length", "sock_sent", tracing}, {"sock_recv_length", "sock_received", tracing}}
 	syscall := []hook{{"sys_exit", pick(k.loop, "syscall_end", "syscall_end_old"), rawTracepoint}}
 	switch want {

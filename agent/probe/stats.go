@@ -59,7 +59,7 @@ func (s *stats) setEntries(name string, n int) {
 	s.entries[name] = n
 }
 
-var allHooks = []string{"inet_sock_set_state", "tcp_retransmit_skb", "tcp_destroy_sock", "iter_listeners", "iter_connections", "iter_pairs",
+var allHooks = []string{"inet_sock_set_state", "tcp_retransmit_skb", "tcp_destroy_sock", "inet_sk_error_report", "iter_listeners", "iter_connections", "iter_pairs",
 	"sock_send_length", "sock_recv_length", "sys_exit"}
 
 // Stats reads the present figures from the kernel. After Close the figures are empty.

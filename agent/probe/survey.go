@@ -32,6 +32,7 @@ type Capabilities struct {
 type kernel struct {
 	socketHooks bool // sock_send_length and sock_recv_length, 6.3
 	loop        bool // bpf_loop and atomic exchange, 5.17
+	errorReport bool // inet_sk_error_report, 5.14
 	dynamicMaps bool // hash maps may allocate entries under any tracepoint, 6.1
 }
 
@@ -40,6 +41,7 @@ func surveyKernel() kernel {
 		socketHooks: hasTracepoint("sock_send_length") == nil && hasTracepoint("sock_recv_length") == nil &&
 			features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnTaskPtRegs) == nil,
 		loop:        features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnLoop) == nil,
+		errorReport: hasTracepoint("inet_sk_error_report") == nil,
 		dynamicMaps: atLeast(6, 1),
 	}
 }
@@ -100,6 +102,7 @@ func Survey() Capabilities {
 		add("tracepoint "+t, true, "connections cannot be followed", hasTracepoint(t))
 	}
 	add("tracepoint tcp_retransmit_skb", true, "retransmissions are not counted", hasTracepoint("tcp_retransmit_skb"))
+	add("tracepoint inet_sk_error_report", false, "connects that the network calls unreachable count as canceled", hasTracepoint("inet_sk_error_report"))
 	add("tracepoint sock_send_length", false, "the hook on every system call stands in: about 0.1 µs more for each", hasTracepoint("sock_send_length"))
 	add("tracepoint sock_recv_length", false, "the hook on every system call stands in: about 0.1 µs more for each", hasTracepoint("sock_recv_length"))
 	add("helper bpf_task_pt_regs", false, "the hook on every system call stands in", features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnTaskPtRegs))

@@ -1,6 +1,6 @@
 package protocol
 
-// Table lists all protocols in the order in which they are asked.
+// Table lists all protocols in the order in which they are asked: those that cannot be mistaken for another first.
 func Table() []Protocol {
-	return []Protocol{}
+	return []Protocol{AMQP(), MQTT(), NATS(), PostgreSQL(), MySQL(), Memcached(), Redis()}
 }

@@ -20,6 +20,9 @@ static __always_inline struct sock *socket_of_file(struct file *file)
 		return NULL;
 	socket = BPF_CORE_READ(file, private_data);
 	sk = BPF_CORE_READ(socket, sk);
+	/* Go listens with MPTCP: its first subflow is the TCP socket, and what is accepted from plain clients is plain TCP. */
+	if (sk && bpf_core_field_exists(((struct mptcp_sock *)0)->first) && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
+		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
 	return sk && is_tcp(sk) ? sk : NULL;
 }
 
@@ -239,11 +242,10 @@ static __always_inline void sample_rtt(struct sock *sk, struct conn_t *c, struct
 	__sync_fetch_and_add(&p->rtt_us, us);
 }
 
-/* Bytes of a stream that went past every hook (splice, io_uring). A FIN takes one number of the sequence. */
-static __always_inline __u64 unseen(struct stream_t *s, __u32 seq)
+/* Bytes of a stream that went past every hook (splice, io_uring) until the connection closed. A FIN takes one number of the sequence. */
+static __always_inline __u64 unseen(struct stream_t *s, __u32 closed_seq)
 {
-	__u32 n = seq - s->seq;
+	__u32 n = closed_seq - s->seq;
 
-	s->seq = seq;
 	return n && n < 1U << 31 ? n - 1 : 0;
 }

@@ -566,6 +566,24 @@ static __always_inline void skip_bytes(struct stream_t *s, struct work_t *w, __u
 	s->remaining -= n;
 }
 
+/* Goes on with the next message of a sendmmsg: to TCP they are one stream. */
+static __always_inline int next_message(struct work_t *w)
+{
+	struct user_msghdr m;
+
+	if (!w->messages_left)
+		return STEP_STOP;
+	if (bpf_probe_read_user(&m, sizeof(m), (void *)w->message)) {
+		count_lost(LOST_READ_FAULT, 1);
+		return STEP_STOP;
+	}
+	w->messages_left--;
+	w->message += sizeof(m) + 8; /* struct mmsghdr: the header, its length, padding */
+	w->iov = m.msg_iov;
+	w->iov_left = m.msg_iovlen;
+	return STEP_MORE;
+}
+
 /* One turn of the parser: loads what is next, skips a body, or takes characters. */
 static __always_inline int step(struct conn_t *c, struct stream_t *s, struct work_t *w, int response)
 {
@@ -586,7 +604,7 @@ static __always_inline int step(struct conn_t *c, struct stream_t *s, struct wor
 		return STEP_STOP;
 	if (!w->segment_left) {
 		if (!w->iov_left)
-			return STEP_STOP;
+			return next_message(w);
 		if (bpf_probe_read_user(&v, sizeof(v), (void *)w->iov)) {
 			count_lost(LOST_READ_FAULT, 1);
 			return STEP_STOP;

@@ -122,6 +122,13 @@ static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, s
 	w->iov_left = 0;
 	w->segment = b->address;
 	w->segment_left = n;
+	w->message = 0;
+	w->messages_left = 0;
+	if (b->messages) {
+		w->segment_left = 0;
+		w->message = b->address;
+		w->messages_left = b->messages;
+	}
 	if (b->iovecs) {
 		if (bpf_probe_read_user(&v, sizeof(v), (void *)b->address)) {
 			count_lost(LOST_READ_FAULT, 1);

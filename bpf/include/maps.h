@@ -58,6 +58,8 @@ struct work_t {
 	__u64 segment_left;
 	__u64 iov;	/* user address of the next iovec, 0 for a plain buffer */
 	__u32 iov_left;
+	__u32 messages_left;
+	__u64 message;	/* user address of the next message of sendmmsg */
 	__u32 pos;	/* in chunk */
 	__u32 len;	/* of chunk */
 	__u32 event;

@@ -7,6 +7,7 @@
 struct buffers_t {
 	__u64 address;
 	__u32 iovecs; /* 0: address is the data itself */
+	__u32 messages; /* of sendmmsg; address is that of their array */
 };
 
 #define SHIP_MAX 4096	/* bytes of one record */
@@ -167,7 +168,7 @@ static __always_inline void ship(struct conn_t *c, __u64 sk, int direction, stru
 	__u32 zero_key = 0;
 	struct work_t *w = bpf_map_lookup_elem(&work, &zero_key);
 
-	if (!w || !b->address)
+	if (!w || !b->address || b->messages) /* of several messages in one call the bytes are a gap */
 		return;
 	w->now = now;
 	w->sk = sk;

@@ -186,6 +186,12 @@ struct conn_t {
 	__u8 owned;   /* owner was taken from the process that does the I/O */
 	__u8 failed;
 	__u16 retransmits;
+	__u32 closed; /* closed_seq is set: how far both streams were when it closed */
+	__u32 closed_seq[2];
+	__u32 mmsg_next; /* sendmmsg: number of the next message, and */
+	__u64 mmsg;	 /* the address of their array */
+	__u32 error;	 /* that the socket reported while it connected */
+	__u32 pad;
 	__u64 sent; /* not yet added to the pair */
 	__u64 received;
 	__u32 shipped; /* calls whose bytes were shipped */

@@ -53,7 +53,7 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("metricquery: no store given")
 	}
 	o = withDefaults(o)
-	p := parser.NewParser(parser.Options{})
+	p := newParser()
 	e := &Engine{opts: o, log: o.Log, db: o.DB, parser: p, started: time.Now(), limiter: newLimiter(o.MaxConcurrency), metrics: newQueryMetrics(o.Registerer)}
 	e.engine = promql.NewEngine(promql.EngineOpts{
 		Logger:               o.Log,
@@ -70,6 +70,9 @@ func New(o Options) (*Engine, error) {
 	})
 	return e, nil
 }
+
+// newParser reads PromQL as a Prometheus without feature flags does.
+func newParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
 func withDefaults(o Options) Options {
 	if o.Log == nil {

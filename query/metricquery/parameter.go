@@ -15,8 +15,8 @@ import (
 
 // The widest range that fits Unix milliseconds with room for offsets; what clients send as "all time" is cut to it.
 const (
-	minMilli = math.MinInt64 / 4
-	maxMilli = math.MaxInt64 / 4
+	minMilli = -1 << 60
+	maxMilli = 1 << 60
 )
 
 func minTime() time.Time { return time.UnixMilli(minMilli) }

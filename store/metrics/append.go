@@ -20,7 +20,7 @@ var errClosed = errors.New("metrics store is closed")
 // of this process. Commit returns ErrDiskFull (nothing of the batch is kept; try again later) or what the disk said.
 // A caller that knows a series' reference may leave out its labels; if the series is gone Append then returns tsdb.ErrInvalidSample and counts nothing.
 // It has AppendExemplar too. Append returns storage.ErrOutOfOrderSample, ErrTooOldSample, ErrDuplicateSampleForTimestamp, ErrOutOfBounds (as ErrTooFarAhead
-// too) for a sample that can
+// too) or ErrTooManySeries for a sample that can
 // never be kept; the rest of the batch is not touched by that.
 func (db *DB) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	return &appender{AppenderV2: db.tsdb.AppenderV2(ctx), ctx: ctx, db: db, maxTime: db.opts.now().Add(defaultAhead).UnixMilli()}
@@ -43,7 +43,7 @@ func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, 
 		return 0, fmt.Errorf("%w: %w: %s", storage.ErrOutOfBounds, ErrTooFarAhead, time.UnixMilli(t).UTC().Format(time.RFC3339))
 	}
 	out, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, o)
-	if err != nil && ref != 0 && ls.IsEmpty() && errors.Is(err, tsdb.ErrInvalidSample) {
+	if err != nil && ref != 0 && ls.IsEmpty() && !errors.Is(err, ErrTooManySeries) && errors.Is(err, tsdb.ErrInvalidSample) {
 		return 0, err // the series is gone; the caller has its labels and comes again
 	}
 	if err != nil {
@@ -118,6 +118,7 @@ func reasons() []reason {
 		{"out_of_bounds", storage.ErrOutOfBounds},
 		{"duplicate_timestamp", storage.ErrDuplicateSampleForTimestamp},
 		{"disk_full", ErrDiskFull},
+		{"too_many_series", ErrTooManySeries}, // before the wider invalid
 		{"invalid", tsdb.ErrInvalidSample},
 		{"exemplar_out_of_order", storage.ErrOutOfOrderExemplar},
 		{"exemplar_duplicate", storage.ErrDuplicateExemplar},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"time"
 
 	commonmodel "github.com/prometheus/common/model"
@@ -86,6 +87,10 @@ func (c *collector) append(app storage.AppenderV2, s model.Sample, now int64) {
 	e := c.series[key]
 	if e == nil {
 		b := labels.NewBuilder(s.Labels)
+		s.Labels.Range(func(l labels.Label) {
+			// A process names itself as it likes; JSON and the formats of Prometheus hold only text.
+			b.Set(l.Name, strings.ToValidUTF8(l.Value, "\ufffd"))
+		})
 		b.Set(labels.MetricName, s.Family.Name)
 		e = &collectedSeries{labels: b.Labels(), histogram: s.Histogram != nil}
 		c.series[key] = e

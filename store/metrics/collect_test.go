@@ -104,6 +104,13 @@ func TestCollect(t *testing.T) {
 	}
 }
 
+func TestCollectKeepsOnlyText(t *testing.T) {
+	db := open(t, Options{Dir: t.TempDir()})
+	c := &collector{db: db, series: make(map[seriesKey]*collectedSeries), told: make(map[*model.Family]bool)}
+	c.collect(&gatherer{samples: []model.Sample{{Family: &model.Family{Name: "up", Type: model.Gauge}, Labels: labels.FromStrings("comm", "a\xffb", "empty", ""), Value: 1}}})
+	require.Contains(t, read(t, db, "up"), `{__name__="up", comm="a�b"}`)
+}
+
 func TestCollectRunsUntilTheEnd(t *testing.T) {
 	db := open(t, Options{Dir: t.TempDir()})
 	f := &model.Family{Name: "up", Type: model.Gauge}

@@ -13,7 +13,7 @@ const maxMetadata = 100_000
 type metadataCache struct {
 	mu      sync.RWMutex
 	byName  map[string]metadata.Metadata
-	dropped uint64
+	dropped float64 // names that were not kept
 }
 
 func newMetadataCache() *metadataCache {
@@ -37,6 +37,12 @@ func (db *DB) SetMetadata(name string, md metadata.Metadata) {
 		return
 	}
 	c.byName[name] = md
+}
+
+func (c *metadataCache) droppedNames() float64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.dropped
 }
 
 // Metadata implements store.Metrics.

@@ -33,6 +33,7 @@ const (
 	defaultOutOfOrder = 2 * time.Hour
 	defaultAhead      = 10 * time.Minute
 	defaultMaintain   = time.Minute
+	defaultMaxSeries  = 1_000_000
 	maxExemplars      = 100_000
 	closeTimeout      = 2 * time.Second
 	never             = 365 * 24 * time.Hour // we do by ourselves what the database would do by its clock, see maintain.go
@@ -44,6 +45,7 @@ type Options struct {
 	RetentionAge   time.Duration // default 15 days
 	RetentionBytes int64         // 0 is no limit
 	OutOfOrder     time.Duration // how late a sample may come, default 2 h
+	MaxSeries      int           // in memory, at 1 KB each, default 1 million
 	ReserveBytes   int64         // free space under which nothing is taken in; default 2 % of the file system, 16 to 256 MiB
 	Log            *slog.Logger
 	Registerer     prometheus.Registerer
@@ -96,6 +98,9 @@ func withDefaults(o Options) Options {
 	}
 	if o.OutOfOrder <= 0 {
 		o.OutOfOrder = defaultOutOfOrder
+	}
+	if o.MaxSeries <= 0 {
+		o.MaxSeries = defaultMaxSeries
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -153,8 +158,11 @@ func (db *DB) openTSDB(ctx context.Context, aside *aside) error {
 	for try := 0; ; try++ {
 		db.metrics = &recorder{Registerer: db.opts.Registerer}
 		var err error
-		db.tsdb, err = tsdb.Open(db.opts.Dir, db.log, db.metrics, tsdbOptions(ctx, db.opts), db.stats)
+		options, limit := tsdbOptions(ctx, db.opts), &seriesLimit{max: uint64(db.opts.MaxSeries)}
+		options.SeriesLifecycleCallback = limit
+		db.tsdb, err = tsdb.Open(db.opts.Dir, db.log, db.metrics, options, db.stats)
 		if err == nil {
+			limit.open(db.tsdb.Head())
 			db.tsdb.DisableCompactions() // maintain.go decides
 			return nil
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/stretchr/testify/require"
@@ -223,7 +224,6 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	}
 	db := open(t, Options{Dir: dir})
 	require.GreaterOrEqual(t, count(read(t, db, "test_total")), acknowledged)
-	require.Zero(t, db.Stats().SetAside)
 }
 
 func TestRetention(t *testing.T) {
@@ -305,4 +305,30 @@ func TestCloseWaitsForReaders(t *testing.T) {
 	require.ErrorIs(t, put(db, time.Now(), 1, 1), errClosed)
 	_, err = db.ExemplarQuerier(context.Background())
 	require.ErrorIs(t, err, errClosed)
+}
+
+func TestSeriesAreBounded(t *testing.T) {
+	dir, reg := t.TempDir(), prometheus.NewRegistry()
+	db, err := Open(Options{Dir: dir})
+	require.NoError(t, err)
+	now := time.Now()
+	require.NoError(t, put(db, now, 20, 1))
+	require.NoError(t, db.Close())
+	db = open(t, Options{Dir: dir, MaxSeries: 10, Registerer: reg})
+	require.Equal(t, 20, count(read(t, db, "test_total")), "a lower limit costs nothing that is stored")
+	require.NoError(t, put(db, now.Add(time.Second), 20, 2), "series that are there go on")
+	require.ErrorIs(t, put(db, now.Add(2*time.Second), 21, 3), ErrTooManySeries)
+	require.Equal(t, 1.0, metric(t, reg, "vetch_store_append_failures_total", "too_many_series"))
+}
+
+func TestMetadataIsBounded(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	db := open(t, Options{Dir: t.TempDir(), Registerer: reg})
+	for i := range maxMetadata + 5 {
+		db.SetMetadata(fmt.Sprint("m", i), metadata.Metadata{Help: "x"})
+	}
+	db.SetMetadata("m0", metadata.Metadata{Help: "y"})
+	require.Len(t, db.Metadata("", 0), maxMetadata)
+	require.Equal(t, "y", db.Metadata("m0", 0)["m0"].Help)
+	require.Equal(t, 5.0, metric(t, reg, "vetch_store_metadata_dropped_total"))
 }

@@ -33,7 +33,9 @@ func newCounters(r prometheus.Registerer, db *DB) *counters {
 	}
 	c.failures.WithLabelValues("other")
 	r.MustRegister(c.appended, c.failures, c.setAside, c.compactionFailures,
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "vetch_store_metadata_dropped_total", Help: "Times that metadata of a metric was not kept, for the bound was reached."}, db.metadata.droppedNames),
 		gauge("vetch_store_series", "Series in memory.", func() float64 { return float64(db.tsdb.Head().NumSeries()) }),
+		gauge("vetch_store_max_series", "Series over which new ones are refused.", func() float64 { return float64(db.opts.MaxSeries) }),
 		gauge("vetch_store_bytes", "Bytes on disk, with the write-ahead log.", func() float64 { return float64(db.bytes()) }),
 		gauge("vetch_store_limit_bytes", "Bytes over which the oldest blocks are dropped; 0 is no limit.", func() float64 { return float64(db.opts.RetentionBytes) }),
 		gauge("vetch_store_retention_seconds", "Age over which blocks are dropped.", db.opts.RetentionAge.Seconds),

@@ -75,6 +75,8 @@ func TestFailedConnects(t *testing.T) {
 func TestRefusedOnLoopback(t *testing.T) {
 	port, err := freePort()
 	require.NoError(t, err)
+	node, err := os.Hostname()
+	require.NoError(t, err)
 	client(t, how{}, "knocks", fmt.Sprintf("127.0.0.1:%d", port), "-mode", "connect", "-requests", "50")
 	for _, v := range built.watchers {
 		assert.NoError(t, poll(t.Context(), 15*time.Second, func() error {
@@ -82,9 +84,9 @@ func TestRefusedOnLoopback(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			got := s.by("vetch_edge_failed_connections_total", labels{"client": "knocks", "port": strconv.Itoa(port)}, "server_kind", "error")
-			if len(got) != 1 || got["Node refused"] != 50 {
-				return fmt.Errorf("%s hook: want 50 refused by the node, got %v", v.hook, got)
+			got := s.by("vetch_edge_failed_connections_total", labels{"client": "knocks", "port": strconv.Itoa(port)}, "server_kind", "error", "server")
+			if len(got) != 1 || got["Node refused "+node] != 50 {
+				return fmt.Errorf("%s hook: want 50 refused by "+node+", got %v", v.hook, got)
 			}
 			return nil
 		}))

@@ -17,23 +17,7 @@ import (
 func TestConversations(t *testing.T) {
 	var all []expectation
 	for i, script := range conversation.Scripts() {
-		connections, repeat := 4, 10
-		if script.Ends() {
-			connections, repeat = 20, 1
-		}
-		speaker, listener := fmt.Sprintf("asks-%03d", i), fmt.Sprintf("answers-%03d", i)
-		answers, address := server(t, how{}, listener, "127.0.0.1:0", "-script", script.Name, "-repeat", strconv.Itoa(repeat))
-		report := client(t, how{}, speaker, address, "-mode", "script", "-script", script.Name, "-requests", strconv.Itoa(connections), "-concurrency", "2", "-repeat", strconv.Itoa(repeat))
-		answered := answers.finish(t)
-		require.Empty(t, answered.Errors, script.Name)
-		e := expect(speaker, listener, address, report)
-		for _, w := range script.Want {
-			if w.Cut {
-				e.cut += w.Count * connections * repeat
-			}
-		}
-		e.uncounted = script.Loose
-		all = append(all, e)
+		t.Run("play/"+script.Name, func(t *testing.T) { all = append(all, converse(t, i, script)) })
 	}
 	for _, v := range built.watchers {
 		last := settled(t, v, all)
@@ -49,4 +33,25 @@ func TestConversations(t *testing.T) {
 		response.Body.Close()
 		require.Equal(t, http.StatusOK, response.StatusCode)
 	}
+}
+
+// converse plays one script and returns what is to be counted.
+func converse(t *testing.T, i int, script conversation.Script) expectation {
+	t.Helper()
+	connections, repeat := 4, 10
+	if script.Ends() {
+		connections, repeat = 20, 1
+	}
+	speaker, listener := fmt.Sprintf("asks-%03d", i), fmt.Sprintf("answers-%03d", i)
+	answers, address := server(t, how{}, listener, "127.0.0.1:0", "-script", script.Name, "-repeat", strconv.Itoa(repeat))
+	report := client(t, how{}, speaker, address, "-mode", "script", "-script", script.Name, "-requests", strconv.Itoa(connections), "-concurrency", "2", "-repeat", strconv.Itoa(repeat))
+	require.Empty(t, answers.finish(t).Errors)
+	e := expect(speaker, listener, address, report)
+	for _, w := range script.Want {
+		if w.Cut {
+			e.cut += w.Count * connections * repeat
+		}
+	}
+	e.uncounted = script.Loose
+	return e
 }

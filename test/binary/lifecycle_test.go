@@ -23,6 +23,7 @@ import (
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // run is one "vetch run" that a test starts, stops and kills itself.
@@ -34,14 +35,19 @@ type run struct {
 // startRun starts "vetch run" over dataDir. The test ends it, or the cleanup kills it.
 func startRun(t *testing.T, dataDir string) *run {
 	t.Helper()
+	return launch(t, built.vetch, dataDir, nil)
+}
+
+func launch(t *testing.T, path, dataDir string, attr *syscall.SysProcAttr) *run {
+	t.Helper()
 	r := &run{vetch: &vetch{}, ended: make(chan error, 1)}
 	port, err := freePort()
 	require.NoError(t, err)
 	listen := fmt.Sprintf("127.0.0.1:%d", port)
 	r.url = "http://" + listen
 	r.log = &lockedBuffer{}
-	r.cmd = exec.Command(built.vetch, "run", "--listen", listen, "--data-dir", dataDir, "--metrics-interval", "1s")
-	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
+	r.cmd = exec.Command(path, "run", "--listen", listen, "--data-dir", dataDir, "--metrics-interval", "1s")
+	r.cmd.Stdout, r.cmd.Stderr, r.cmd.SysProcAttr = r.log, r.log, attr
 	require.NoError(t, r.cmd.Start())
 	go func() { r.ended <- r.cmd.Wait() }()
 	t.Cleanup(func() { r.cmd.Process.Kill() }) //nolint:errcheck // it may be gone
@@ -91,21 +97,43 @@ func sentence(t *testing.T, stderr string, parts ...string) {
 }
 
 func TestRunRefusesWithoutPrivilege(t *testing.T) {
-	dir, err := os.MkdirTemp("", "vetch-nobody-")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	require.NoError(t, os.Chmod(dir, 0o755))
-	path := filepath.Join(dir, "vetch")
-	text, err := os.ReadFile(built.vetch)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path, text, 0o755))
-
+	_, path := forEverybody(t)
 	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	for _, role := range []string{"run", "agent"} {
 		code, stderr := refused(t, nobody, path, role, "--listen", "127.0.0.1:0")
 		require.Equal(t, 3, code, stderr)
 		sentence(t, stderr, "vetch "+role+" must be root", "sudo")
 	}
+}
+
+// TestRunNeedsTwoCapabilities runs it as a user that has nothing but what docs/guide/install.md calls needed.
+func TestRunNeedsTwoCapabilities(t *testing.T) {
+	dir, path := forEverybody(t)
+	data := filepath.Join(dir, "data")
+	require.NoError(t, os.Mkdir(data, 0o700))
+	require.NoError(t, os.Chown(data, 65534, 65534))
+	r := launch(t, path, data, &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{Uid: 65534, Gid: 65534},
+		AmbientCaps: []uintptr{unix.CAP_BPF, unix.CAP_PERFMON},
+	})
+	require.NotEmpty(t, programsOf(t, r.cmd.Process.Pid))
+	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+}
+
+// forEverybody copies vetch to a folder that other users can read.
+func forEverybody(t *testing.T) (dir, path string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vetch-nobody-")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	text, err := os.ReadFile(built.vetch)
+	require.NoError(t, err)
+	path = filepath.Join(dir, "vetch")
+	syscall.ForkLock.RLock() // a child forked meanwhile would hold the file open for writing, and it could not be run
+	defer syscall.ForkLock.RUnlock()
+	require.NoError(t, os.WriteFile(path, text, 0o755))
+	return dir, path
 }
 
 func TestRunRefusesATakenPort(t *testing.T) {

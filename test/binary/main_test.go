@@ -62,7 +62,7 @@ func prepareAndRun(m *testing.M) (code int, err error) {
 
 func build(name, source string) (string, error) {
 	path := filepath.Join(built.dir, name)
-	cmd := exec.Command("go", "build", "-o", path, source)
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, source)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)

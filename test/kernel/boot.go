@@ -51,7 +51,8 @@ func boot(ctx context.Context, kernel, image string, verbose bool) (result, erro
 // readResults counts tests that have no subtests, and prints those that failed or were skipped with what they said.
 func readResults(output io.Reader, verbose bool) (r result, tail string) {
 	var last []string
-	parents := map[string]bool{}
+	var current string
+	said, parents := map[string][]string{}, map[string]bool{}
 	scanner := bufio.NewScanner(output)
 	scanner.Buffer(nil, 1<<20)
 	for scanner.Scan() {
@@ -62,37 +63,51 @@ func readResults(output io.Reader, verbose bool) (r result, tail string) {
 		if verbose {
 			fmt.Println(line)
 		}
-		verdict, name, found := verdictOf(line)
-		if !found {
-			r.done = r.done || strings.Contains(line, "guest: done")
-			if begun, ok := strings.CutPrefix(line, "=== RUN"); ok {
-				for name := strings.TrimSpace(begun); strings.Contains(name, "/"); {
-					name = name[:strings.LastIndexByte(name, '/')]
-					parents[name] = true
-				}
+		if name, found := begun(line); found {
+			for current = name; strings.Contains(name, "/"); {
+				name = name[:strings.LastIndexByte(name, '/')]
+				parents[name] = true
 			}
 			continue
 		}
-		if parents[name] {
-			continue
-		}
-		switch verdict {
-		case "PASS":
-			r.passed++
-			continue
-		case "FAIL":
-			r.failed++
-		case "SKIP":
-			r.skipped++
-		}
-		fmt.Printf("    %s %s\n", verdict, name)
-	}
-	if r.failed > 0 || !r.done {
-		for _, line := range last {
-			fmt.Println("      |", line)
+		verdict, name, found := verdictOf(line)
+		switch {
+		case !found:
+			r.done = r.done || strings.Contains(line, "guest: done")
+			if len(said[current]) < 30 {
+				said[current] = append(said[current], line)
+			}
+		case !parents[name]:
+			r.count(verdict, name, said[name])
 		}
 	}
 	return r, strings.Join(last, "\n")
+}
+
+// begun reads "=== RUN   Name", and "=== NAME  Name" which comes before later lines of a test.
+func begun(line string) (name string, found bool) {
+	rest, found := strings.CutPrefix(line, "=== ")
+	if !found {
+		return "", false
+	}
+	_, name, _ = strings.Cut(rest, " ")
+	return strings.TrimSpace(name), true
+}
+
+func (r *result) count(verdict, name string, said []string) {
+	switch verdict {
+	case "PASS":
+		r.passed++
+		return
+	case "FAIL":
+		r.failed++
+	case "SKIP":
+		r.skipped++
+	}
+	fmt.Printf("    %s %s\n", verdict, name)
+	for _, line := range said {
+		fmt.Println("      |", line)
+	}
 }
 
 // verdictOf reads "--- PASS: Name (0.00s)".

@@ -1,5 +1,4 @@
-// Package load measures the parts at the size that DESIGN section 11 asks for. Its benchmarks need no root and no network.
-package load
+package main
 
 import (
 	"context"

@@ -39,7 +39,7 @@ func client(args []string) error {
 	var s settings
 	var targets string
 	flags := flag.NewFlagSet("client", flag.ExitOnError)
-	flags.StringVar(&s.mode, "mode", "http", "http, raw, script or connect")
+	flags.StringVar(&s.mode, "mode", "http", "http, raw, uring, script or connect")
 	flags.StringVar(&s.address, "addr", "", "host:port of the server")
 	flags.StringVar(&targets, "targets", "GET /", "comma-separated METHOD PATH, asked for in turn")
 	flags.IntVar(&s.requests, "requests", 1, "requests in all; with script and connect: connections")
@@ -53,7 +53,7 @@ func client(args []string) error {
 	flags.StringVar(&s.script, "script", "", "name of the conversation to play")
 	flags.IntVar(&s.repeat, "repeat", 1, "times that the conversation is played on a connection")
 	flags.DurationVar(&s.timeout, "timeout", 10*time.Second, "connect: give up after")
-	flags.Float64Var(&s.rate, "rate", 0, "http: requests a second, sent whether or not responses are back; 0: as fast as responses come")
+	flags.Float64Var(&s.rate, "rate", 0, "http, raw: requests a second over all connections, each on its own schedule; 0: as fast as responses come")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func client(args []string) error {
 }
 
 func work(s settings) error {
-	do, ok := map[string]func(settings, *conversation.Tally, *gate) error{"http": askHTTP, "raw": askRaw, "script": playScript, "connect": connect}[s.mode]
+	do, ok := map[string]func(settings, *conversation.Tally, *gate) error{"http": askHTTP, "raw": askRaw, "script": playScript, "connect": connect, "uring": askUring}[s.mode]
 	if !ok {
 		return fmt.Errorf("no such mode: %s", s.mode)
 	}

@@ -1,4 +1,5 @@
-// Command traffic makes traffic of which every byte and request is known: "traffic server" answers it, "traffic client" asks.
+// Command traffic makes traffic of which every byte and request is known: "traffic server" answers it, "traffic client" asks,
+// "traffic proxy" passes it on.
 package main
 
 import (
@@ -7,9 +8,9 @@ import (
 )
 
 func main() {
-	roles := map[string]func([]string) error{"client": client, "server": server}
+	roles := map[string]func([]string) error{"client": client, "server": server, "proxy": proxy}
 	if len(os.Args) < 2 || roles[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: traffic client|server [flags]")
+		fmt.Fprintln(os.Stderr, "usage: traffic client|server|proxy [flags]")
 		os.Exit(2)
 	}
 	if err := roles[os.Args[1]](os.Args[2:]); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/vetch-dev/vetch/test/conversation"
 )
@@ -16,7 +17,11 @@ import (
 func askRaw(s settings, tally *conversation.Tally, g *gate) error {
 	var conn *line
 	var err error
+	start := time.Now()
 	for sent := 0; sent < s.requests; {
+		if s.rate > 0 {
+			time.Sleep(time.Until(start.Add(time.Duration(float64(sent) / s.rate * float64(time.Second)))))
+		}
 		if conn == nil {
 			if conn, err = dialLine(s.address, tally); err != nil {
 				return err

@@ -20,6 +20,14 @@ const client = new QueryClient({
   },
 })
 
+// After an upgrade of the server an open page asks for parts that are gone. Loading it anew helps, unless that was just done.
+const RELOADED = 'vetch-reloaded'
+window.addEventListener('vite:preloadError', () => {
+  if (Date.now() - Number(sessionStorage.getItem(RELOADED) ?? 0) < 30_000) return
+  sessionStorage.setItem(RELOADED, String(Date.now()))
+  window.location.reload()
+})
+
 const schemes = localStorageColorSchemeManager({ key: 'vetch-colours' })
 
 createRoot(document.getElementById('root')!).render(

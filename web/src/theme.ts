@@ -5,8 +5,13 @@ const vetch: MantineColorsTuple = [
   '#f3effd', '#e3dbf8', '#c6b5f0', '#a78de8', '#8d6be1', '#7c55dd', '#6a42cf', '#5a37b4', '#4e30a0', '#41278a',
 ]
 
+// Mantine's own dark surfaces in the hue of ours (styles.css).
+const dark: MantineColorsTuple = [
+  '#e6e9ee', '#c9ced6', '#9aa4b2', '#7b8594', '#3d4553', '#2a303c', '#1e232d', '#181c24', '#101319', '#0b0d12',
+]
+
 export const theme = createTheme({
-  colors: { vetch },
+  colors: { vetch, dark },
   primaryColor: 'vetch',
   primaryShade: { light: 6, dark: 4 },
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif',

@@ -6,6 +6,33 @@ import { api, withParams } from './client.ts'
 import { rangeKey } from './hooks.ts'
 import type { ServiceMap } from './types.ts'
 
+const RECONNECT_MS = 5000
+
+/**
+ * Follows the stream until the returned function is called. A browser reconnects by itself after a lost connection, but not after the
+ * server refused one (too many streams, say), so that is tried again here.
+ */
+export function followMap(range: string, onMap: (map: ServiceMap) => void, onOpen: (open: boolean) => void): () => void {
+  let source: EventSource
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const connect = () => {
+    source = new EventSource(withParams('/api/map/stream', { range }))
+    source.addEventListener('map', (event) => {
+      onOpen(true)
+      onMap(JSON.parse((event as MessageEvent<string>).data) as ServiceMap)
+    })
+    source.addEventListener('error', () => {
+      onOpen(false)
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(connect, RECONNECT_MS)
+    })
+  }
+  connect()
+  return () => {
+    clearTimeout(timer)
+    source.close()
+  }
+}
+
 /** "live" while the stream is open, "polling" while it is not, "still" for a range that does not move. */
 export type Liveness = 'live' | 'polling' | 'still'
 
@@ -22,14 +49,9 @@ export function useMap() {
 
   useEffect(() => {
     if (!follow) return
-    const source = new EventSource(withParams('/api/map/stream', { range: key }))
-    source.addEventListener('map', (event) => {
-      setStreaming(true)
-      client.setQueryData(['map', key], JSON.parse((event as MessageEvent<string>).data) as ServiceMap)
-    })
-    source.addEventListener('error', () => setStreaming(false))
+    const close = followMap(key, (map) => client.setQueryData(['map', key], map), setStreaming)
     return () => {
-      source.close()
+      close()
       setStreaming(false)
     }
   }, [client, follow, key])

@@ -23,11 +23,13 @@ interface Props {
   /** Without a legend of its own, where the page has a longer one. */
   legend?: boolean
   onCursor?: (index: number | null) => void
+  /** The line that stands out while the others step back; not for stacked ones. */
+  focus?: string | null
 }
 
 /** Lines over the page's time range. The cursor is shared by all charts of the page; dragging over a chart zooms the time range. */
 export function TimeChart(props: Props) {
-  const { label, times, lines, format, height = 170, stacked = false, hidden, onToggle, legend = true, onCursor } = props
+  const { label, times, lines, format, height = 170, stacked = false, hidden, onToggle, legend = true, onCursor, focus = null } = props
   const box = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | null>(null)
   const [own, setOwn] = useState<ReadonlySet<string>>(new Set())
@@ -67,9 +69,12 @@ export function TimeChart(props: Props) {
       made.destroy()
       plot.current = null
     }
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- `shape` stands for what the options are made of
-  }, [shape])
+  }, [shape]) // it stands for all that the options are made of
   useEffect(() => plot.current?.setData(data), [data])
+  useEffect(() => {
+    const index = shown.findIndex((l) => l.label === focus)
+    plot.current?.setSeries(index < 0 ? null : index + 1, { focus: true })
+  }, [focus, shape])
 
   const at = cursor ?? lastKnown(lines)
   const toggle = onToggle ?? ((name: string) => setOwn(toggled(own, name)))

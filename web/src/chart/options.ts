@@ -32,6 +32,7 @@ export function chartOptions(wishes: Wishes): uPlot.Options {
     height,
     padding: [8, 22, 0, 0],
     legend: { show: false },
+    focus: { alpha: 0.2 },
     cursor: {
       y: false,
       points: { size: 6 },

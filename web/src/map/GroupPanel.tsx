@@ -4,7 +4,7 @@ import { HEALTH_ORDER, HealthMark } from '../ui/Health.tsx'
 import type { GraphNode } from './graph.ts'
 import styles from './SidePanel.module.css'
 import type { MapState } from './useMapState.ts'
-import { figuresInWords } from './words.ts'
+import { counted, figuresInWords } from './words.ts'
 
 /** A folded namespace: its workloads, the worst first. */
 export function GroupPanel({ group, state }: { group: GraphNode; state: MapState }) {
@@ -15,7 +15,7 @@ export function GroupPanel({ group, state }: { group: GraphNode; state: MapState
     <>
       <header className={styles.head}>
         <h2><HealthMark health={group.health} size={14} /> {group.name}</h2>
-        <p className="muted num">{group.members.length} workloads, {figuresInWords(group)}</p>
+        <p className="muted num">{counted(group.members.length, 'workload')}, {figuresInWords(group)}</p>
       </header>
       <Button variant="default" onClick={() => state.unfold(group.namespace, true)}>Unfold</Button>
       <section className={styles.ends}>

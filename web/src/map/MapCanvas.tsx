@@ -1,21 +1,18 @@
 import { useComputedColorScheme } from '@mantine/core'
-import { forwardRef, type KeyboardEvent, useEffect, useImperativeHandle, useRef, useState } from 'react'
+import { forwardRef, useEffect, useImperativeHandle, useRef, useState } from 'react'
 import type { Graph } from './graph.ts'
 import type { Hit } from './hit.ts'
 import { HoverCard } from './HoverCard.tsx'
-import { type Direction, nodeTowards, startNode } from './keyboard.ts'
 import styles from './MapCanvas.module.css'
 import { readPalette } from './palette.ts'
 import { Scene } from './Scene.ts'
+import { KEYS_HELP, useMapKeys } from './useMapKeys.ts'
 import { describeNode } from './words.ts'
 import { parseView, type Point, printView } from './view.ts'
 
 export interface MapControls {
   fit: () => void
   zoom: (factor: number) => void
-  /** Brings a node into sight and near. */
-  show: (id: string) => void
-  focus: () => void
 }
 
 interface Props {
@@ -30,8 +27,6 @@ interface Props {
   onView: (view: string) => void
 }
 
-const HELP = 'Arrow keys move between workloads, Enter opens one, Escape closes, plus and minus zoom, F fits all, slash searches. The list view holds the same figures as a table.'
-
 export const MapCanvas = forwardRef<MapControls, Props>(function MapCanvas(props, ref) {
   const { graph, selected, search } = props
   const box = useRef<HTMLDivElement>(null)
@@ -39,8 +34,8 @@ export const MapCanvas = forwardRef<MapControls, Props>(function MapCanvas(props
   const scene = useRef<Scene | null>(null)
   const latest = useRef(props)
   latest.current = props
-  const [focus, setFocus] = useState<string | null>(null)
   const [hover, setHover] = useState<{ hit: NonNullable<Hit>; at: Point } | null>(null)
+  const { focus, focused, onKeyDown, onBlur } = useMapKeys({ graph, scene, selected, onSelect: props.onSelect, onOpen: props.onOpen })
   const scheme = useComputedColorScheme('light', { getInitialValueInEffect: false })
 
   useEffect(() => {
@@ -69,49 +64,13 @@ export const MapCanvas = forwardRef<MapControls, Props>(function MapCanvas(props
   useImperativeHandle(ref, () => ({
     fit: () => scene.current?.fit(),
     zoom: (factor) => scene.current?.zoom(factor),
-    show: (id) => scene.current?.show(id, true),
-    focus: () => box.current?.focus(),
   }), [])
-
-  const focused = focus === null ? undefined : graph.nodes[graph.byId.get(focus) ?? -1]
-  const onKeyDown = (event: KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return
-    if (!handleKey(event.key)) return
-    event.preventDefault()
-    event.stopPropagation()
-  }
-  const handleKey = (key: string): boolean => {
-    if (key.startsWith('Arrow')) {
-      const next = focused ? nodeTowards(graph.nodes, focused, key as Direction) : (graph.nodes[graph.byId.get(selected ?? '') ?? -1] ?? startNode(graph.nodes))
-      if (next) {
-        setFocus(next.id)
-        scene.current?.show(next.id)
-      }
-      return true
-    }
-    switch (key) {
-      case 'Enter': case ' ':
-        if (focused) {
-          const hit = { kind: 'node', index: graph.byId.get(focused.id)! } as const
-          if (focused.members.length > 0) props.onOpen(hit)
-          else props.onSelect(hit)
-        }
-        return true
-      case 'Escape':
-        props.onSelect(null)
-        return true
-      case '+': case '=': scene.current?.zoom(1.4); return true
-      case '-': scene.current?.zoom(1 / 1.4); return true
-      case 'f': case 'F': case '0': scene.current?.fit(); return true
-    }
-    return false
-  }
 
   return (
     <div ref={box} className={styles.box} role="application" aria-label="Service map" aria-describedby="map-help" tabIndex={0}
-      onKeyDown={onKeyDown} onBlur={() => setFocus(null)}>
+      onKeyDown={onKeyDown} onBlur={onBlur}>
       <canvas ref={canvas} className={styles.canvas} aria-hidden="true" data-testid="map-canvas" />
-      <p id="map-help" className="sr-only">{HELP}</p>
+      <p id="map-help" className="sr-only">{KEYS_HELP}</p>
       <p className="sr-only" aria-live="polite">{focused ? describeNode(graph, focused) : ''}</p>
       {hover && <HoverCard graph={graph} hit={hover.hit} at={hover.at} width={box.current?.clientWidth ?? 0} />}
     </div>

@@ -7,6 +7,7 @@ import { IconButton } from '../ui/IconButton.tsx'
 import { useSlashFocus } from '../ui/useSlashFocus.ts'
 import styles from './MapToolbar.module.css'
 import type { MapState } from './useMapState.ts'
+import { counted } from './words.ts'
 
 interface Props {
   map: Pick<ServiceMap, 'nodes' | 'edges'>
@@ -38,7 +39,7 @@ export function MapToolbar({ map, state, liveness, onFind }: Props) {
         <Button key={ns} variant="default" rightSection={<Icon name="close" size={11} />} aria-label={`Fold ${ns}`} onClick={() => state.unfold(ns, false)}>{ns}</Button>
       ))}
       <LiveMark liveness={liveness} />
-      <span className={`${styles.count} num`}>{map.nodes.length} workloads, {map.edges.length} edges</span>
+      <span className={`${styles.count} num`}>{counted(map.nodes.length, 'workload')}, {counted(map.edges.length, 'edge')}</span>
     </div>
   )
 }

@@ -47,7 +47,7 @@ function Ends({ title, side, edges, state }: { title: string; side: 'client' | '
         {sorted.map((e) => (
           <li key={e.id}>
             <button type="button" title={e[side]} onClick={() => state.choose(e[side], null)}>{splitId(e[side]).name}</button>
-            <button type="button" className="num" aria-label={`The edge with ${splitId(e[side]).name}`} onClick={() => state.choose(null, e.id)}>
+            <button type="button" className="num" aria-label={`The edge with ${splitId(e[side]).name} on port ${e.port}`} onClick={() => state.choose(null, e.id)}>
               <HealthMark health={e.health} size={10} />
               <span>{e.signals.rate === null ? `${e.protocol} ${e.port}` : rate(e.signals.rate)}</span>
               {(e.signals.errorShare ?? 0) >= 0.0001 && <span className={(e.signals.errorShare ?? 0) >= 0.01 ? styles.bad : 'muted'}>{percent(e.signals.errorShare)}</span>}

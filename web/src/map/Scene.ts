@@ -4,6 +4,7 @@ import { type Hit, hitTest } from './hit.ts'
 import { find, lightOf, search } from './light.ts'
 import { paint } from './paint.ts'
 import type { Palette } from './palette.ts'
+import { detailAt } from './shape.ts'
 import { between, centre, contains, fit, type Point, reveal, type Size, type View, zoomAt } from './view.ts'
 
 export interface SceneEvents {
@@ -87,7 +88,7 @@ export class Scene {
       this.placed = true
       if (!given && this.marks.selected !== null) this.show(this.marks.selected, true)
     } else if (this.placed && !this.touched && !contains(this.view, graph.bounds, this.size)) {
-      this.glideTo(fit(graph.bounds, this.size))
+      this.glideTo(fit(graph.bounds, this.size, this.covered()))
     }
     this.redraw()
   }
@@ -118,12 +119,21 @@ export class Scene {
     const hit = find(this.graph, id)
     if (hit?.kind !== 'node') return
     const node = this.graph.nodes[hit.index]!
-    const near = close && this.view.scale < 0.7
-    const target = near ? centre(node, 1, { ...this.size, width: this.size.width - PANEL }) : reveal(this.view, node, this.size, this.marks.selected === null ? 0 : PANEL)
+    const near = close && detailAt(this.view.scale) !== 'card'
+    const inSight = reveal(this.view, node, this.size, this.covered()) === this.view
+    if (!inSight && !near && !this.touched) {
+      this.glideTo(fit(this.graph.bounds, this.size, this.covered()))
+      return
+    }
+    const target = near ? centre(node, 1, { ...this.size, width: this.size.width - PANEL }) : reveal(this.view, node, this.size, this.covered())
     if (target === this.view) return
     this.touched = true
     this.glideTo(target)
     this.settle()
+  }
+
+  private covered(): number {
+    return this.marks.selected === null ? 0 : PANEL
   }
 
   private glideTo(to: View) {

@@ -90,6 +90,14 @@ describe('hitTest', () => {
       expect(hitTest(graph, VIEW, along(edgeLine(graph.nodes, e, VIEW), 0.5))).toEqual({ kind: 'edge', index })
     })
   })
+  it('bows an edge that would run through the card between', () => {
+    const row = { nodes: [node('a/D/x', 0, 0), node('a/D/y', 260, 0), node('a/D/z', 520, 0)], edges: [edge('a/D/x', 'a/D/z')] }
+    const g = buildGraph(row, OFF)
+    const middle = along(edgeLine(g.nodes, g.edges[0]!, VIEW), 0.5)
+    expect(middle.y).toBeLessThan(100 - 30)
+    expect(hitTest(g, VIEW, middle)).toEqual({ kind: 'edge', index: 0 })
+    expect(hitTest(g, VIEW, { x: 360, y: 100 })).toEqual({ kind: 'node', index: 1 })
+  })
   it('finds small marks with some slack', () => {
     const far = { scale: 0.1, x: 0, y: 0 }
     const at = toScreen(far, graph.nodes[2]!)
@@ -153,7 +161,7 @@ describe('words and widths', () => {
     expect(placeLabel(line, { x: 30, y: 20 }, [{ at: { x: 200, y: 0 }, half: { x: 900, y: 20 } }])).toEqual({ x: 200, y: 0 })
   })
   it('describes a node for those who do not see it', () => {
-    expect(describeNode(graph, graph.nodes[0]!)).toBe('web, Deployment in shop. Healthy, 1/s, 0 % errors, p95 10 ms. 2 callers, 1 callees.')
+    expect(describeNode(graph, graph.nodes[0]!)).toBe('web, Deployment in shop. Healthy, 1/s, 0 % errors, p95 10 ms. 2 callers, 1 callee.')
   })
   it('draws a busier edge thicker', () => {
     const width = (rate: number | null) => lineWidth({ ...graph.edges[0]!, rate }, 1)

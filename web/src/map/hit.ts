@@ -43,7 +43,8 @@ function lineDistance(at: Point, line: Line): number {
   const { a, b, c, d } = line
   const xs = [a.x, b.x, c?.x ?? a.x, d?.x ?? b.x]
   if (at.x < Math.min(...xs) - SLACK || at.x > Math.max(...xs) + SLACK) return Infinity
-  if (at.y < Math.min(a.y, b.y) - SLACK || at.y > Math.max(a.y, b.y) + SLACK) return Infinity
+  const ys = [a.y, b.y, c?.y ?? a.y, d?.y ?? b.y]
+  if (at.y < Math.min(...ys) - SLACK || at.y > Math.max(...ys) + SLACK) return Infinity
   if (!c || !d) return distance(at, a, b)
   let nearest = Infinity
   let last = a

@@ -5,6 +5,7 @@ import { paintEdgeLabels } from './paintLabels.ts'
 import { paintEdges } from './paintEdges.ts'
 import { paintNodes } from './paintNodes.ts'
 import type { Palette } from './palette.ts'
+import { halfSize } from './shape.ts'
 import { type Size, toScreen, type View } from './view.ts'
 
 export interface Frame {
@@ -36,7 +37,8 @@ export function paint(frame: Frame, pixelRatio: number) {
 
 function paintAreas({ ctx, graph, view, palette }: Frame) {
   if (graph.areas.length === 0) return
-  const margin = { x: 40 + 50 * Math.min(1, view.scale), y: 30 * Math.min(1, view.scale) + 8 }
+  const half = halfSize(graph.nodes[0]!, view.scale)
+  const margin = { x: half.x + 12, y: half.y + 10 }
   ctx.font = `600 12px ${palette.font}`
   ctx.textAlign = 'left'
   ctx.textBaseline = 'bottom'

@@ -56,7 +56,7 @@ export function visibleEdges({ graph, view, size }: Frame): Drawn[] {
 }
 
 function inSight({ a, b, c = a, d = b }: Line, { width, height }: Size): boolean {
-  if (Math.max(a.y, b.y) < 0 || Math.min(a.y, b.y) > height) return false
+  if (Math.max(a.y, b.y, c.y, d.y) < 0 || Math.min(a.y, b.y, c.y, d.y) > height) return false
   return Math.max(a.x, b.x, c.x, d.x) >= 0 && Math.min(a.x, b.x, c.x, d.x) <= width
 }
 

@@ -4,6 +4,7 @@ import type { GraphNode } from './graph.ts'
 import type { Frame } from './paint.ts'
 import { CELL, detailAt, halfSize, markRadius, textScale } from './shape.ts'
 import { type Point, toScreen } from './view.ts'
+import { counted } from './words.ts'
 
 const DIMMED = 0.35
 /** Up to this many nodes carry their name at any scale. */
@@ -122,7 +123,7 @@ function paintCard(frame: Frame, node: GraphNode, index: number, at: Point, half
 
 /** The figures, or what it is while there are none. */
 export function subtitle(node: GraphNode): string {
-  const count = node.members.length > 0 ? [`${node.members.length} workloads`] : []
+  const count = node.members.length > 0 ? [counted(node.members.length, 'workload')] : []
   if (node.rate === null) return [...count, ...(count.length > 0 ? [] : [node.kind])].join(' · ')
   const bad = node.errorShare !== null && node.errorShare > 0 ? [percent(node.errorShare)] : []
   const slow = node.p95 !== null ? [duration(node.p95)] : []

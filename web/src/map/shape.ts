@@ -8,6 +8,8 @@ export type Detail = 'mark' | 'name' | 'card'
 /** A card at scale 1, inside the cell of 260 x 80 that the server gives each node. */
 export const CARD = { width: 184, height: 46 }
 export const CELL = { width: 260, height: 80 }
+/** Pixels between two columns of cards that belong to the edges at any scale. */
+const GAP = 46
 
 export function detailAt(scale: number): Detail {
   return scale >= 0.6 ? 'card' : scale >= 0.32 ? 'name' : 'mark'
@@ -29,7 +31,7 @@ export function markRadius(node: GraphNode, scale: number): number {
 export function halfSize(node: GraphNode, scale: number): Point {
   if (detailAt(scale) === 'card') {
     const k = textScale(scale)
-    return { x: (CARD.width / 2) * k, y: (CARD.height / 2) * k }
+    return { x: Math.min(CARD.width * k, CELL.width * scale - GAP) / 2, y: (CARD.height / 2) * k }
   }
   const r = markRadius(node, scale) + 1
   return { x: r, y: r }
@@ -69,7 +71,13 @@ export function edgeLine(nodes: readonly GraphNode[], edge: GraphEdge, view: Vie
   const b = { x: q.x - (way || -1) * g.x, y: q.y + aside }
   if (detailAt(view.scale) === 'mark') return { a, b }
   const reach = way === 0 ? 46 * view.scale : Math.max(24 * view.scale, Math.min(220 * view.scale, Math.abs(b.x - a.x) * 0.45))
-  return { a, b, c: { x: a.x + (way || 1) * reach, y: a.y }, d: { x: b.x - (way || -1) * reach, y: b.y } }
+  const lift = skipsInRow(p, q, view.scale) ? 0.72 * CELL.height * view.scale : 0
+  return { a, b, c: { x: a.x + (way || 1) * reach, y: a.y - lift }, d: { x: b.x - (way || -1) * reach, y: b.y - lift } }
+}
+
+/** Whether a straight line would run through the cards between: it goes over a column within one row. Such an edge is bowed into the gap above. */
+function skipsInRow(p: Point, q: Point, scale: number): boolean {
+  return Math.abs(q.x - p.x) > 1.5 * CELL.width * scale && Math.abs(q.y - p.y) < 0.5 * CELL.height * scale
 }
 
 /** A point of the line; t from 0 to 1. */

@@ -35,8 +35,9 @@ export function zoomAt(view: View, at: Point, factor: number): View {
 /** Pixels that a fitted map leaves free: half a card at the sides, the tool bar above, the legend below. */
 const ROOM = { side: 110, top: 84, bottom: 76 }
 
-/** The view that shows all of `bounds`, never magnified. */
-export function fit(bounds: Bounds, size: Size): View {
+/** The view that shows all of `bounds`, never magnified, left of what covers `right` pixels. */
+export function fit(bounds: Bounds, whole: Size, right = 0): View {
+  const size = { width: whole.width - right, height: whole.height }
   const width = Math.max(1, bounds.maxX - bounds.minX)
   const height = Math.max(1, bounds.maxY - bounds.minY)
   const free = { width: Math.max(50, size.width - 2 * ROOM.side), height: Math.max(50, size.height - ROOM.top - ROOM.bottom) }

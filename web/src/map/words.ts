@@ -18,8 +18,11 @@ export function figuresInWords({ rate: r, errorShare, p95 }: Figures): string {
   return parts.join(', ')
 }
 
+/** "1 workload", "12 workloads". */
+export const counted = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
+
 export function kindInWords(node: Pick<GraphNode, 'kind' | 'namespace' | 'members'>): string {
-  if (node.members.length > 0) return `${node.members.length} workloads`
+  if (node.members.length > 0) return counted(node.members.length, 'workload')
   return node.namespace ? `${node.kind} in ${node.namespace}` : node.kind
 }
 
@@ -27,5 +30,5 @@ export function describeNode(graph: Graph, node: GraphNode): string {
   const self = graph.byId.get(node.id)
   const callers = node.edges.filter((e) => graph.edges[e]!.to === self).length
   const callees = node.edges.filter((e) => graph.edges[e]!.from === self).length
-  return `${node.name}, ${kindInWords(node)}. ${HEALTH_WORDS[node.health]}, ${figuresInWords(node)}. ${callers} callers, ${callees} callees.`
+  return `${node.name}, ${kindInWords(node)}. ${HEALTH_WORDS[node.health]}, ${figuresInWords(node)}. ${counted(callers, 'caller')}, ${counted(callees, 'callee')}.`
 }

@@ -12,7 +12,7 @@ const COLUMNS: readonly Column<WorkloadSummary>[] = [
     cell: (w) => <HealthMark health={w.health} word />,
   },
   {
-    id: 'name', header: 'Workload', value: (w) => `${w.namespace}/${w.name}`,
+    id: 'name', header: 'Workload', width: '24%', value: (w) => `${w.namespace}/${w.name}`,
     cell: (w) => <WorkloadName id={w.id} namespace={w.namespace} kind={w.kind} name={w.name} />,
   },
   {
@@ -27,7 +27,7 @@ const COLUMNS: readonly Column<WorkloadSummary>[] = [
     id: 'errors', header: 'Errors', title: 'Share of requests that failed: 5xx, or cut before the response', numeric: true, width: '10.5rem', value: (w) => w.signals.errorShare,
     cell: (w) => (
       <span className={styles.figure} data-bad={(w.signals.errorShare ?? 0) >= 0.01}>
-        <Sparkline series={w.errorSpark} color="var(--critical)" floor={0.05} /><span>{percent(w.signals.errorShare)}</span>
+        <Sparkline series={w.errorSpark} color={(w.signals.errorShare ?? 0) > 0 ? 'var(--critical)' : 'var(--line-strong)'} floor={0.05} /><span>{percent(w.signals.errorShare)}</span>
       </span>
     ),
   },

@@ -85,8 +85,7 @@ export default function Editor({ label, value, onChange, onRun }: Props) {
     })
     view.current = made
     return () => made.destroy()
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- later values are put in below
-  }, [label])
+  }, [label]) // later values are put in below
 
   useEffect(() => {
     const now = view.current

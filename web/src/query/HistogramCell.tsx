@@ -17,7 +17,7 @@ export const HistogramCell = memo(function HistogramCell({ histogram, seconds }:
   return (
     <span className={styles.histogram}>
       <span className={styles.quantiles}>
-        <span>{compact(Number(histogram.count))} observations, mean {unit(mean(histogram))}</span>
+        <span>{Number(histogram.count) === 1 ? '1 observation' : `${compact(Number(histogram.count))} observations`}, mean {unit(mean(histogram))}</span>
         <span>{QUANTILES.map((q) => <span key={q}><small>p{q * 100}</small> {unit(quantile(histogram, q))}</span>)}</span>
       </span>
       <svg width={WIDTH} height={HEIGHT} role="img" aria-label={`${list.length} buckets from ${unit(list[0]?.lower ?? null)} to ${unit(list.at(-1)?.upper ?? null)}`}>

@@ -42,7 +42,7 @@ export default function QueryPage() {
         </div>
       </section>
       {!asked ? <Examples choose={(expr) => setQueries([expr])} />
-        : view === 'graph' ? <GraphResult queries={queries} answers={answers.map((a) => a.data)} />
+        : view === 'graph' ? <GraphResult queries={queries} answers={answers.map((a) => a.data)} waiting={answers.some((a) => a.isLoading)} />
         : <TableResult queries={queries} answers={answers.map((a) => a.data?.result.data)} />}
     </div>
   )

@@ -42,7 +42,7 @@ export function QueryRow({ index, expr, alone, busy, error, notes, onRun, onRemo
           <Editor label={name} value={text} onChange={setText} onRun={() => onRun(text)} />
         </Suspense>
         {(error ?? formatError) != null && <Failure error={error ?? formatError} slim />}
-        {notes.map((note) => <p key={note} className={styles.note}>{note}</p>)}
+        {[...new Set(notes)].map((note) => <p key={note} className={styles.note}>{note}</p>)}
       </div>
       <div className={styles.actions}>
         <Button onClick={() => onRun(text)} aria-label={`Run ${name}`} variant={text === expr ? 'default' : 'filled'}

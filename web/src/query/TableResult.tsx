@@ -52,9 +52,9 @@ function OneTable({ title, expr, data, index }: { title: string; expr: string; d
   const seconds = isSeconds(expr)
   const tall = rows.some((r) => r.histogram !== null)
   const columns = useMemo<readonly Column<Row>[]>(() => [
-    { id: 'series', header: 'Series', value: (r) => JSON.stringify(r.metric), cell: (r) => <SeriesName metric={r.metric} /> },
+    { id: 'series', header: 'Series', value: (r) => JSON.stringify(r.metric), cell: (r) => <SeriesName metric={r.metric} wrap={tall} /> },
     {
-      id: 'value', header: 'Value', numeric: true, width: tall ? '32rem' : '22rem', value: (r) => (r.histogram ? Number(r.histogram.count) : Number(r.text)),
+      id: 'value', header: 'Value', numeric: true, width: tall ? '32rem' : '14rem', value: (r) => (r.histogram ? Number(r.histogram.count) : Number(r.text)),
       cell: (r) => (r.histogram ? <HistogramCell histogram={r.histogram} seconds={seconds} /> : <span title={r.text}>{exact(r.text)}</span>),
     },
   ], [tall, seconds])
@@ -66,11 +66,11 @@ function OneTable({ title, expr, data, index }: { title: string; expr: string; d
   )
 }
 
-function SeriesName({ metric }: { metric: Labels }) {
+function SeriesName({ metric, wrap }: { metric: Labels; wrap: boolean }) {
   const { __name__: name, ...rest } = metric
   const pairs = Object.entries(rest).sort()
   return (
-    <span className={styles.series} title={pairs.map(([k, v]) => `${k}="${v}"`).join(', ')}>
+    <span className={styles.series} data-wrap={wrap} title={pairs.map(([k, v]) => `${k}="${v}"`).join(', ')}>
       <b>{name}</b>{'{'}
       {pairs.map(([k, v], i) => <span key={k}>{i > 0 && ', '}<i>{k}</i>="{v}"</span>)}
       {'}'}

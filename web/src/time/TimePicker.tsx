@@ -24,7 +24,7 @@ export function TimePicker() {
   return (
     <div className={styles.picker} role="group" aria-label="Time range">
       <IconButton icon="left" label="Earlier" onClick={() => setRange(shift(range, -0.5, nowSeconds()))} />
-      <Popover opened={open} onChange={setOpen} position="bottom-end" shadow="md" trapFocus returnFocus>
+      <Popover opened={open} onChange={setOpen} position="bottom-end" shadow="md" width={500} trapFocus returnFocus>
         <Popover.Target>
           <Button variant="default" className={styles.target} title={title} onClick={() => setOpen(!open)}
             leftSection={<Icon name="clock" />} rightSection={<Icon name="down" size={12} />}>

@@ -1,6 +1,7 @@
 import { Skeleton } from '@mantine/core'
 import { useWorkload } from '../api/hooks.ts'
 import type { WorkloadDetail } from '../api/types.ts'
+import { counted } from '../map/words.ts'
 import { requestRateQuery } from '../query/links.ts'
 import { EdgeTable } from '../ui/EdgeTable.tsx'
 import { HealthMark } from '../ui/Health.tsx'
@@ -72,7 +73,7 @@ function Content({ data }: { data: WorkloadDetail }) {
   )
 }
 
-const count = (n: number, what: string) => <span className="num">{n === 1 ? `1 ${what}` : `${n} ${what}s`}</span>
+const count = (n: number, what: string) => <span className="num">{counted(n, what)}</span>
 
 function Placeholder() {
   return (
