@@ -63,6 +63,9 @@ func New(o Options) (*Agent, error) {
 		if err := o.Registerer.Register(a.busy); err != nil {
 			return nil, fmt.Errorf("register the agent's metrics: %w", err)
 		}
+		if err := a.streams.register(o.Registerer); err != nil {
+			return nil, err
+		}
 	}
 	o.Probe.Records = true
 	book, err := process.New(process.Options{Log: o.Log, Hostname: o.Hostname})

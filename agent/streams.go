@@ -2,9 +2,12 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"github.com/vetch-dev/vetch/agent/probe"
@@ -19,7 +22,7 @@ type streams struct {
 	mu       sync.Mutex // records come on one goroutine, snapshots on another
 	streams  *protocol.Streams
 	unpaired []unpaired
-	lost     uint64 // exchanges whose pair was never read
+	lost     atomic.Uint64 // exchanges whose pair was never read
 }
 
 type unpaired struct {
@@ -28,6 +31,36 @@ type unpaired struct {
 }
 
 func newStreams() *streams { return &streams{streams: protocol.NewStreams(protocol.Table())} }
+
+// register exports how near the bounds are and what was lost.
+func (s *streams) register(to prometheus.Registerer) error {
+	stats := &s.streams.Stats
+	for _, g := range []struct {
+		name, help string
+		value      func() int64
+	}{
+		{"vetch_protocol_streams", "Connections whose bytes are read in user space.", stats.Streams.Load},
+		{"vetch_protocol_max_streams", "Limit of vetch_protocol_streams.", func() int64 { return stats.MaxStreams }},
+		{"vetch_protocol_stream_bytes", "Bytes of connections that wait for the rest of a message.", stats.Bytes.Load},
+		{"vetch_protocol_stream_limit_bytes", "Limit of vetch_protocol_stream_bytes.", func() int64 { return stats.MaxMemory }},
+	} {
+		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return float64(g.value()) })
+		if err := to.Register(gauge); err != nil {
+			return fmt.Errorf("register %s: %w", g.name, err)
+		}
+	}
+	for reason, count := range map[string]*atomic.Uint64{
+		"desynced": &stats.Desynced, "missed": &stats.Missed, "refused": &stats.Refused, "unrecognised": &stats.Unrecognised, "held": &stats.Held, "unpaired": &s.lost,
+	} {
+		counter := prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "vetch_protocol_events_lost_total", Help: "What the protocols could not count, by reason.", ConstLabels: prometheus.Labels{"reason": reason},
+		}, func() float64 { return float64(count.Load()) })
+		if err := to.Register(counter); err != nil {
+			return fmt.Errorf("register the losses of streams: %w", err)
+		}
+	}
+	return nil
+}
 
 // run reads records until ctx ends.
 func (s *streams) run(ctx context.Context, p *probe.Probe) error {
@@ -71,7 +104,7 @@ func (s *streams) addTally(snapshot *probe.Snapshot, u unpaired, pair func(uint6
 	key, ok := pair(t.Pair)
 	if !ok {
 		if u.turns++; u.turns > keepUnpaired {
-			s.lost += t.Count
+			s.lost.Add(t.Count)
 			return
 		}
 		s.unpaired = append(s.unpaired, u)
