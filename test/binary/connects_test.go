@@ -32,9 +32,9 @@ func TestFailedConnects(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			port := 18000 + i // free: the namespace is ours
 			address := farV4 + ":" + strconv.Itoa(port)
-			serving := f.name + "-web"
+			serving := mine(f.name + "-web")
 			if f.listens {
-				server(t, how{ns: far}, serving, address)
+				server(t, how{ns: far}, f.name+"-web", address)
 			}
 			if f.rule != "" {
 				table := "t" + strconv.Itoa(i)
@@ -54,14 +54,14 @@ func TestFailedConnects(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					got = s.by("vetch_edge_failed_connections_total", labels{"client": f.name, "client_kind": "Process", "port": strconv.Itoa(port)}, "server", "server_kind", "error")
+					got = s.by("vetch_edge_failed_connections_total", labels{"client": mine(f.name), "client_kind": "Process", "port": strconv.Itoa(port)}, "server", "server_kind", "error")
 					if f.listens && fmt.Sprint(got) != fmt.Sprint(want) {
 						return fmt.Errorf("%s hook: want %v, got %v", v.hook, want, got)
 					}
-					if total := s.sum("vetch_edge_failed_connections_total", labels{"client": f.name, "error": f.err}); total != 20 || len(got) != 1 {
+					if total := s.sum("vetch_edge_failed_connections_total", labels{"client": mine(f.name), "error": f.err}); total != 20 || len(got) != 1 {
 						return fmt.Errorf("%s hook: want 20 %s on one edge, got %v", v.hook, f.err, got)
 					}
-					if n := s.sum("vetch_edge_connections_total", labels{"client": f.name}); n != 0 {
+					if n := s.sum("vetch_edge_connections_total", labels{"client": mine(f.name)}); n != 0 {
 						return fmt.Errorf("%s hook: %v connections that never were", v.hook, n)
 					}
 					return nil
@@ -84,7 +84,7 @@ func TestRefusedOnLoopback(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			got := s.by("vetch_edge_failed_connections_total", labels{"client": "knocks", "port": strconv.Itoa(port)}, "server_kind", "error", "server")
+			got := s.by("vetch_edge_failed_connections_total", labels{"client": mine("knocks"), "port": strconv.Itoa(port)}, "server_kind", "error", "server")
 			if len(got) != 1 || got["Node refused "+node] != 50 {
 				return fmt.Errorf("%s hook: want 50 refused by "+node+", got %v", v.hook, got)
 			}
@@ -101,7 +101,7 @@ func TestShortLived(t *testing.T) {
 	var sent, header, body int64
 	_, err = fmt.Sscan(string(out), &sent, &header, &body)
 	require.NoError(t, err)
-	e := expectation{client: "curl", server: "asked-once", port: portOf(t, address), requests: map[string]int{"GET /once/ok 200": 1}, connections: 1, sent: sent, received: header + body}
+	e := expectation{client: "curl", server: mine("asked-once"), port: portOf(t, address), requests: map[string]int{"GET /once/ok 200": 1}, connections: 1, sent: sent, received: header + body}
 	for _, v := range built.watchers {
 		last := settled(t, v, []expectation{e})
 		for _, d := range e.differences(last) {

@@ -43,10 +43,10 @@ func converse(t *testing.T, i int, script conversation.Script) expectation {
 		connections, repeat = 20, 1
 	}
 	speaker, listener := fmt.Sprintf("asks-%03d", i), fmt.Sprintf("answers-%03d", i)
-	answers, address := server(t, how{}, listener, "127.0.0.1:0", "-script", script.Name, "-repeat", strconv.Itoa(repeat))
+	answers, address := server(t, how{}, listener, "127.0.0.1:0", "-script", script.Name, "-connections", strconv.Itoa(connections), "-repeat", strconv.Itoa(repeat))
 	report := client(t, how{}, speaker, address, "-mode", "script", "-script", script.Name, "-requests", strconv.Itoa(connections), "-concurrency", "2", "-repeat", strconv.Itoa(repeat))
-	require.Empty(t, answers.finish(t).Errors)
-	e := expect(speaker, listener, address, report)
+	require.Equal(t, connections, answers.report(t, startLimit).Connections)
+	e := expect(speaker, answers.name, address, report)
 	for _, w := range script.Want {
 		if w.Cut {
 			e.cut += w.Count * connections * repeat

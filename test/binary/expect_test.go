@@ -27,9 +27,9 @@ type expectation struct {
 	noConnections  bool   // nor the connections, because some are older than vetch
 }
 
-// expect turns a client's report into an expectation.
+// expect turns the report of a client of this run into an expectation.
 func expect(client, server, address string, r conversation.Report) expectation {
-	e := expectation{client: client, server: server, requests: map[string]int{}, connections: r.Connections, sent: r.Sent, received: r.Received}
+	e := expectation{client: mine(client), server: server, requests: map[string]int{}, connections: r.Connections, sent: r.Sent, received: r.Received}
 	e.port, _ = strconv.Atoi(address[strings.LastIndexByte(address, ':')+1:])
 	for _, q := range r.Requests {
 		e.requests[key(q.Method, q.Path, q.Code)] += q.Count

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 // built holds the programs that TestMain built and the watchers that run for all tests.
 var built struct {
 	dir      string
+	tag      string // letters that no route takes for an id
 	vetch    string
 	traffic  string
 	watchers []*vetch
@@ -37,6 +39,9 @@ func prepareAndRun(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(built.dir)
+	for range 4 {
+		built.tag += string(rune('g' + rand.IntN(20)))
+	}
 	if len(hooks()) > 0 {
 		if built.vetch, err = build("vetch", "../.."); err != nil {
 			return 1, err

@@ -84,8 +84,8 @@ func TestExactCounts(t *testing.T) {
 
 func (r row) run(t *testing.T, server, address string, requests int) conversation.Report {
 	t.Helper()
-	prefix := "/" + r.name
-	name := fmt.Sprintf("%s-to-%s", r.name, strings.TrimRight(server, ".0123456789"))
+	prefix := "/" + mine(r.name)
+	name := fmt.Sprintf("%s-to-%s", r.name, strings.TrimRight(strings.TrimSuffix(server, mine("")), ".0123456789"))
 	report := client(t, how{}, name, address, r.arguments(prefix, requests)...)
 	e := expect(name, server, address, report)
 	if server == "nginx" || strings.HasPrefix(server, "python") {
@@ -128,12 +128,12 @@ func TestNamespaces(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var address string
-			serving := c.name + "-web"
+			serving := mine(c.name + "-web")
 			if c.server == "nginx" {
 				_, addresses := nginxServer(t, how{ns: far}, c.host)
 				serving, address = "nginx", addresses[0]
 			} else {
-				_, address = server(t, how{ns: far}, serving, c.host+":0")
+				_, address = server(t, how{ns: far}, c.name+"-web", c.host+":0")
 			}
 			dialed := address
 			if strings.HasPrefix(c.name, "translated") {
@@ -142,7 +142,7 @@ func TestNamespaces(t *testing.T) {
 					strings.ReplaceAll(c.name, "-", "_"), service, address))
 				defer near.rules(t, "delete table ip "+strings.ReplaceAll(c.name, "-", "_"))
 			}
-			prefix := "/" + c.name
+			prefix := "/" + mine(c.name)
 			report := client(t, how{ns: near}, c.name, dialed, r.arguments(prefix, c.requests)...)
 			e := expect(c.name, serving, address, report)
 			if serving == "nginx" {

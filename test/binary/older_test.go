@@ -50,8 +50,8 @@ func TestIgnoredCgroups(t *testing.T) {
 			e.shared = "/seen/"
 			checkOn(t, v, e)
 			s := v.mustRead(t)
-			require.Empty(t, edgesOf(s, "hidden-"+hook), "edges of the ignored client")
-			require.Empty(t, s.find("vetch_workload_requests_total", labels{"workload": "hidden-web-" + hook}), "requests of the ignored server")
+			require.Empty(t, edgesOf(s, mine("hidden-"+hook)), "edges of the ignored client")
+			require.Empty(t, s.find("vetch_workload_requests_total", labels{"workload": mine("hidden-web-" + hook)}), "requests of the ignored server")
 			require.Equal(t, 1000.0, s.sum("vetch_workload_requests_total", labels{"workload": seen.name, "route": "/hidden/ok"}), "the server that is not ignored counts all that it serves")
 		})
 	}

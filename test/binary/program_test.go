@@ -40,14 +40,17 @@ type how struct {
 	dir    string
 }
 
-// named returns the path of a copy of the traffic program under another name, so that it is a workload of its own.
+// mine makes a name of a program or a path this run's own: another run on the same machine is counted by this one's vetch too.
+func mine(name string) string { return name + "-" + built.tag }
+
+// named returns the path of a copy of the traffic program under a name of this run, so that it is a workload of its own.
 func named(t testing.TB, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(built.traffic)
 	require.NoError(t, err)
 	dir, err := os.MkdirTemp(built.dir, "copy-") // kept to the end: an inode that is used again is the same owner to the kernel programs
 	require.NoError(t, err)
-	path := filepath.Join(dir, name)
+	path := filepath.Join(dir, mine(name))
 	syscall.ForkLock.RLock() // a child forked meanwhile would hold the file open for writing, and it could not be run
 	defer syscall.ForkLock.RUnlock()
 	require.NoError(t, os.WriteFile(path, data, 0o755))

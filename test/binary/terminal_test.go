@@ -22,7 +22,7 @@ func TestMapInTheTerminal(t *testing.T) {
 	client(t, how{}, "buyer", address, "-requests", "300", "-rate", "100")
 	port := portOf(t, address)
 
-	row := regexp.MustCompile(fmt.Sprintf(`(?m)^Process/buyer +Process/shop +%d +http +[0-9.]+/s +0%% +\S+s +\S+s +\S+s +- +ok$`, port))
+	row := regexp.MustCompile(fmt.Sprintf(`(?m)^Process/%s +Process/%s +%d +http +[0-9.]+/s +0%% +\S+s +\S+s +\S+s +- +ok$`, mine("buyer"), mine("shop"), port))
 	require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
 		if out := r.vetchMap(t); !row.MatchString(out) {
 			return fmt.Errorf("no edge from buyer to shop:\n%s", out)
@@ -30,7 +30,7 @@ func TestMapInTheTerminal(t *testing.T) {
 		return nil
 	}))
 	require.Contains(t, r.vetchMap(t), "CLIENT")
-	require.Regexp(t, fmt.Sprintf(`(?m)^Process/buyer\n└─ Process/shop :%d http  [0-9.]+/s  errors 0%%  p50 `, port), r.vetchMap(t, "--tree"))
+	require.Regexp(t, fmt.Sprintf(`(?m)^Process/%s\n└─ Process/%s :%d http  [0-9.]+/s  errors 0%%  p50 `, mine("buyer"), mine("shop"), port), r.vetchMap(t, "--tree"))
 	require.NotContains(t, r.vetchMap(t), "\x1b", "a pipe gets no colours")
 	requireEdge(t, []byte(r.vetchMap(t, "-o", "json")), port)
 
@@ -60,7 +60,7 @@ func requireEdge(t *testing.T, text []byte, port int) {
 	var m servicemap.Map
 	require.NoError(t, json.Unmarshal(text, &m), "%s", text)
 	for _, e := range m.Edges {
-		if e.Client == "/Process/buyer" && e.Server == "/Process/shop" && e.Port == port && e.Protocol == "http" {
+		if e.Client == "/Process/"+mine("buyer") && e.Server == "/Process/"+mine("shop") && e.Port == port && e.Protocol == "http" {
 			return
 		}
 	}

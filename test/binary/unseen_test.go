@@ -14,9 +14,9 @@ import (
 func TestForkedServer(t *testing.T) {
 	p := start(t, how{}, python(t), "testdata/forking.py")
 	address := p.line(t, "listening", startLimit)
-	report := client(t, how{}, "asks-forked", address, "-mode", "raw", "-requests", "4000", "-concurrency", "8", "-pipeline", "5", "-close", "-targets", "GET /forked/ok")
+	report := client(t, how{}, "asks-forked", address, "-mode", "raw", "-requests", "4000", "-concurrency", "8", "-pipeline", "5", "-close", "-targets", "GET /"+mine("forked")+"/ok")
 	e := expect("asks-forked", p.name, address, report)
-	e.shared = "/forked/"
+	e.shared = "/" + mine("forked") + "/"
 	check(t, e)
 }
 
@@ -33,8 +33,8 @@ func TestSplicedProxy(t *testing.T) {
 		sent, received          int64
 		connections             int
 	}{
-		{"before-proxy", "splices", front, report.Sent, report.Received, report.Connections},
-		{"splices", "behind-proxy", address, served.Received, served.Sent, served.Connections},
+		{mine("before-proxy"), between.name, front, report.Sent, report.Received, report.Connections},
+		{between.name, serving.name, address, served.Received, served.Sent, served.Connections},
 	}
 	for _, v := range built.watchers {
 		var expectations []expectation
@@ -67,17 +67,17 @@ func TestUring(t *testing.T) {
 			t.Errorf("%s hook: %s", v.hook, d)
 		}
 		require.Equal(t, map[string]float64{"GET /uring/ok 200": 3000}, s.by("vetch_workload_requests_total", labels{"workload": serving.name}, "method", "route", "code"), v.hook)
-		require.Equal(t, map[string]float64{"200": 3000}, s.by("vetch_edge_requests_total", labels{"client": "asks-uring"}, "code"), v.hook)
+		require.Equal(t, map[string]float64{"200": 3000}, s.by("vetch_edge_requests_total", labels{"client": mine("asks-uring")}, "code"), v.hook)
 	}
 }
 
 // TestSameInode has two programs that are the same file: two names of one, and a file that takes the inode of one that was deleted.
 func TestSameInode(t *testing.T) {
-	_, address := server(t, how{}, "asked-by-links", "127.0.0.1:0")
+	asked, address := server(t, how{}, "asked-by-links", "127.0.0.1:0")
 	first := named(t, "first-name")
-	second := filepath.Join(filepath.Dir(first), "second-name")
+	second := filepath.Join(filepath.Dir(first), mine("second-name"))
 	require.NoError(t, os.Link(first, second))
-	names := []string{"first-name", "second-name"}
+	names := []string{mine("first-name"), mine("second-name")}
 	for _, path := range []string{first, second} {
 		start(t, how{}, path, "client", "-addr", address, "-requests", "10", "-targets", "GET /links/ok").report(t, startLimit)
 	}
@@ -85,12 +85,12 @@ func TestSameInode(t *testing.T) {
 		path := named(t, "rebuilt-"+strconv.Itoa(i))
 		start(t, how{}, path, "client", "-addr", address, "-requests", "10", "-targets", "GET /links/ok").report(t, startLimit)
 		require.NoError(t, os.Remove(path))
-		names = append(names, "rebuilt-"+strconv.Itoa(i))
+		names = append(names, filepath.Base(path))
 	}
 	for _, v := range built.watchers {
 		var expectations []expectation
 		for _, name := range names {
-			expectations = append(expectations, expectation{client: name, server: "asked-by-links", port: portOf(t, address), connections: 1, uncounted: true, noBytes: true})
+			expectations = append(expectations, expectation{client: name, server: asked.name, port: portOf(t, address), connections: 1, uncounted: true, noBytes: true})
 		}
 		s := settled(t, v, expectations)
 		for _, e := range expectations {

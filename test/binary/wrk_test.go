@@ -40,7 +40,7 @@ func requestsOf(t *testing.T, printed string) int {
 func TestFullSpeed(t *testing.T) {
 	const connections = 64
 	_, addresses := nginxServer(t, how{}, "127.0.0.1")
-	total := requestsOf(t, load(t, "-t2", "-c"+strconv.Itoa(connections), "-d10s", "http://"+addresses[0]+"/full-speed/ok"))
+	total := requestsOf(t, load(t, "-t2", "-c"+strconv.Itoa(connections), "-d10s", "http://"+addresses[0]+"/"+mine("full-speed")))
 	edge := labels{"client": "wrk", "server": "nginx", "port": strconv.Itoa(portOf(t, addresses[0]))}
 	for _, v := range built.watchers {
 		t.Run(v.hook, func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestFullSpeed(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				served = s.sum("vetch_workload_requests_total", labels{"workload": "nginx", "route": "/full-speed/ok"})
+				served = s.sum("vetch_workload_requests_total", labels{"workload": "nginx", "route": "/" + mine("full-speed")})
 				edges = s.sum("vetch_edge_requests_total", edge)
 				called = s.sum("container_http_requests_total", labels{"destination": addresses[0]})
 				if !within(served) || !within(edges) || !within(called) {
@@ -90,7 +90,8 @@ func TestQuantiles(t *testing.T) {
 // quantiles lists those of one run that are more than one bucket apart.
 func quantiles(t *testing.T, v *vetch, serving string) (apart []string) {
 	t.Helper()
-	_, address := server(t, how{}, serving, "127.0.0.1:0")
+	p, address := server(t, how{}, serving, "127.0.0.1:0")
+	serving = p.name
 	printed := load(t, "-t1", "-c8", "-d8s", "--latency", "http://"+address+"/wait?wait=5-14")
 	require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
 		n, err := v.query(fmt.Sprintf(`sum(vetch_edge_requests_total{client="wrk",server=%q})`, serving))

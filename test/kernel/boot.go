@@ -22,11 +22,11 @@ type result struct {
 
 // boot runs the initramfs under the kernel and reads the tests' output from its serial line.
 // -cx16 off is needed: Linux 6.12 panics with plain "-cpu max" on QEMU 7.2.
-func boot(ctx context.Context, kernel, image string, verbose bool) (result, error) {
+func boot(ctx context.Context, kernel, image, arguments string, verbose bool) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-cx16", "-smp", "2", "-m", "1024", "-nographic", "-no-reboot", "-nic", "none",
-		"-kernel", kernel, "-initrd", image, "-append", "console=ttyS0 quiet panic=-1 nokaslr mitigations=off")
+		"-kernel", kernel, "-initrd", image, "-append", "console=ttyS0 panic=-1 nokaslr mitigations=off "+arguments)
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		return result{}, fmt.Errorf("start QEMU: %w", err)

@@ -17,6 +17,7 @@ import (
 func main() {
 	cache := flag.String("cache", filepath.Join(".cache", "kernels"), "folder that keeps kernels between runs")
 	run := flag.String("run", "", "only tests that match, as in go test -run")
+	arguments := flag.String("append", "quiet", "more arguments for the kernel, as loglevel=7")
 	verbose := flag.Bool("v", false, "print all that the machines print")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./test/kernel [flags] [VERSION...]   default: 5.10 6.1 6.12")
@@ -29,14 +30,14 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := testAll(ctx, versions, *cache, *run, *verbose); err != nil {
+	if err := testAll(ctx, versions, *cache, *run, *arguments, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "test-kernel:", err)
 		os.Exit(1)
 	}
 }
 
 // testAll tests one kernel after the other and prints a total. A kernel that cannot be had or does not boot counts as a failure.
-func testAll(ctx context.Context, versions []string, cache, run string, verbose bool) error {
+func testAll(ctx context.Context, versions []string, cache, run, arguments string, verbose bool) error {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return fmt.Errorf("make the cache: %w", err)
 	}
@@ -52,6 +53,9 @@ func testAll(ctx context.Context, versions []string, cache, run string, verbose 
 	var passed, failed int
 	var missing []error
 	for _, version := range versions {
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
 		began := time.Now()
 		kernel, err := fetch(ctx, cache, version)
 		if err != nil {
@@ -59,7 +63,7 @@ func testAll(ctx context.Context, versions []string, cache, run string, verbose 
 			continue
 		}
 		fmt.Printf("=== %s\n", filepath.Base(kernel))
-		r, err := boot(ctx, kernel, image, verbose)
+		r, err := boot(ctx, kernel, image, arguments, verbose)
 		if err != nil {
 			missing = append(missing, fmt.Errorf("kernel %s: %w", version, err))
 		}

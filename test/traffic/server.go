@@ -11,19 +11,20 @@ import (
 	"github.com/vetch-dev/vetch/test/conversation"
 )
 
-// server serves what its flags ask for until SIGTERM or SIGINT, then prints the report.
+// server serves what its flags ask for until SIGTERM or SIGINT, then prints the report. A conversation is served to the end of its connections.
 func server(args []string) error {
 	flags := flag.NewFlagSet("server", flag.ExitOnError)
 	address := flags.String("listen", "127.0.0.1:0", "address to listen on")
 	script := flags.String("script", "", "name of the conversation to play; empty: HTTP")
 	repeat := flags.Int("repeat", 1, "times that the conversation is played on a connection")
+	connections := flags.Int("connections", 1, "connections on which the conversation is played")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	return serve(*address, *script, *repeat)
+	return serve(*address, *script, *connections, *repeat)
 }
 
-func serve(address, script string, repeat int) error {
+func serve(address, script string, connections, repeat int) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -34,7 +35,10 @@ func serve(address, script string, repeat int) error {
 	if script == "" {
 		go serveHTTP(listener, tally)
 	} else {
-		go serveScript(listener.(*net.TCPListener), script, repeat, tally)
+		go func() {
+			serveScript(listener.(*net.TCPListener), script, connections, repeat, tally)
+			stopped <- syscall.SIGTERM
+		}()
 	}
 	fmt.Println("listening", listener.Addr())
 	<-stopped
