@@ -46,6 +46,9 @@ func (e exchanged) differences(s scrape) []string {
 		if n == anyNumber {
 			n = int(served[k])
 		}
+		if n == 0 {
+			continue
+		}
 		wantCodes[k[strings.LastIndexByte(k, ' ')+1:]] += float64(n)
 		if strings.Contains(k, e.shared) {
 			want[k] = float64(n)
@@ -195,7 +198,7 @@ func playRedis(t *testing.T, s service) map[string]int {
 		require.NoError(t, db.Incr(t.Context(), "counts"+secret).Err())
 		require.Error(t, db.Incr(t.Context(), secret).Err())
 	}
-	return map[string]int{"SET ok": n, "INCR ok": n, "INCR ERR": n, "HELLO ok": anyNumber, "AUTH ok": anyNumber, "CLIENT SETINFO ok": anyNumber}
+	return map[string]int{"SET ok": n, "INCR ok": n, "INCR ERR": n, "HELLO ok": anyNumber, "AUTH ok": anyNumber, "CLIENT ~other ERR": anyNumber} // what the client says at first depends on its version
 }
 
 func postgresURL(s service) string {

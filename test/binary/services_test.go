@@ -50,7 +50,7 @@ func installed(t testing.TB, program string) (service, string) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o755))
 	path := filepath.Join(dir, mine(filepath.Base(program)+"-"+strings.TrimPrefix(filepath.Base(dir), "vetch-service-"))) // there may be two
-	syscall.ForkLock.RLock() // see named
+	syscall.ForkLock.RLock()                                                                                              // see named
 	defer syscall.ForkLock.RUnlock()
 	require.NoError(t, os.WriteFile(path, data, 0o755))
 	require.NoError(t, os.Chmod(path, 0o755))
