@@ -156,6 +156,17 @@ static __always_inline int on_unlisten(struct sock *sk)
 	return 0;
 }
 
+/* How far both streams were, without the number of the sequence that a FIN takes where one was sent or read. */
+static __always_inline void on_closed(struct sock *sk, struct conn_t *c, int old)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	__u32 copied = BPF_CORE_READ(tp, copied_seq);
+
+	c->closed = 1;
+	c->closed_seq[0] = BPF_CORE_READ(tp, write_seq) - (old != TCP_ESTABLISHED && old != TCP_CLOSE_WAIT);
+	c->closed_seq[1] = copied - (copied == BPF_CORE_READ(tp, rcv_nxt) && old != TCP_ESTABLISHED && old != TCP_FIN_WAIT1);
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 {
@@ -185,9 +196,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	if (old != TCP_SYN_SENT) {
 		/* Now, for a reset moves these numbers later; to be compared only when the socket is destroyed, for the call that
 		   this happens in has not reached its hook yet. */
-		c->closed = 1;
-		c->closed_seq[0] = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
-		c->closed_seq[1] = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+		on_closed(sk, c, old);
 		return 0;
 	}
 	if (new == TCP_ESTABLISHED)

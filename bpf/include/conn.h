@@ -242,10 +242,10 @@ static __always_inline void sample_rtt(struct sock *sk, struct conn_t *c, struct
 	__sync_fetch_and_add(&p->rtt_us, us);
 }
 
-/* Bytes of a stream that went past every hook (splice, io_uring) until the connection closed. A FIN takes one number of the sequence. */
+/* Bytes of a stream that went past every hook (splice, io_uring) until the connection closed. */
 static __always_inline __u64 unseen(struct stream_t *s, __u32 closed_seq)
 {
 	__u32 n = closed_seq - s->seq;
 
-	return n && n < 1U << 31 ? n - 1 : 0;
+	return n < 1U << 31 ? n : 0;
 }

@@ -29,6 +29,7 @@ struct task_ids {
 	struct kernfs_node *kn_v2;
 	struct file *exe;
 	__u64 v1, v2, ino;
+	__u64 name[4]; /* of the executable: an inode may have several, one after the other too */
 	__u32 dev, netns;
 };
 
@@ -58,6 +59,7 @@ static __always_inline __u64 task_hash(struct task_struct *task, struct task_ids
 	if (exe) {
 		t->ino = BPF_CORE_READ(exe, f_inode, i_ino);
 		t->dev = BPF_CORE_READ(exe, f_inode, i_sb, s_dev);
+		bpf_probe_read_kernel_str(t->name, sizeof(t->name), BPF_CORE_READ(exe, f_path.dentry, d_name.name));
 	}
 	t->kn_v1 = kn_v1;
 	t->kn_v2 = kn_v2;
@@ -66,6 +68,9 @@ static __always_inline __u64 task_hash(struct task_struct *task, struct task_ids
 	h = mix(h, t->v1);
 	h = mix(h, t->v2);
 	h = mix(h, t->ino);
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		h = mix(h, t->name[i]);
 	h = mix(h, ((__u64)t->dev << 32) | t->netns);
 	return h ? h : 1;
 }

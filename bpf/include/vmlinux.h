@@ -81,6 +81,7 @@ struct inet_sock {
 struct tcp_sock {
 	__u32 write_seq;
 	__u32 copied_seq;
+	__u32 rcv_nxt;
 	__u32 srtt_us;
 };
 struct mptcp_sock {
