@@ -94,7 +94,9 @@ func (w *wire) close() { w.s.Take(&Piece{Stream: w.id, At: w.at, Closed: true}) 
 
 func (w *wire) tallies() map[string]uint64 {
 	out := map[string]uint64{}
-	w.s.Drain(w.at, func(t *Tally) { out[fmt.Sprintf("%d %s %s %s %v", t.Pair, t.Protocol, t.Operation, t.Status, t.Cut)] += t.Count })
+	w.s.Drain(w.at, func(t *Tally) {
+		out[fmt.Sprintf("%d %s %s %s %v", t.Pair, t.Protocol, t.Operation, t.Status, t.Cut)] += t.Count
+	})
 	return out
 }
 
