@@ -49,8 +49,10 @@ func installed(t testing.TB, program string) (service, string) {
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o755))
-	path := filepath.Join(dir, mine(filepath.Base(program)+"-"+strings.TrimPrefix(filepath.Base(dir), "vetch-service-"))) // there may be two
-	syscall.ForkLock.RLock()                                                                                              // see named
+	name := filepath.Base(program) + "-" + strings.TrimPrefix(filepath.Base(dir), "vetch-service-") // there may be two of a program
+	path := filepath.Join(dir, mine(name))
+
+	syscall.ForkLock.RLock() // see named
 	defer syscall.ForkLock.RUnlock()
 	require.NoError(t, os.WriteFile(path, data, 0o755))
 	require.NoError(t, os.Chmod(path, 0o755))
