@@ -110,11 +110,11 @@ func startMosquitto(t *testing.T) string {
 	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755)) // the broker gives up root
 	require.NoError(t, os.Chmod(dir, 0o755))
 	require.NoError(t, os.WriteFile(passwords, nil, 0o644))
-	out, err := exec.Command("mosquitto_passwd", "-b", passwords, "user", "mark-password").CombinedOutput() //nolint:misspell // the name of the program
+	out, err := exec.Command("mosquitto_passwd", "-b", passwords, "user", "mark-password").CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.NoError(t, os.Chmod(passwords, 0o644))
 	require.NoError(t, os.WriteFile(settings, []byte("listener "+port+" 127.0.0.1\nallow_anonymous false\npassword_file "+passwords+"\n"), 0o644))
-	startProgram(t, "127.0.0.1:"+port, "mosquitto", "-c", settings) //nolint:misspell // the name of the program
+	startProgram(t, "127.0.0.1:"+port, "mosquitto", "-c", settings)
 	return "127.0.0.1:" + port
 }
 

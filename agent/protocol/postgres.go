@@ -164,7 +164,7 @@ func (c *postgresConn) nextServer(b []byte) (int64, bool, error) {
 	if size == 0 || err != nil {
 		return 0, false, err
 	}
-	want := size
+	var want int64
 	switch b[0] {
 	case 'C':
 		want = min(size, 64)

@@ -94,6 +94,7 @@ type stream struct {
 	protocol string
 	pair     uint64
 	adopted  bool
+	holes    bool // bytes were missed: what still waits at the end may have been answered
 	dead     bool // nobody knows it
 	pieces   int
 	last     int64
@@ -173,7 +174,7 @@ func (s *Streams) append(st *stream, p *Piece) {
 		}
 		data = data[-ahead:]
 	} else if ahead > 0 {
-		s.miss(h, int64(ahead))
+		s.miss(st, h, int64(ahead))
 	}
 	h.next = p.Seq + uint32(len(p.Data))
 	if n := min(h.skip, int64(len(data))); n > 0 {
@@ -188,12 +189,13 @@ func (s *Streams) append(st *stream, p *Piece) {
 }
 
 // miss lets n bytes pass that were not shown.
-func (s *Streams) miss(h *direction, n int64) {
+func (s *Streams) miss(st *stream, h *direction, n int64) {
 	if h.skip >= n {
 		h.skip -= n
 		return
 	}
 	h.skip = 0
+	st.holes = true
 	if !h.lost {
 		s.Stats.Missed.Add(1)
 	}
@@ -339,7 +341,13 @@ func (s *Streams) end(id StreamID, st *stream, p *Piece) {
 		s.bind(st, p.Pair)
 	}
 	if st.conn != nil {
-		st.conn.Close(p.At, func(e Exchange) { s.emit(st, e) })
+		st.conn.Close(p.At, func(e Exchange) {
+			if e.Cut && st.holes {
+				s.Stats.Missed.Add(1) // nobody knows whether it was answered
+				return
+			}
+			s.emit(st, e)
+		})
 	}
 	s.Stats.Held.Add(uint64(len(st.held)))
 	s.give(st)
