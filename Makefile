@@ -13,6 +13,7 @@ FUZZTIME ?= 10s
 KERNELS  ?= 5.10 6.1 6.12
 
 export CGO_ENABLED ?= 0
+export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 
 .PHONY: help run build test lint generate check-generated bench test-kernel fuzz web-test deps
 

@@ -37,6 +37,7 @@ go_is_enough() {
 }
 
 cd "$(dirname "$0")/.."
+PATH=$PWD/.cache/node/bin:$PATH # see the end
 missing=() needs_node=
 for group in "$@"; do
 	case $group in
@@ -90,10 +91,18 @@ install() {
 [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
 if [ -n "$wants_node" ]; then
 	candidate=$(apt-cache policy nodejs | sed -n 's/ *Candidate: //p')
-	if dpkg --compare-versions "${candidate:-0}" ge 20.19; then
-		install nodejs
-		command -v npm >/dev/null || install npm # in the same package at nodesource, in its own at Debian
-	fi
+	command -v npm >/dev/null && command -v node >/dev/null || install nodejs
+	command -v npm >/dev/null || install npm # in the same package at nodesource, in its own at Debian
+	hash -r
+	# Debian 12 has Node 18. The npm registry has the program itself as a package; the Makefile puts it first in PATH.
+	node_is_enough || {
+		case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) arch= ;; esac
+		[ -z "$arch" ] || {
+			echo "installing: node 22 from npm into .cache/node"
+			npm install --silent --no-audit --no-fund --prefix .cache/node "node-linux-$arch@22" >/dev/null &&
+				ln -sfn "node_modules/node-linux-$arch/bin" .cache/node/bin
+		}
+	}
 	hash -r
 	node_is_enough || {
 		echo "The page needs Node 20.19 or newer with npm; this release offers ${candidate:-none}. Get it from https://nodejs.org" >&2
