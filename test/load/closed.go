@@ -19,6 +19,7 @@ type window struct {
 	requests               int
 	rate                   float64
 	machine, traced, agent time.Duration // CPU: of the whole machine, of nginx's worker and wrk, of vetch
+	disturbed              bool          // another vetch traced sockets too
 }
 
 func (w window) each(d time.Duration) float64 {
@@ -44,6 +45,9 @@ func closedLoop(ctx context.Context, t *tools, s settings, p *page) error {
 			}
 			rounds[hook] = append(rounds[hook], w)
 			fmt.Fprintf(os.Stderr, "   %-8s %7.0f requests/s, CPU for one: machine %5.2f µs, nginx and wrk %5.2f µs, vetch %5.3f µs\n", name(hook), w.rate, w.each(w.machine), w.each(w.traced), w.each(w.agent))
+			if w.disturbed {
+				fmt.Fprintln(os.Stderr, "            disturbed: another vetch traced sockets too")
+			}
 		}
 	}
 	for _, hook := range hooks[1:] {
@@ -64,6 +68,16 @@ func closedLoop(ctx context.Context, t *tools, s settings, p *page) error {
 	return nil
 }
 
+// undisturbed keeps the rounds in which nobody else traced sockets, neither with vetch nor without.
+func undisturbed(off, on []window) (keptOff, keptOn []window) {
+	for i := range on {
+		if !off[i].disturbed && !on[i].disturbed {
+			keptOff, keptOn = append(keptOff, off[i]), append(keptOn, on[i])
+		}
+	}
+	return keptOff, keptOn
+}
+
 // loop runs wrk once, after a second of warming up.
 func (t *tools) loop(ctx context.Context, s settings, nginx *process, worker int, hook string) (w window, err error) {
 	var vetch *process
@@ -73,10 +87,15 @@ func (t *tools) loop(ctx context.Context, s settings, nginx *process, worker int
 		}
 		defer func() { err = errors.Join(err, vetch.stop()) }()
 	}
+	ours := 0
+	if vetch != nil {
+		ours = 1
+	}
+	w.hook = hook
+	w.disturbed = alone(ctx, ours) != nil
 	if _, _, err := wrk(ctx, nginx.address, time.Second); err != nil {
 		return w, err
 	}
-	w.hook = hook
 	machine := machineCPU()
 	before, err := cpuOf(worker)
 	if err != nil {
@@ -105,6 +124,7 @@ func (t *tools) loop(ctx context.Context, s settings, nginx *process, worker int
 		}
 		w.agent = now - own
 	}
+	w.disturbed = w.disturbed || probing() != ours
 	w.requests, w.rate, err = readWrk(printed)
 	return w, err
 }
@@ -156,12 +176,12 @@ func median(all []float64) float64 {
 
 func table(hooks []string, rounds map[string][]window) string {
 	var b strings.Builder
-	b.WriteString("The rounds of the closed loop, in the order they ran. Ratios are medians over the rounds.\n\n" +
+	b.WriteString("The rounds of the closed loop, in the order they ran. Ratios are medians over the rounds in which no other vetch traced sockets on this machine.\n\n" +
 		"| round | vetch | requests/s | machine µs/request | nginx and wrk µs/request | vetch µs/request |\n|---|---|---|---|---|---|\n")
 	for i := range rounds[hooks[0]] {
 		for _, hook := range hooks {
 			w := rounds[hook][i]
-			fmt.Fprintf(&b, "| %d | %s | %.0f | %.2f | %.2f | %.3f |\n", i+1, name(hook), w.rate, w.each(w.machine), w.each(w.traced), w.each(w.agent))
+			fmt.Fprintf(&b, "| %d | %s | %.0f | %.2f | %.2f | %.3f |\n", i+1, name(hook)+map[bool]string{true: " (disturbed)"}[w.disturbed], w.rate, w.each(w.machine), w.each(w.traced), w.each(w.agent))
 		}
 	}
 	return strings.TrimRight(b.String(), "\n")

@@ -38,8 +38,8 @@ func main() {
 	var s settings
 	var only string
 	flag.StringVar(&s.out, "o", filepath.Join("docs", "benchmarks.md"), "file to write; - is standard output")
-	flag.IntVar(&s.pairs, "pairs", 4, "rounds of the closed loop")
-	flag.DurationVar(&s.window, "window", 5*time.Second, "length of one measurement of the closed loop")
+	flag.IntVar(&s.pairs, "pairs", 5, "rounds of the closed loop")
+	flag.DurationVar(&s.window, "window", 4*time.Second, "length of one measurement of the closed loop")
 	flag.StringVar(&only, "only", "", "comma-separated: closed, agent, ingest, map, web")
 	flag.Parse()
 	if only != "" {

@@ -16,6 +16,8 @@ type result struct {
 	values map[string]float64
 }
 
+var cpuSuffix = regexp.MustCompile(`-\d+$`) // the number of CPUs, which go test appends
+
 var benchLine = regexp.MustCompile(`^(Benchmark\S+)\s+\d+\s+(.*)$`)
 
 // goBench runs benchmarks of a package, by the command that it returns too.
@@ -31,7 +33,7 @@ func goBench(ctx context.Context, pkg, pattern, benchtime string) (all []result,
 		if found == nil {
 			continue
 		}
-		r := result{found[1], map[string]float64{}}
+		r := result{cpuSuffix.ReplaceAllString(found[1], ""), map[string]float64{}}
 		fields := strings.Fields(found[2])
 		for i := 0; i+1 < len(fields); i += 2 {
 			if r.values[fields[i+1]], err = strconv.ParseFloat(fields[i], 64); err != nil {
@@ -54,9 +56,6 @@ func ingest(ctx context.Context, _ *tools, _ settings, p *page) error {
 	}
 	for _, r := range all {
 		name := strings.TrimPrefix(r.name, "BenchmarkIngest/")
-		if dash := strings.LastIndexByte(name, '-'); dash > 0 {
-			name = name[:dash]
-		}
 		var figures []string
 		for _, unit := range []string{"samples/s", "samples/cpu-s"} {
 			if v, found := r.values[unit]; found {
