@@ -104,7 +104,7 @@ func (s *streams) addTally(snapshot *probe.Snapshot, u unpaired, pair func(uint6
 	key, ok := pair(t.Pair)
 	if !ok {
 		if u.turns++; u.turns > keepUnpaired {
-			s.lost.Add(t.Count)
+			s.lost.Add(max(t.Count, 1))
 			return
 		}
 		s.unpaired = append(s.unpaired, u)
@@ -112,7 +112,7 @@ func (s *streams) addTally(snapshot *probe.Snapshot, u unpaired, pair func(uint6
 	}
 	snapshot.Requests = append(snapshot.Requests, probe.RequestDelta{
 		Pair: key, Protocol: probe.Protocol(t.Protocol), Route: t.Operation, Code: t.Status, Failed: t.Failed, Cut: t.Cut,
-		Count: t.Count, Sum: t.Sum, Buckets: t.Buckets,
+		Count: t.Count, Sum: t.Sum, Buckets: t.Buckets, Messages: t.Messages,
 	})
 }
 

@@ -120,6 +120,9 @@ func (e *edge) room() int {
 	if !e.failures.born.IsZero() {
 		n++
 	}
+	if !e.streamed.IsZero() {
+		n += messageRoom
+	}
 	for i := range e.failed {
 		if !e.failed[i].born.IsZero() {
 			n++

@@ -4,9 +4,9 @@ import "github.com/vetch-dev/vetch/model"
 
 // families describes every metric of the agent. The pointers are what Sample.Family points to, so they are made once for a digest.
 type families struct {
-	workloadRequests, workloadDuration, workloadFailed, workloadCut, workloadOverflow *model.Family
+	workloadRequests, workloadDuration, workloadFailed, workloadCut, workloadMessages, workloadOverflow *model.Family
 
-	edgeRequests, edgeDuration, edgeFailedRequests, edgeBytes, edgeConnections, edgeActive, edgeFailed, edgeRetransmits, edgeRTT, caretta *model.Family
+	edgeRequests, edgeDuration, edgeFailedRequests, edgeMessages, edgeBytes, edgeConnections, edgeActive, edgeFailed, edgeRetransmits, edgeRTT, caretta *model.Family
 
 	listen, connects, connectTime, connectFailures, active, retransmits, sent, received *model.Family
 
@@ -32,11 +32,13 @@ func newFamilies() families {
 		workloadDuration: seconds("vetch_workload_request_duration_seconds", "Time from a request to its response, as the serving end sees it."),
 		workloadFailed:   counter("vetch_workload_failed_requests_total", "", "Requests that the workload received and that failed by the rules of their protocol, or had no response."),
 		workloadCut:      counter("vetch_workload_requests_cut_total", "", "Requests whose connection ended before the response was whole."),
+		workloadMessages: counter("vetch_workload_messages_total", "", "Messages within requests that carry many, such as a WebSocket, that the workload sent and received."),
 		workloadOverflow: counter("vetch_workload_routes_overflow_total", "", "Requests counted under the route ~other because the workload has too many routes."),
 
 		edgeRequests:       counter("vetch_edge_requests_total", "", "Requests from the client to the server, by code."),
 		edgeDuration:       seconds("vetch_edge_request_duration_seconds", "Time from a request to its response between client and server."),
 		edgeFailedRequests: counter("vetch_edge_failed_requests_total", "", "Requests from the client to the server that failed by the rules of their protocol, or had no response."),
+		edgeMessages:       counter("vetch_edge_messages_total", "", "Messages within requests that carry many, that the client sent to and received from the server."),
 		edgeBytes:          counter("vetch_edge_bytes_total", "bytes", "Bytes that the client sent to and received from the server."),
 		edgeConnections:    counter("vetch_edge_connections_total", "", "Connections established from the client to the server."),
 		edgeActive:         gauge("vetch_edge_active_connections", "", "Connections open now."),

@@ -79,6 +79,12 @@ func (d *Digest) gatherWorkloads(b *batch) {
 		}
 	}
 	for _, s := range d.served {
+		for _, m := range s.streamed {
+			b.counter(f.workloadMessages, m.sent.labels, float64(m.sent.value), m.sent.born)
+			b.counter(f.workloadMessages, m.received.labels, float64(m.received.value), m.received.born)
+		}
+	}
+	for _, s := range d.served {
 		b.counter(f.workloadOverflow, s.labels, float64(s.overflow), s.born)
 	}
 }
@@ -100,6 +106,12 @@ func (d *Digest) gatherEdges(b *batch) {
 	each(func(e *edge) {
 		if c := &e.failures; !c.born.IsZero() {
 			b.counter(f.edgeFailedRequests, e.base, float64(c.value), c.born)
+		}
+	})
+	each(func(e *edge) {
+		if !e.streamed.IsZero() {
+			b.counter(f.edgeMessages, e.sent, float64(e.messages[0]), e.streamed)
+			b.counter(f.edgeMessages, e.received, float64(e.messages[1]), e.streamed)
 		}
 	})
 	each(func(e *edge) { b.histogram(f.edgeDuration, e.base, durationScale, &e.duration, e.born) })

@@ -55,6 +55,8 @@ type edge struct {
 	failed               [probe.NumConnectErrors]counter
 	codes                map[string]*counter
 	coded                []*counter // codes in order of birth
+	messages             [2]uint64  // within requests: client to server, server to client
+	streamed             time.Time  // when messages was born; zero: there are none
 	failures             counter    // failed requests; there from the first request on, so that its rate is right
 }
 
@@ -163,7 +165,7 @@ func (d *Digest) linkConnections(p *pair, l *link, t *probe.PairDelta, now time.
 // linkRequest adds requests to an edge where they come from the side whose view counts.
 func (d *Digest) linkRequest(p *pair, l *link, r *probe.RequestDelta, now time.Time) {
 	e := d.edgeOf(p, l, r.Protocol, now)
-	if r.Count == 0 {
+	if r.Count == 0 && r.Messages == [2]uint64{} {
 		return
 	}
 	client := p.key.Owner
@@ -184,6 +186,10 @@ func (d *Digest) linkRequest(p *pair, l *link, r *probe.RequestDelta, now time.T
 		return
 	}
 	e.changed = now
+	e.addMessages(d, p, r)
+	if r.Count == 0 {
+		return
+	}
 	e.duration.add(r.Buckets[:], r.Sum)
 	if c := e.code(d, p, r.Code); c != nil {
 		c.value += r.Count
@@ -196,6 +202,22 @@ func (d *Digest) linkRequest(p *pair, l *link, r *probe.RequestDelta, now time.T
 	if r.Failed {
 		e.failures.value += r.Count
 	}
+}
+
+// addMessages counts what went both ways within requests, also while these go on.
+func (e *edge) addMessages(d *Digest, p *pair, r *probe.RequestDelta) {
+	if r.Messages == [2]uint64{} {
+		return
+	}
+	if e.streamed.IsZero() {
+		if !d.reserve(messageRoom) {
+			d.dropped[dropSeries] += r.Messages[0] + r.Messages[1]
+			return
+		}
+		e.streamed = d.began(p)
+	}
+	e.messages[0] += r.Messages[0]
+	e.messages[1] += r.Messages[1]
 }
 
 // code finds or makes the counter of a code; nil where there is no room.

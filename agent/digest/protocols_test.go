@@ -189,3 +189,37 @@ func TestCodesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestMessagesWithinRequests: what moves within a long request is counted both ways before it ends, from one end on the edge.
+func TestMessagesWithinRequests(t *testing.T) {
+	w := newWorld(t)
+	w.owner(1, "app")
+	w.owner(2, "chat")
+	w.listener(2, "0.0.0.0:80")
+	c, s := w.client(1, 2, "127.0.0.1:80"), w.server(2, 1, "127.0.0.1:80", "127.0.0.1:0")
+	say := func(sent, received uint64) {
+		for _, key := range []probe.PairKey{c, s} {
+			w.request(key, "websocket", "GET /chat", "", 0).Messages = [2]uint64{sent, received}
+		}
+		w.poll()
+	}
+	say(3, 0)
+	say(4, 5)
+	want := `
+		vetch_workload_messages_total{direction="received", kind="Process", protocol="websocket", route="GET /chat", workload="chat"} 7
+		vetch_workload_messages_total{direction="sent", kind="Process", protocol="websocket", route="GET /chat", workload="chat"} 5`
+	w.read().want(t, "vetch_workload_messages", want)
+	w.read().want(t, "vetch_edge_messages", `
+		vetch_edge_messages_total{client="app", client_kind="Process", direction="sent", port="80", protocol="websocket", server="chat", server_kind="Process"} 7
+		vetch_edge_messages_total{client="app", client_kind="Process", direction="received", port="80", protocol="websocket", server="chat", server_kind="Process"} 5`)
+	if n := w.read().sum("vetch_workload_requests_total"); n != 0 {
+		t.Errorf("%v requests before any has ended", n)
+	}
+	for _, key := range []probe.PairKey{c, s} {
+		w.request(key, "websocket", "GET /chat", "1000", 1)
+	}
+	w.poll()
+	w.read().want(t, "vetch_workload_messages", want)
+	w.read().want(t, "vetch_workload_requests_total", `
+		vetch_workload_requests_total{code="1000", kind="Process", protocol="websocket", route="GET /chat", workload="chat"} 1`)
+}

@@ -22,9 +22,11 @@ type serving struct {
 	methods   map[string]struct{}
 	codes     map[string]struct{}
 	series    map[requestKey]*requestSeries
-	ordered   []*requestSeries        // in order of birth
-	failures  map[requestKey]*counter // by key without code; there from the first request on, so that their rates are right
-	failed    []*counter              // in order of birth
+	ordered   []*requestSeries              // in order of birth
+	failures  map[requestKey]*counter       // by key without code; there from the first request on, so that their rates are right
+	failed    []*counter                    // in order of birth
+	messages  map[requestKey]*messageSeries // by key without code
+	streamed  []*messageSeries              // in order of birth
 	cut       map[probe.Protocol]*counter
 	cuts      []*counter // in order of birth
 	overflow  uint64     // requests under "~other"
@@ -43,12 +45,18 @@ type requestSeries struct {
 	duration buckets
 }
 
+// messageSeries are the messages of one kind of request, both ways.
+type messageSeries struct{ sent, received counter }
+
+// messageRoom is how many series a messageSeries stands for.
+const messageRoom = 2
+
 // requestRoom is how many series a requestSeries stands for.
 const requestRoom = 2
 
 // serve counts requests for the workload that answers them.
 func (d *Digest) serve(p *pair, r *probe.RequestDelta, now time.Time) {
-	if r.Count == 0 {
+	if r.Count == 0 && r.Messages == [2]uint64{} {
 		return
 	}
 	w := p.ends.Owner.Workload
@@ -66,6 +74,7 @@ func (d *Digest) serve(p *pair, r *probe.RequestDelta, now time.Time) {
 			workload: w, labels: labelSet("namespace", w.Namespace, "kind", string(w.Kind), "workload", w.Name), born: d.began(p), listening: true,
 			routes: make(map[string]struct{}), methods: make(map[string]struct{}), codes: make(map[string]struct{}),
 			series: make(map[requestKey]*requestSeries), failures: make(map[requestKey]*counter), cut: make(map[probe.Protocol]*counter),
+			messages: make(map[requestKey]*messageSeries),
 		}
 		d.servings[w] = s
 		d.served = append(d.served, s)
@@ -76,6 +85,10 @@ func (d *Digest) serve(p *pair, r *probe.RequestDelta, now time.Time) {
 		c.value += r.Count
 	}
 	key := s.key(d, r)
+	s.addMessages(d, p, key, r)
+	if r.Count == 0 {
+		return
+	}
 	if c := s.failuresOf(d, p, key); c != nil && r.Failed {
 		c.value += r.Count
 	}
@@ -86,6 +99,27 @@ func (d *Digest) serve(p *pair, r *probe.RequestDelta, now time.Time) {
 	}
 	series.value += r.Count
 	series.duration.add(r.Buckets[:], r.Sum)
+}
+
+// addMessages counts what went both ways within requests, also while these go on.
+func (s *serving) addMessages(d *Digest, p *pair, key requestKey, r *probe.RequestDelta) {
+	if r.Messages == [2]uint64{} {
+		return
+	}
+	key.code = ""
+	m := s.messages[key]
+	if m == nil {
+		if !d.reserve(messageRoom) {
+			d.dropped[dropSeries] += r.Messages[0] + r.Messages[1]
+			return
+		}
+		base, born := s.requestLabels(key), d.began(p)
+		m = &messageSeries{sent: counter{born: born, labels: with(base, "direction", "sent")}, received: counter{born: born, labels: with(base, "direction", "received")}}
+		s.messages[key] = m
+		s.streamed = append(s.streamed, m)
+	}
+	m.received.value += r.Messages[0]
+	m.sent.value += r.Messages[1]
 }
 
 // cutOf is the counter of cut requests, there from the first request on so that its rate is right.
@@ -160,4 +194,6 @@ func bound(set map[string]struct{}, value string, limit int) string {
 }
 
 // room is how many series the workload has.
-func (s *serving) room() int { return 1 + len(s.cuts) + len(s.failed) + requestRoom*len(s.ordered) }
+func (s *serving) room() int {
+	return 1 + len(s.cuts) + len(s.failed) + messageRoom*len(s.streamed) + requestRoom*len(s.ordered)
+}

@@ -118,6 +118,7 @@ type RequestDelta struct {
 	Count    uint64 // at least the sum of Buckets: operations without a response have no duration
 	Sum      time.Duration
 	Buckets  [NumBuckets]uint32
+	Messages [2]uint64 // within operations that carry many: client to server, server to client. They may come before Count does
 }
 
 // Listener is a socket that waits for connections.

@@ -34,6 +34,10 @@ type Exchange struct {
 	RequestBytes  int64
 	ResponseBytes int64
 	Cut           bool // the connection ended before the response was whole
+	// Messages are those that went each way within the operation since the Conn last told, by Direction. Only what carries a stream of
+	// messages has them: a WebSocket, a gRPC call.
+	Messages [2]int64
+	Open     bool // the operation goes on: this only tells its Messages, and no exchange is counted
 }
 
 // Conn follows one connection. It is used by one goroutine and keeps its memory bounded.

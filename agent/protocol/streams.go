@@ -59,6 +59,7 @@ type Tally struct {
 	Timed     uint64        // those of Count that have a duration
 	Sum       time.Duration // of the durations
 	Buckets   [NumBuckets]uint32
+	Messages  [2]uint64 // by Direction; a Tally may have these alone
 }
 
 // StreamStats say how near the bounds are and what was lost. They may be read from any goroutine.
@@ -296,6 +297,12 @@ func (s *Streams) feed(st *stream, d Direction, at int64) {
 // emit counts an exchange for its pair, or holds it until that is known.
 func (s *Streams) emit(st *stream, e Exchange) {
 	if st.pair == 0 {
+		if i := len(st.held) - 1; e.Open && i >= 0 && st.held[i].Open && st.held[i].Operation == e.Operation {
+			for d, n := range e.Messages {
+				st.held[i].Messages[d] += n
+			}
+			return
+		}
 		if len(st.held) >= maxHeld {
 			s.Stats.Held.Add(1)
 			return
@@ -308,6 +315,12 @@ func (s *Streams) emit(st *stream, e Exchange) {
 	if t == nil {
 		t = &Tally{Pair: st.pair, Protocol: st.protocol, Operation: e.Operation, Status: e.Status, Failed: e.Failed, Cut: e.Cut}
 		s.tallies[key] = t
+	}
+	for d, n := range e.Messages {
+		t.Messages[d] += uint64(n)
+	}
+	if e.Open {
+		return
 	}
 	t.Count++
 	if e.OneWay {

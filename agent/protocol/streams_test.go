@@ -226,3 +226,21 @@ func TestBucketOf(t *testing.T) {
 		}
 	}
 }
+
+// Messages of an operation that goes on are counted before it ends, also while its pair is not known.
+func TestStreamsCountMessagesOfOpenOperations(t *testing.T) {
+	s := NewStreams(nil)
+	st := &stream{protocol: "chat"}
+	for range 2 * maxHeld {
+		s.emit(st, Exchange{Operation: "GET /", Messages: [2]int64{1, 2}, Open: true})
+	}
+	s.bind(st, 7)
+	s.emit(st, Exchange{Operation: "GET /", Messages: [2]int64{0, 1}, Open: true})
+	s.emit(st, Exchange{Operation: "GET /", Status: "1000", Messages: [2]int64{1, 0}})
+	got := map[string][3]uint64{}
+	s.Drain(1, func(t *Tally) { got[t.Status] = [3]uint64{t.Count, t.Messages[0], t.Messages[1]} })
+	want := map[string][3]uint64{"": {0, 2 * maxHeld, 4*maxHeld + 1}, "1000": {1, 1, 0}}
+	if fmt.Sprint(got) != fmt.Sprint(want) || s.Stats.Held.Load() != 0 {
+		t.Errorf("counted %v, want %v", got, want)
+	}
+}
