@@ -111,7 +111,7 @@ func (s *streams) addTally(snapshot *probe.Snapshot, u unpaired, pair func(uint6
 		return
 	}
 	snapshot.Requests = append(snapshot.Requests, probe.RequestDelta{
-		Pair: key, Protocol: probe.Protocol(t.Protocol), Route: t.Operation, Code: t.Status, Failed: t.Failed, Cut: t.Cut,
+		Pair: key, Protocol: probe.Protocol(t.Protocol), Method: t.Method, Route: t.Operation, Code: t.Status, Failed: t.Failed, Cut: t.Cut,
 		Count: t.Count, Sum: t.Sum, Buckets: t.Buckets, Messages: t.Messages,
 	})
 }

@@ -14,7 +14,7 @@ type containerForm struct {
 	protocols []probe.Protocol // that go by it
 	name      string           // "postgres" in container_postgres_queries_total
 	noun      string           // "queries"
-	classes   bool             // the status is the class of an HTTP code, else "ok" or "failed"
+	classes   bool             // the status is the class of an HTTP code or "grpc:CODE", else "ok" or "failed"
 	messages  bool             // only messages are counted, by the label "method", and have no duration
 
 	outbound, inbound formFamilies
@@ -31,7 +31,7 @@ func (f *containerForm) families(inbound bool) formFamilies {
 
 // containerForms are the forms that differ from container_PROTOCOL_requests_total with a histogram beside it.
 var containerForms = []containerForm{
-	{protocols: []probe.Protocol{probe.ProtocolHTTP1, "http2"}, name: "http", noun: "requests", classes: true},
+	{protocols: []probe.Protocol{probe.ProtocolHTTP1, "http2", "grpc"}, name: "http", noun: "requests", classes: true},
 	{protocols: []probe.Protocol{"postgres"}, name: "postgres", noun: "queries"},
 	{protocols: []probe.Protocol{"mysql"}, name: "mysql", noun: "queries"},
 	{protocols: []probe.Protocol{"redis"}, name: "redis", noun: "queries"},
@@ -147,6 +147,8 @@ func tallyOf(set *[]*tally, form *containerForm) *tally {
 // status is the value of the label "status".
 func (f *containerForm) status(r *probe.RequestDelta) string {
 	switch {
+	case r.Protocol == "grpc":
+		return grpcStatus(r.Code)
 	case f.classes:
 		return statusClass(r.Code)
 	case r.Failed:
@@ -155,10 +157,21 @@ func (f *containerForm) status(r *probe.RequestDelta) string {
 	return "ok"
 }
 
-// statusClass is the class of an HTTP status, "failed" where the connection ended before a response.
+// grpcStatus is "grpc:" and the canonical name of the status, "failed" where the connection ended before it.
+func grpcStatus(code string) string {
+	switch code {
+	case "":
+		return "failed"
+	case "ok":
+		return "grpc:OK"
+	}
+	return "grpc:" + code
+}
+
+// statusClass is the class of an HTTP status, "failed" where there was no response: the connection ended, or the stream of HTTP/2.
 func statusClass(code string) string {
 	switch {
-	case code == "":
+	case code == "", code == "cancelled", strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == "":
 		return "failed"
 	case len(code) == 3 && code[0] >= '1' && code[0] <= '5':
 		return code[:1] + "xx"

@@ -223,3 +223,17 @@ func TestMessagesWithinRequests(t *testing.T) {
 	w.read().want(t, "vetch_workload_requests_total", `
 		vetch_workload_requests_total{code="1000", kind="Process", protocol="websocket", route="GET /chat", workload="chat"} 1`)
 }
+
+// TestStatusOfContainers: coroot's status of HTTP is a class, that of gRPC the name of its code.
+func TestStatusOfContainers(t *testing.T) {
+	for code, want := range map[string]string{"200": "2xx", "": "failed", "cancelled": "failed", "REFUSED_STREAM": "failed", "~unknown": "unknown", "999": "unknown"} {
+		if got := statusClass(code); got != want {
+			t.Errorf("HTTP %q is %q, want %q", code, got, want)
+		}
+	}
+	for code, want := range map[string]string{"ok": "grpc:OK", "NOT_FOUND": "grpc:NOT_FOUND", "": "failed"} {
+		if got := grpcStatus(code); got != want {
+			t.Errorf("gRPC %q is %q, want %q", code, got, want)
+		}
+	}
+}

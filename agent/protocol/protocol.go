@@ -16,7 +16,7 @@ const (
 const (
 	MaxBuffer    = 64 << 10 // bytes of one direction that wait for the rest of a message
 	MaxWaiting   = 1024     // requests of one connection that wait for a response
-	MaxOperation = 100      // bytes of Exchange.Operation
+	MaxOperation = 107      // bytes of Exchange.Operation: as long as a route of HTTP/1 with its ellipsis
 	MaxPrepared  = 256      // prepared statements of one connection whose text is remembered, the oldest forgotten first
 )
 
@@ -25,6 +25,8 @@ var ErrDesync = errors.New("bytes do not fit the protocol")
 
 // Exchange is one operation that a client asked of a server. It never holds a literal, a value, a key, a token or a password.
 type Exchange struct {
+	Protocol      string // "" for that of the connection; else what the exchange is inside of it: "grpc" in HTTP/2
+	Method        string // "GET"; "" in protocols without
 	Operation     string // bounded and of low cardinality: "SELECT users", "GET", "publish orders", "/package.Service/Method"
 	Status        string // "ok", or what the protocol calls the failure: SQLSTATE, error code or prefix. "" if the response was not seen whole
 	Failed        bool
@@ -53,6 +55,11 @@ type Conn interface {
 	Resync(d Direction, b []byte) bool
 	// Close ends the connection: requests without a response are emitted as cut.
 	Close(at int64, emit func(Exchange))
+}
+
+// Reporter is a Conn that tells the Messages of open operations when it is asked, which is every second or so, and at their end.
+type Reporter interface {
+	Report(emit func(Exchange))
 }
 
 // Verdict is how sure detection is.

@@ -51,6 +51,7 @@ const (
 type Tally struct {
 	Pair      uint64
 	Protocol  string
+	Method    string
 	Operation string
 	Status    string
 	Failed    bool
@@ -84,9 +85,9 @@ type Streams struct {
 }
 
 type tallyKey struct {
-	pair                        uint64
-	protocol, operation, status string
-	failed, cut                 bool
+	pair                                uint64
+	protocol, method, operation, status string
+	failed, cut                         bool
 }
 
 // stream is one connection.
@@ -297,7 +298,7 @@ func (s *Streams) feed(st *stream, d Direction, at int64) {
 // emit counts an exchange for its pair, or holds it until that is known.
 func (s *Streams) emit(st *stream, e Exchange) {
 	if st.pair == 0 {
-		if i := len(st.held) - 1; e.Open && i >= 0 && st.held[i].Open && st.held[i].Operation == e.Operation {
+		if i := len(st.held) - 1; e.Open && i >= 0 && st.held[i].Open && st.held[i].Operation == e.Operation && st.held[i].Protocol == e.Protocol {
 			for d, n := range e.Messages {
 				st.held[i].Messages[d] += n
 			}
@@ -310,10 +311,13 @@ func (s *Streams) emit(st *stream, e Exchange) {
 		st.held = append(st.held, e)
 		return
 	}
-	key := tallyKey{st.pair, st.protocol, e.Operation, e.Status, e.Failed, e.Cut}
+	if e.Protocol == "" {
+		e.Protocol = st.protocol
+	}
+	key := tallyKey{st.pair, e.Protocol, e.Method, e.Operation, e.Status, e.Failed, e.Cut}
 	t := s.tallies[key]
 	if t == nil {
-		t = &Tally{Pair: st.pair, Protocol: st.protocol, Operation: e.Operation, Status: e.Status, Failed: e.Failed, Cut: e.Cut}
+		t = &Tally{Pair: st.pair, Protocol: e.Protocol, Method: e.Method, Operation: e.Operation, Status: e.Status, Failed: e.Failed, Cut: e.Cut}
 		s.tallies[key] = t
 	}
 	for d, n := range e.Messages {
@@ -357,7 +361,10 @@ func (s *Streams) end(id StreamID, st *stream, p *Piece) {
 		st.conn.Close(p.At, func(e Exchange) {
 			if e.Cut && st.holes {
 				s.Stats.Missed.Add(1) // nobody knows whether it was answered
-				return
+				if e.Messages == [2]int64{} {
+					return
+				}
+				e.Open, e.Status, e.Failed, e.Cut = true, "", false, false
 			}
 			s.emit(st, e)
 		})
@@ -370,6 +377,11 @@ func (s *Streams) end(id StreamID, st *stream, p *Piece) {
 
 // Drain gives out all tallies and begins anew; now is ns of the monotonic clock. Connections whose end was missed are forgotten after a while.
 func (s *Streams) Drain(now int64, each func(*Tally)) {
+	for _, st := range s.streams {
+		if r, ok := st.conn.(Reporter); ok {
+			r.Report(func(e Exchange) { s.emit(st, e) })
+		}
+	}
 	for _, t := range s.tallies {
 		each(t)
 	}

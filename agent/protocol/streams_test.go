@@ -177,6 +177,63 @@ func TestStreamsPairComesLater(t *testing.T) {
 	}
 }
 
+// openConn has one exchange that does not end: every byte of the client is a message inside of it.
+type openConn struct{ messages int64 }
+
+func (o *openConn) Feed(_ Direction, b []byte, _ int64, _ func(Exchange)) (int, int64, error) {
+	o.messages += int64(len(b))
+	return len(b), 0, nil
+}
+
+func (o *openConn) Resync(Direction, []byte) bool { return true }
+
+func (o *openConn) Report(emit func(Exchange)) {
+	if o.messages > 0 {
+		emit(Exchange{Operation: "watch", Method: "GET", Protocol: "inner", Messages: [2]int64{o.messages, 0}, Open: true})
+	}
+	o.messages = 0
+}
+
+func (o *openConn) Close(at int64, emit func(Exchange)) {
+	emit(cut(Exchange{Operation: "watch", Method: "GET", Protocol: "inner", Messages: [2]int64{o.messages, 0}}, at))
+}
+
+// What happens in an exchange that does not end is seen with every Drain, and its end counts it once.
+func TestStreamsReportOpenExchanges(t *testing.T) {
+	p := Protocol{Name: "outer", Detect: func(Direction, []byte) Verdict { return Yes }, New: func() Conn { return &openConn{} }}
+	w := newWire(t)
+	w.s = NewStreams([]Protocol{p})
+	drained := func() (all []Tally) {
+		w.s.Drain(w.at, func(t *Tally) { all = append(all, *t) })
+		return all
+	}
+	say := func(text string) {
+		w.say(FromClient, text)
+		if got := drained(); len(got) != 1 || got[0].Count != 0 || got[0].Messages != [2]uint64{uint64(len(text)), 0} || got[0].Protocol != "inner" || got[0].Method != "GET" {
+			t.Errorf("after %q: %+v", text, got)
+		}
+	}
+	say("ab")
+	say("cde")
+	if got := drained(); len(got) != 0 {
+		t.Errorf("nothing happened, and yet %+v", got)
+	}
+	w.say(FromClient, "f")
+	w.close()
+	if got := drained(); len(got) != 1 || got[0].Count != 1 || !got[0].Cut || got[0].Messages != [2]uint64{1, 0} {
+		t.Errorf("at the end: %+v", got)
+	}
+	// Where bytes were missed nobody knows how it ended, but its messages did pass.
+	w.id.Opened++
+	w.say(FromClient, "g")
+	w.hide(FromClient, 10)
+	w.say(FromClient, "h")
+	w.close()
+	if got := drained(); len(got) != 1 || got[0].Count != 0 || got[0].Messages != [2]uint64{2, 0} {
+		t.Errorf("with a hole: %+v", got)
+	}
+}
+
 func TestStreamsUnknown(t *testing.T) {
 	w := newWire(t)
 	if d := w.say(FromClient, "\x00\x01"); d != Ignore {
