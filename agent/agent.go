@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vetch-dev/vetch/agent/digest"
+	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/model"
@@ -56,7 +57,8 @@ func New(o Options) (*Agent, error) {
 		}
 		o.Hostname = name
 	}
-	a := &Agent{log: o.Log, streams: newStreams(), busy: prometheus.NewCounter(prometheus.CounterOpts{
+	outside := names.New()
+	a := &Agent{log: o.Log, streams: newStreams(outside), busy: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "vetch_agent_digest_seconds_total", Help: "Wall time spent naming and joining what the probe read.",
 	})}
 	if o.Registerer != nil {
@@ -68,7 +70,7 @@ func New(o Options) (*Agent, error) {
 		}
 	}
 	o.Probe.Records = true
-	book, err := process.New(process.Options{Log: o.Log, Hostname: o.Hostname})
+	book, err := process.New(process.Options{Log: o.Log, Hostname: o.Hostname, Names: outside})
 	if err != nil {
 		return nil, fmt.Errorf("start naming processes: %w", err)
 	}
@@ -76,7 +78,7 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("start the probe: %w", err)
 	}
 	a.digest, err = digest.New(digest.Options{
-		Log: o.Log, Book: book, Machine: process.ReadMachine("/", o.Hostname), Version: o.Version, ProbeStats: a.probe.Stats,
+		Log: o.Log, Book: book, Names: outside, Machine: process.ReadMachine("/", o.Hostname), Version: o.Version, ProbeStats: a.probe.Stats,
 		RoutesPerWorkload: o.RoutesPerWorkload, SeriesExpiry: o.SeriesExpiry,
 	})
 	if err != nil {

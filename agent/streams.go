@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/agent/protocol"
 )
@@ -23,6 +24,7 @@ type streams struct {
 	streams  *protocol.Streams
 	unpaired []unpaired
 	lost     atomic.Uint64 // exchanges whose pair was never read
+	names    *names.Book   // of addresses outside, as far as connections tell
 }
 
 type unpaired struct {
@@ -30,7 +32,9 @@ type unpaired struct {
 	turns int
 }
 
-func newStreams() *streams { return &streams{streams: protocol.NewStreams(protocol.Table())} }
+func newStreams(outside *names.Book) *streams {
+	return &streams{streams: protocol.NewStreams(protocol.Table()), names: outside}
+}
 
 // register exports how near the bounds are and what was lost.
 func (s *streams) register(to prometheus.Registerer) error {

@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
 	"time"
@@ -101,6 +102,9 @@ func (d *Digest) flowOf(p *pair, box *container, now time.Time) *flow {
 		return p.flow
 	}
 	key := flowKey{destination: hostPort(p.key.Remote), actual: hostPort(p.ends.Actual)}
+	if name := publicName(p); name != "" {
+		key = flowKey{destination: name}
+	}
 	if key.destination = d.destination(box, key.destination); key.destination == other {
 		key.actual = other
 	}
@@ -167,7 +171,8 @@ func (d *Digest) boxConnections(p *pair, box *container, t *probe.PairDelta, now
 }
 
 func (d *Digest) boxFailures(p *pair, box *container, n uint64) {
-	name := d.destination(box, hostPort(p.key.Remote))
+	name := cmp.Or(publicName(p), hostPort(p.key.Remote))
+	name = d.destination(box, name)
 	c := box.failed[name]
 	if c == nil {
 		if !d.reserve(1) {
@@ -180,6 +185,16 @@ func (d *Digest) boxFailures(p *pair, box *container, n uint64) {
 	}
 	c.value += n
 	c.changed = d.now
+}
+
+// publicName is what a destination goes by that DNS, or the client itself, gave a name: as with coroot-node-agent, addresses of private
+// networks keep to themselves, and one with a name has no actual destination.
+func publicName(p *pair) string {
+	addr := p.ends.Actual.Addr()
+	if p.ends.Name == "" || addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() {
+		return ""
+	}
+	return clean(p.ends.Name, maxName) + ":" + strconv.Itoa(int(p.key.Remote.Port()))
 }
 
 // hostPort writes an address as "10.0.0.1:80" or "[fd00::1]:80"; "" where there is none.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/model"
@@ -37,6 +38,8 @@ type Options struct {
 	Book    *process.Book
 	Machine process.Machine
 	Version string
+	// Names is the book of what addresses are called, to export it; nil leaves it out.
+	Names *names.Book
 	// ProbeStats gives the probe's own figures; nil leaves them out.
 	ProbeStats func() probe.Stats
 

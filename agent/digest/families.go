@@ -10,11 +10,11 @@ type families struct {
 
 	listen, connects, connectTime, connectFailures, active, retransmits, sent, received *model.Family
 
-	node, agent, uptime *model.Family
+	node, agent, uptime, fqdn *model.Family
 
 	hookAttached, eventsLost, mapEntries, mapMax, mapMemory *model.Family
 
-	series, seriesMax, dropped, snapshots, conntrack, lookupFailures *model.Family
+	series, seriesMax, dropped, snapshots, conntrack, lookupFailures, named, namedMax *model.Family
 }
 
 func newFamilies() families {
@@ -59,6 +59,7 @@ func newFamilies() families {
 		node:   gauge("node_info", "", "The machine: host name and kernel version."),
 		agent:  gauge("node_agent_info", "", "Version of the agent."),
 		uptime: gauge("node_uptime_seconds", "seconds", "Time since the machine started."),
+		fqdn:   gauge("ip_to_fqdn", "", "Address that an answer of DNS gave for a name."),
 
 		hookAttached: gauge("vetch_probe_hook_attached", "", "1 where the kernel hook is attached, 0 where it is not available or not chosen."),
 		eventsLost:   counter("vetch_probe_events_lost_total", "", "Events in the kernel that could not be counted, by reason."),
@@ -71,6 +72,8 @@ func newFamilies() families {
 		dropped:        counter("vetch_digest_dropped_total", "", "Observations that are not in the series, or not under their own name, by the limit that was met."),
 		snapshots:      counter("vetch_digest_snapshots_total", "", "Readings of the kernel maps that were taken in."),
 		conntrack:      counter("vetch_process_conntrack_queries_total", "", "Connections looked up in the connection tracker, by result."),
+		named:          gauge("vetch_names_addresses", "", "Addresses whose names are remembered."),
+		namedMax:       gauge("vetch_names_max_addresses", "", "Limit of vetch_names_addresses."),
 		lookupFailures: counter("vetch_process_lookup_failures_total", "", "Names, addresses and listeners that could not be looked up or kept, by what."),
 	}
 }

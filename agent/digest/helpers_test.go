@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"go.uber.org/goleak"
 
+	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/model"
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	t      testing.TB
 	digest *Digest
+	names  *names.Book
 	netns  uint32
 	start  time.Time
 	now    time.Time
@@ -37,11 +39,12 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 		}
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.168.1.10")}, nil
 	}
-	book, err := process.New(process.Options{Root: t.TempDir(), Hostname: "box", Addresses: addresses})
+	outside := names.New()
+	book, err := process.New(process.Options{Root: t.TempDir(), Hostname: "box", Addresses: addresses, Names: outside})
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := Options{Book: book, Machine: process.Machine{ID: "m1", Hostname: "box", Kernel: "6.18"}, Version: "test"}
+	options := Options{Book: book, Names: outside, Machine: process.Machine{ID: "m1", Hostname: "box", Kernel: "6.18"}, Version: "test"}
 	for _, c := range change {
 		c(&options)
 	}
@@ -49,7 +52,7 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, digest: d, netns: ownNetNS(t), start: time.Unix(1_800_000_000, 0), now: time.Unix(1_800_000_000, 0)}
+	w := &world{t: t, digest: d, names: outside, netns: ownNetNS(t), start: time.Unix(1_800_000_000, 0), now: time.Unix(1_800_000_000, 0)}
 	w.poll() // the clock of the snapshots is not the machine's
 	return w
 }

@@ -34,6 +34,23 @@ func (d *Digest) gatherOwn(b *batch) {
 	} {
 		b.counter(f.lookupFailures, labelSet("what", q.what), float64(q.n), d.started)
 	}
+	d.gatherNames(b)
+}
+
+// gatherNames adds what addresses outside are called.
+func (d *Digest) gatherNames(b *batch) {
+	f, book := &d.families, d.options.Names
+	if book == nil {
+		return
+	}
+	stats := book.Stats()
+	b.counter(f.lookupFailures, labelSet("what", "names_full"), float64(stats.Dropped), d.started)
+	b.gauge(f.named, labels.EmptyLabels(), float64(stats.Addresses))
+	b.gauge(f.namedMax, labels.EmptyLabels(), float64(stats.MaxAddresses))
+	m := d.options.Machine
+	for _, mapping := range book.Mappings(d.now) {
+		b.gauge(f.fqdn, labelSet("machine_id", m.ID, "system_uuid", m.SystemUUID, "ip", mapping.Addr.String(), "fqdn", mapping.Name), 1)
+	}
 }
 
 // gatherNode adds what describes the machine and the agent. It reads /proc.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/model"
 )
@@ -29,6 +30,7 @@ type Options struct {
 	Log      *slog.Logger // nil: nothing is logged
 	Root     string       // the host's file system; "" is "/"
 	Hostname string       // the name of the node's own workload
+	Names    *names.Book  // by which names addresses outside are known; nil: by none
 	// Addresses lists the addresses in the network namespace of a process; (0, 0) is the agent's own. nil asks the kernel.
 	Addresses func(pid, netns uint32) ([]netip.Addr, error)
 }
@@ -38,7 +40,8 @@ type Book struct {
 	log      *slog.Logger
 	node     model.Workload
 	proc     procfs
-	names    *names
+	runtimes *runtimes
+	outside  *names.Book
 	space    *addressBook
 	listen   listeners
 	tracker  conntrack
@@ -76,22 +79,23 @@ func New(o Options) (*Book, error) {
 		o.Addresses = proc.addressesIn
 	}
 	return &Book{
-		log:     o.Log,
-		node:    model.Workload{Kind: model.KindNode, Name: o.Hostname},
-		proc:    proc,
-		names:   newNames(o.Root),
-		space:   newAddressBook(own, door, o.Addresses, proc.anyIn),
-		listen:  listeners{by: make(map[listenKey]*listener)},
-		tracker: conntrack{proc: proc},
-		owners:  make(map[probe.OwnerID]*owner),
-		tenants: make(map[uint32]map[model.Workload]int),
-		natted:  make(map[target]time.Time),
+		log:      o.Log,
+		node:     model.Workload{Kind: model.KindNode, Name: o.Hostname},
+		proc:     proc,
+		runtimes: newRuntimes(o.Root),
+		outside:  o.Names,
+		space:    newAddressBook(own, door, o.Addresses, proc.anyIn),
+		listen:   listeners{by: make(map[listenKey]*listener)},
+		tracker:  conntrack{proc: proc},
+		owners:   make(map[probe.OwnerID]*owner),
+		tenants:  make(map[uint32]map[model.Workload]int),
+		natted:   make(map[target]time.Time),
 	}, nil
 }
 
 // Update learns the owners and listeners of a snapshot. It may ask runtimes and the kernel, for at most a few seconds.
 func (b *Book) Update(s probe.Snapshot) {
-	b.names.spent = 0
+	b.runtimes.spent = 0
 	for _, o := range s.Owners {
 		b.learn(o, s.Time)
 	}
@@ -200,7 +204,7 @@ func (b *Book) Stats() Stats {
 	c := &b.tracker.stats
 	return Stats{
 		ConntrackFound: c.Found.Load(), ConntrackNone: c.None.Load(), ConntrackErrors: c.Errors.Load(), ConntrackLimited: c.Limited.Load(),
-		NamesFailed: b.names.failed.Load(), AddressesFailed: b.space.failed.Load(),
+		NamesFailed: b.runtimes.failed.Load(), AddressesFailed: b.space.failed.Load(),
 		SpacesOverflow: b.space.overflow.Load(), ListenersOverflow: b.listen.overflow.Load(), OwnersOverflow: b.overflow.Load(),
 	}
 }

@@ -43,7 +43,7 @@ func (b *Book) identify(o probe.Owner) Identity {
 }
 
 func (b *Book) nameContainer(id *Identity, place Place) {
-	names := b.names.of(place)
+	names := b.runtimes.of(place)
 	if names.Pod != "" {
 		id.Workload = model.Workload{Namespace: names.PodNamespace, Kind: model.KindPod, Name: names.Pod}
 		id.ContainerID = "/k8s/" + names.PodNamespace + "/" + names.Pod + "/" + names.Container

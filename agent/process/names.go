@@ -39,8 +39,8 @@ type Names struct {
 	Container    string // its name within the pod
 }
 
-// names asks the runtimes of this machine for the names of containers. Each answer is kept; a runtime that is not there costs a failed open.
-type names struct {
+// runtimes asks the runtimes of this machine for the names of containers. Each answer is kept; a runtime that is not there costs a failed open.
+type runtimes struct {
 	root   string // the host's file system
 	docker http.Client
 	known  map[string]Names
@@ -48,7 +48,7 @@ type names struct {
 	failed atomic.Uint64
 }
 
-func newNames(root string) *names {
+func newRuntimes(root string) *runtimes {
 	socket := filepath.Join(root, "var/run/docker.sock")
 	if _, err := os.Stat(socket); err != nil {
 		socket = filepath.Join(root, "run/docker.sock")
@@ -57,7 +57,7 @@ func newNames(root string) *names {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}
-	return &names{
+	return &runtimes{
 		root:   root,
 		known:  make(map[string]Names),
 		docker: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: lookupLimit},
@@ -65,7 +65,7 @@ func newNames(root string) *names {
 }
 
 // of gives the names of a container; the zero Names where nobody knows it.
-func (n *names) of(p Place) Names {
+func (n *runtimes) of(p Place) Names {
 	if got, ok := n.known[p.Container]; ok {
 		return got
 	}
@@ -82,7 +82,7 @@ func (n *names) of(p Place) Names {
 	return got
 }
 
-func (n *names) ask(p Place) Names {
+func (n *runtimes) ask(p Place) Names {
 	if strings.ContainsAny(p.Container, `/\`) || p.Container == "." || p.Container == ".." {
 		return Names{}
 	}
@@ -110,7 +110,7 @@ func (n *names) ask(p Place) Names {
 	return Names{}
 }
 
-func (n *names) fromDocker(id string) (Names, error) {
+func (n *runtimes) fromDocker(id string) (Names, error) {
 	if !isID(id) {
 		return Names{}, nil
 	}
@@ -138,7 +138,7 @@ func (n *names) fromDocker(id string) (Names, error) {
 }
 
 // fromContainerd reads the OCI bundle that containerd keeps of each running task, for the two namespaces in common use.
-func (n *names) fromContainerd(id string) (Names, error) {
+func (n *runtimes) fromContainerd(id string) (Names, error) {
 	err := os.ErrNotExist
 	for _, namespace := range []string{"k8s.io", "default"} {
 		path := filepath.Join(n.root, "run/containerd/io.containerd.runtime.v2.task", namespace, id, "config.json")
@@ -157,14 +157,14 @@ func (n *names) fromContainerd(id string) (Names, error) {
 	return Names{}, err
 }
 
-func (n *names) fromCRIO(id string) (Names, error) {
+func (n *runtimes) fromCRIO(id string) (Names, error) {
 	path := filepath.Join(n.root, "run/containers/storage/overlay-containers", id, "userdata/config.json")
 	annotations, err := bundleAnnotations(path)
 	return kubernetesNames(annotations), err
 }
 
 // fromPodman looks the container up in the list that the storage library of podman keeps.
-func (n *names) fromPodman(id string) (Names, error) {
+func (n *runtimes) fromPodman(id string) (Names, error) {
 	text, err := readBounded(filepath.Join(n.root, "var/lib/containers/storage/overlay-containers/containers.json"), maxStateFile)
 	if err != nil {
 		return Names{}, err

@@ -15,6 +15,7 @@ type Ends struct {
 	Server model.Workload
 	Port   uint16         // the server's, after NAT where that is known
 	Actual netip.AddrPort // client pairs: the destination after NAT
+	Name   string         // client pairs: the name that the client has for a destination outside; "" where none is known
 	// Watched says of a server pair that its client is watched on this machine too, so that the client's own pair has the same
 	// connections. Client is the zero value where the address does not tell which one it is (it was translated on the way).
 	Watched bool
@@ -78,9 +79,27 @@ func (b *Book) clientEnds(now time.Time, key probe.PairKey, sample netip.AddrPor
 			}
 		}
 	}
+	if how == outside {
+		if e.Name = b.nameOf(now, key.Owner, remote, e.Actual); e.Name != "" {
+			workload.Name = e.Name
+		}
+	}
 	e.Server, e.Port = workload, e.Actual.Port()
-	e.Sure = !e.Missing && (how == byListener || how == outside && !isLocalRange(e.Actual.Addr()))
+	// The name may come with the first bytes of a connection.
+	e.Sure = !e.Missing && (how == byListener || how == outside && (e.Name != "" || b.outside == nil && !isLocalRange(e.Actual.Addr())))
 	return e
+}
+
+// nameOf is what a client calls a destination, before NAT or after it; "" where that is not known.
+func (b *Book) nameOf(now time.Time, client probe.OwnerID, asked, actual netip.AddrPort) string {
+	if b.outside == nil {
+		return ""
+	}
+	name, ok := b.outside.Name(now, uint64(client), asked)
+	if !ok && actual != asked {
+		name, _ = b.outside.Name(now, uint64(client), actual)
+	}
+	return name
 }
 
 func (b *Book) serverEnds(key probe.PairKey) Ends {
