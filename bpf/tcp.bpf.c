@@ -317,6 +317,8 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 out:
 	bpf_map_delete_elem(&partials, &key);
 	bpf_map_delete_elem(&verdicts, &key);
+	if (c->ssl)
+		forget_session(c, key);
 	if (!bpf_map_delete_elem(&conns, &key))
 		count(COUNT_CONNS_REMOVED);
 	return 0;

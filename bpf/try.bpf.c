@@ -2,7 +2,7 @@
 
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /* Parts of the programs that tests run by themselves (BPF_PROG_TEST_RUN). The agent does not load them. */
-#include "include/io.h"
+#include "include/plain.h"
 
 struct try_bucket_t {
 	__u64 ns;
@@ -42,6 +42,13 @@ int try_parse(struct try_parse_t *a)
 	if (!b.address)
 		gap(c, sk, &c->streams[a->direction & 1], a->length, a->now, response, 1);
 	else
-		parse(c, sk, a->direction & 1, &b, a->length, a->now, response, 1);
+		parse(c, sk, a->direction & 1, &b, a->length, a->now, response, 1, 0);
 	return 0;
+}
+
+/* Plain text of TLS, as a uprobe would show it. */
+SEC("syscall")
+int try_plain(struct try_parse_t *a)
+{
+	return tls_thread_made() ? !plain_text(a->sk, a->address, a->length, a->now, a->direction) : 1;
 }

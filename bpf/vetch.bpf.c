@@ -9,6 +9,7 @@
 #include "tcp.bpf.c"
 #include "socket.bpf.c"
 #include "iter.bpf.c"
+#include "tls.bpf.c"
 #include "try.bpf.c"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -56,8 +56,15 @@ type VetchConnT struct {
 	Pad         uint32
 	Sent        uint64
 	Received    uint64
+	StreamNs    uint64
+	Ssl         uint64
+	SslTgid     uint32
 	Shipped     uint32
-	Pad2        uint32
+	PlainSeq    [2]uint32
+	Tls         uint8
+	Middle      uint8
+	Looks       uint8
+	Pad2        [5]uint8
 	Requests    uint32
 	Responses   uint32
 	LastRoute   uint64
@@ -246,6 +253,41 @@ type VetchSourceT struct {
 	Sk uint64
 }
 
+type VetchTlsSessionKeyT struct {
+	_    structs.HostLayout
+	Ssl  uint64
+	Tgid uint32
+	Pad  uint32
+}
+
+type VetchTlsSessionT struct {
+	_            structs.HostLayout
+	Sk           uint64
+	OpenedNs     uint64
+	VoteSk       uint64
+	VoteOpenedNs uint64
+	Retry        uint64
+	Votes        uint8
+	Fresh        uint8
+	Pad          [6]uint8
+}
+
+type VetchTlsThreadT struct {
+	_            structs.HostLayout
+	Ssl          uint64
+	Buf          uint64
+	Len          uint64
+	BeginNs      uint64
+	Sp           uint64
+	ReadSk       uint64
+	ReadOpenedNs uint64
+	Call         uint8
+	Mixed        uint8
+	Quiet        uint8
+	Pad          [5]uint8
+	Work         VetchWorkT
+}
+
 type VetchTryBucketT struct {
 	_      structs.HostLayout
 	Ns     uint64
@@ -294,6 +336,7 @@ type VetchZeroT struct {
 	Conn   VetchConnT
 	Pair   VetchPairT
 	Series VetchSeriesT
+	Thread VetchTlsThreadT
 }
 
 // Names of all BPF objects in the ELF.
@@ -314,6 +357,8 @@ const (
 	VetchMapRoutes            = "routes"
 	VetchMapSeries            = "series"
 	VetchMapSources           = "sources"
+	VetchMapTlsSessions       = "tls_sessions"
+	VetchMapTlsThreads        = "tls_threads"
 	VetchMapVerdicts          = "verdicts"
 	VetchMapWork              = "work"
 	VetchMapZero              = "zero"
@@ -326,8 +371,20 @@ const (
 	VetchProgTcpError         = "tcp_error"
 	VetchProgTcpRetransmit    = "tcp_retransmit"
 	VetchProgTcpState         = "tcp_state"
+	VetchProgTlsFree          = "tls_free"
+	VetchProgTlsHandshake     = "tls_handshake"
+	VetchProgTlsInit          = "tls_init"
+	VetchProgTlsNew           = "tls_new"
+	VetchProgTlsRead          = "tls_read"
+	VetchProgTlsReadEx        = "tls_read_ex"
+	VetchProgTlsReturn        = "tls_return"
+	VetchProgTlsReturnOld     = "tls_return_old"
+	VetchProgTlsSendfile      = "tls_sendfile"
+	VetchProgTlsWrite         = "tls_write"
+	VetchProgTlsWriteEx       = "tls_write_ex"
 	VetchProgTryBucket        = "try_bucket"
 	VetchProgTryParse         = "try_parse"
+	VetchProgTryPlain         = "try_plain"
 	VetchProgWalkConnections  = "walk_connections"
 	VetchProgWalkListeners    = "walk_listeners"
 	VetchProgWalkPairs        = "walk_pairs"
@@ -391,8 +448,20 @@ type VetchProgramSpecs struct {
 	TcpError        *ebpf.ProgramSpec `ebpf:"tcp_error"`
 	TcpRetransmit   *ebpf.ProgramSpec `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.ProgramSpec `ebpf:"tcp_state"`
+	TlsFree         *ebpf.ProgramSpec `ebpf:"tls_free"`
+	TlsHandshake    *ebpf.ProgramSpec `ebpf:"tls_handshake"`
+	TlsInit         *ebpf.ProgramSpec `ebpf:"tls_init"`
+	TlsNew          *ebpf.ProgramSpec `ebpf:"tls_new"`
+	TlsRead         *ebpf.ProgramSpec `ebpf:"tls_read"`
+	TlsReadEx       *ebpf.ProgramSpec `ebpf:"tls_read_ex"`
+	TlsReturn       *ebpf.ProgramSpec `ebpf:"tls_return"`
+	TlsReturnOld    *ebpf.ProgramSpec `ebpf:"tls_return_old"`
+	TlsSendfile     *ebpf.ProgramSpec `ebpf:"tls_sendfile"`
+	TlsWrite        *ebpf.ProgramSpec `ebpf:"tls_write"`
+	TlsWriteEx      *ebpf.ProgramSpec `ebpf:"tls_write_ex"`
 	TryBucket       *ebpf.ProgramSpec `ebpf:"try_bucket"`
 	TryParse        *ebpf.ProgramSpec `ebpf:"try_parse"`
+	TryPlain        *ebpf.ProgramSpec `ebpf:"try_plain"`
 	WalkConnections *ebpf.ProgramSpec `ebpf:"walk_connections"`
 	WalkListeners   *ebpf.ProgramSpec `ebpf:"walk_listeners"`
 	WalkPairs       *ebpf.ProgramSpec `ebpf:"walk_pairs"`
@@ -416,6 +485,8 @@ type VetchMapSpecs struct {
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Series       *ebpf.MapSpec `ebpf:"series"`
 	Sources      *ebpf.MapSpec `ebpf:"sources"`
+	TlsSessions  *ebpf.MapSpec `ebpf:"tls_sessions"`
+	TlsThreads   *ebpf.MapSpec `ebpf:"tls_threads"`
 	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
 	Work         *ebpf.MapSpec `ebpf:"work"`
 	Zero         *ebpf.MapSpec `ebpf:"zero"`
@@ -468,6 +539,8 @@ type VetchMaps struct {
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Series       *ebpf.Map `ebpf:"series"`
 	Sources      *ebpf.Map `ebpf:"sources"`
+	TlsSessions  *ebpf.Map `ebpf:"tls_sessions"`
+	TlsThreads   *ebpf.Map `ebpf:"tls_threads"`
 	Verdicts     *ebpf.Map `ebpf:"verdicts"`
 	Work         *ebpf.Map `ebpf:"work"`
 	Zero         *ebpf.Map `ebpf:"zero"`
@@ -489,6 +562,8 @@ func (m *VetchMaps) Close() error {
 		m.Routes,
 		m.Series,
 		m.Sources,
+		m.TlsSessions,
+		m.TlsThreads,
 		m.Verdicts,
 		m.Work,
 		m.Zero,
@@ -521,8 +596,20 @@ type VetchPrograms struct {
 	TcpError        *ebpf.Program `ebpf:"tcp_error"`
 	TcpRetransmit   *ebpf.Program `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.Program `ebpf:"tcp_state"`
+	TlsFree         *ebpf.Program `ebpf:"tls_free"`
+	TlsHandshake    *ebpf.Program `ebpf:"tls_handshake"`
+	TlsInit         *ebpf.Program `ebpf:"tls_init"`
+	TlsNew          *ebpf.Program `ebpf:"tls_new"`
+	TlsRead         *ebpf.Program `ebpf:"tls_read"`
+	TlsReadEx       *ebpf.Program `ebpf:"tls_read_ex"`
+	TlsReturn       *ebpf.Program `ebpf:"tls_return"`
+	TlsReturnOld    *ebpf.Program `ebpf:"tls_return_old"`
+	TlsSendfile     *ebpf.Program `ebpf:"tls_sendfile"`
+	TlsWrite        *ebpf.Program `ebpf:"tls_write"`
+	TlsWriteEx      *ebpf.Program `ebpf:"tls_write_ex"`
 	TryBucket       *ebpf.Program `ebpf:"try_bucket"`
 	TryParse        *ebpf.Program `ebpf:"try_parse"`
+	TryPlain        *ebpf.Program `ebpf:"try_plain"`
 	WalkConnections *ebpf.Program `ebpf:"walk_connections"`
 	WalkListeners   *ebpf.Program `ebpf:"walk_listeners"`
 	WalkPairs       *ebpf.Program `ebpf:"walk_pairs"`
@@ -539,8 +626,20 @@ func (p *VetchPrograms) Close() error {
 		p.TcpError,
 		p.TcpRetransmit,
 		p.TcpState,
+		p.TlsFree,
+		p.TlsHandshake,
+		p.TlsInit,
+		p.TlsNew,
+		p.TlsRead,
+		p.TlsReadEx,
+		p.TlsReturn,
+		p.TlsReturnOld,
+		p.TlsSendfile,
+		p.TlsWrite,
+		p.TlsWriteEx,
 		p.TryBucket,
 		p.TryParse,
+		p.TryPlain,
 		p.WalkConnections,
 		p.WalkListeners,
 		p.WalkPairs,

@@ -28,9 +28,23 @@ var limits = map[string]limit{
 	"verdicts":  {8192, 1024},
 }
 
+// leastRecent are the bounds of the maps that forget what was not used for long. Each CPU keeps some free entries of them to itself.
+var leastRecent = map[string]limit{
+	"tls_threads":  {4096, 1024},
+	"tls_sessions": {16384, 2048},
+}
+
 // setLimits sizes the maps for the kernel and the machine. A machine under 2 GiB gets a quarter.
 // Before 6.1 entries made at run time come from the slab allocator under a tracepoint, which the kernel warns of, so there all is taken at the start.
 func setLimits(spec *ebpf.CollectionSpec, k kernel, cpus int, memory uint64) {
+	for name, l := range leastRecent {
+		m := spec.Maps[name]
+		m.MaxEntries = l.fixed
+		if k.dynamicMaps && memory >= 2<<30 {
+			m.MaxEntries = l.dynamic
+		}
+		m.MaxEntries = max(m.MaxEntries, uint32(cpus)*256)
+	}
 	for name, l := range limits {
 		m := spec.Maps[name]
 		m.MaxEntries = l.dynamic

@@ -44,16 +44,18 @@ type Options struct {
 
 // Probe is the loaded and attached set of kernel programs.
 type Probe struct {
-	options  Options
-	log      *slog.Logger
-	objects  *bpf.VetchMaps
-	coll     *ebpf.Collection
-	links    []link.Link // a link that nothing references is closed by the garbage collector
-	hooks    map[string]bool
-	filter   *filter
-	reader   *reader
-	stats    stats
-	shipping shipping
+	options    Options
+	log        *slog.Logger
+	objects    *bpf.VetchMaps
+	coll       *ebpf.Collection
+	links      []link.Link // a link that nothing references is closed by the garbage collector
+	hooks      map[string]bool
+	uprobes    map[string]*ebpf.Program // by name without flavour
+	uprobesErr error                    // why there are none
+	filter     *filter
+	reader     *reader
+	stats      stats
+	shipping   shipping
 }
 
 // New loads the programs, attaches them and looks at the sockets that are open already.
@@ -102,11 +104,6 @@ func (p *Probe) load() error {
 	for _, h := range hooks {
 		keep[h.program] = true
 	}
-	for name := range spec.Programs {
-		if !keep[name] {
-			delete(spec.Programs, name)
-		}
-	}
 	if err := spec.Variables["max_routes_per_owner"].Set(uint32(p.options.RoutesLimit)); err != nil {
 		return fmt.Errorf("set the limit of routes: %w", err)
 	}
@@ -114,9 +111,8 @@ func (p *Probe) load() error {
 		return err
 	}
 	setLimits(spec, kernel, runtime.NumCPU(), totalMemory())
-	p.coll, err = ebpf.NewCollection(spec)
-	if err != nil {
-		return fmt.Errorf("load kernel programs: %w: %w", cause(err), err)
+	if err := p.loadPrograms(spec, keep, kernel.loop && p.options.Hook != HookSyscallOld); err != nil {
+		return err
 	}
 	m := p.coll.Maps // not Assign: the collection stays the owner
 	p.objects = &bpf.VetchMaps{

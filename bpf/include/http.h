@@ -134,7 +134,7 @@ static __always_inline __u8 method_of(__u64 w)
 /* What comes is not HTTP, or not any more. */
 static __always_inline int give_up(struct conn_t *c, struct stream_t *s)
 {
-	if (!(s->flags & STREAM_VERIFIED) && !c->adopted) {
+	if (!(s->flags & STREAM_VERIFIED) && !c->middle) {
 		c->protocol = ship_streams ? PROTO_STREAM : PROTO_OTHER;
 	} else {
 		if (s->flags & STREAM_VERIFIED)

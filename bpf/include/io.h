@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /* What a socket sent or received, whichever hook saw it. */
 #pragma once
-#include "ship.h"
+#include "tls.h"
 
 enum { SENT, RECEIVED };
 #define MAX_IOV 64
@@ -15,6 +15,11 @@ static __always_inline int resync(struct conn_t *c, struct stream_t *s, struct w
 	__u32 head[2] = {};
 	int hit = 0;
 
+	if (!c->tls && (is_tls_record(w, 0x17, w->left) || is_tls_record(w, 0x16, w->left))) {
+		c->tls = TLS_WIRE;
+		c->protocol = PROTO_TLS;
+		return 0;
+	}
 	if (w->segment_left < 8 || bpf_probe_read_user(head, sizeof(head), (void *)w->segment))
 		return 0;
 	if (response) {
@@ -73,6 +78,7 @@ static __noinline struct conn_t *adopt(struct sock *sk, __u64 now)
 	if (!c)
 		return NULL;
 	c->adopted = 1;
+	c->middle = 1;
 	c->synced = 0;
 	c->role = find_listener(c) ? ROLE_SERVER : ROLE_CLIENT;
 	c->streams[0].state = S_LOST;
@@ -105,10 +111,9 @@ static __noinline void take_owner(struct conn_t *c)
 }
 
 /* Prepares one hook's buffers for the parser; 0 if there is nothing to parse. */
-static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, struct stream_t *s, struct buffers_t *b, __u64 n, __u64 now)
+static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, struct stream_t *s, struct buffers_t *b, __u64 n, __u64 now, int plain)
 {
-	__u32 zero_key = 0;
-	struct work_t *w = bpf_map_lookup_elem(&work, &zero_key);
+	struct work_t *w = work_of(plain);
 	struct route_t *part;
 	struct iovec v;
 
@@ -194,10 +199,10 @@ static long turns(__u32 i, struct turn_t *t)
 }
 
 /* The same for kernels without bpf_loop. A global function, so that the verifier looks at it once and not at every call. */
-__noinline int turn_once(__u64 sk, __u32 direction)
+__noinline int turn_once(__u64 sk, __u32 flags)
 {
-	__u32 zero_key = 0;
-	struct work_t *w = bpf_map_lookup_elem(&work, &zero_key);
+	__u32 direction = flags & SHIP_RECEIVED;
+	struct work_t *w = work_of(flags & SHIP_PLAIN);
 	struct conn_t *c = bpf_map_lookup_elem(&conns, &sk);
 	struct turn_t t;
 
@@ -208,10 +213,11 @@ __noinline int turn_once(__u64 sk, __u32 direction)
 	return turn(&t, 12, 0);
 }
 
-static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, struct buffers_t *b, __u64 n, __u64 now, int response, int modern)
+static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, struct buffers_t *b, __u64 n, __u64 now, int response, int modern,
+				  int plain)
 {
 	struct stream_t *s = &c->streams[direction & 1];
-	struct work_t *w = open_buffers(c, sk, s, b, n, now);
+	struct work_t *w = open_buffers(c, sk, s, b, n, now, plain);
 	struct turn_t t;
 
 	if (!w)
@@ -223,7 +229,7 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, str
 		bpf_loop(65536, turns, &t, 0);
 	} else {
 		for (int i = 0; i < 512; i++)
-			if (turn_once(sk, direction))
+			if (turn_once(sk, direction | (plain ? SHIP_PLAIN : 0)))
 				break;
 	}
 	close_buffers(c, sk, s, w, response);
@@ -276,7 +282,7 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	if (!c->bound && (c->role == ROLE_SERVER || direction == RECEIVED || now - c->established_ns > 2000000))
 		bind_established(c, now);
 	response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
-	if (c->protocol <= PROTO_HTTP1) {
+	if (c->protocol <= PROTO_HTTP1 && !c->tls) {
 		if (n > ret)
 			gap(c, key, s, n - ret, now, response, modern);
 		else if (n < ret)
@@ -284,12 +290,14 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 		if (!b->address)
 			gap(c, key, s, ret, now, response, modern);
 		else if (ret > 0)
-			parse(c, key, direction, b, ret, now, response, modern);
-		if (c->protocol == PROTO_HTTP1 && now - c->last_rtt_ns < 1000000000)
-			return 0; /* its bytes are added with the response */
+			parse(c, key, direction, b, ret, now, response, modern, 0);
 	}
-	if (c->protocol == PROTO_STREAM)
+	if (c->protocol == PROTO_HTTP1 && now - c->last_rtt_ns < 1000000000)
+		return 0; /* its bytes are added with the response */
+	if (c->protocol == PROTO_STREAM && !c->tls)
 		ship(c, key, direction, b, ret, seq, now);
+	if (!c->ssl && may_be_of_library(c))
+		tls_wire(c, key, direction);
 	p = pair_of(c);
 	if (!p)
 		return 0;

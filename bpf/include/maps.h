@@ -12,6 +12,14 @@
 		__type(value, value_type); \
 	} name SEC(".maps")
 
+#define LRU_MAP(name, key_type, value_type, size) \
+	struct { \
+		__uint(type, BPF_MAP_TYPE_LRU_HASH); \
+		__uint(max_entries, size); \
+		__type(key, key_type); \
+		__type(value, value_type); \
+	} name SEC(".maps")
+
 HASH_MAP(conns, __u64, struct conn_t, 4096);	      /* struct sock* -> connection */
 HASH_MAP(sources, struct source_key_t, struct source_t, 4096); /* client's address and port -> its socket, until the server's end is found */
 HASH_MAP(owners, __u64, struct owner_t, 1024);
@@ -23,6 +31,7 @@ HASH_MAP(pending, struct pending_key_t, struct slot_t, 2048); /* requests beyond
 HASH_MAP(partials, __u64, struct route_t, 256);	      /* route text of a request line that is not whole yet */
 HASH_MAP(ignored, __u64, __u8, 1024);		      /* cgroup inode -> drop its traffic */
 
+LRU_MAP(tls_sessions, struct tls_session_key_t, struct tls_session_t, 4096);
 HASH_MAP(verdicts, __u64, struct verdict_t, 1024);   /* struct sock* -> what user space wants of it */
 
 struct {
@@ -41,16 +50,8 @@ struct {
 ARRAY_MAP(lost, BPF_MAP_TYPE_PERCPU_ARRAY, __u64, NUM_LOST);
 ARRAY_MAP(counts, BPF_MAP_TYPE_PERCPU_ARRAY, __u64, NUM_COUNTS);
 
-/* Zeroes to make new entries from: too large for the stack. */
-struct zero_t {
-	struct conn_t conn;
-	struct pair_t pair;
-	struct series_t series;
-};
-ARRAY_MAP(zero, BPF_MAP_TYPE_ARRAY, struct zero_t, 1);
-
 #define CHUNK 256
-/* Where the parser stands in the buffers of one system call. Used with preemption off, by the I/O hooks only. */
+/* Where the parser stands in the buffers of one call. */
 struct work_t {
 	__u64 now;
 	__u64 left;	/* bytes of the call not yet looked at */
@@ -68,7 +69,34 @@ struct work_t {
 	struct route_t route;
 	__u8 chunk[CHUNK + 32];
 };
-ARRAY_MAP(work, BPF_MAP_TYPE_PERCPU_ARRAY, struct work_t, 1);
+ARRAY_MAP(work, BPF_MAP_TYPE_PERCPU_ARRAY, struct work_t, 1); /* of the I/O hooks, which run with preemption off */
+
+/* What a thread is doing in a TLS library. */
+struct tls_thread_t {
+	__u64 ssl; /* of the present call, or of the last one */
+	__u64 buf;
+	__u64 len; /* address of the result's length */
+	__u64 begin_ns;
+	__u64 sp;      /* user stack at the call's entry */
+	__u64 read_sk; /* TLS connection that was read since the last call */
+	__u64 read_opened_ns;
+	__u8 call; /* an enum tls_call, 0 between calls */
+	__u8 mixed; /* more than one was read */
+	__u8 quiet; /* nothing was read or written since the last call */
+	__u8 pad[5];
+	struct work_t work; /* uprobes run with preemption on */
+};
+LRU_MAP(tls_threads, __u64, struct tls_thread_t, 1024); /* by pid and tgid */
+
+/* Zeroes to make new entries from: too large for the stack. */
+struct zero_t {
+	struct conn_t conn;
+	struct pair_t pair;
+	struct series_t series;
+	struct tls_thread_t thread;
+};
+ARRAY_MAP(zero, BPF_MAP_TYPE_ARRAY, struct zero_t, 1);
+
 ARRAY_MAP(owner_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct owner_t, 2);
 
 /* Set at load. */
@@ -94,6 +122,25 @@ static __always_inline struct zero_t *zeroes(void)
 {
 	__u32 key = 0;
 	return bpf_map_lookup_elem(&zero, &key);
+}
+
+static __always_inline struct tls_thread_t *tls_thread(void)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+
+	return bpf_map_lookup_elem(&tls_threads, &id);
+}
+
+/* The parser's place for the present call: of the thread when the bytes are plain text of TLS, else of the CPU. */
+static __always_inline struct work_t *work_of(__u32 plain)
+{
+	__u32 zero_key = 0;
+	struct tls_thread_t *t;
+
+	if (!plain)
+		return bpf_map_lookup_elem(&work, &zero_key);
+	t = tls_thread();
+	return t ? &t->work : NULL;
 }
 
 static __always_inline __u64 mix(__u64 h, __u64 v)

@@ -53,15 +53,21 @@ static __always_inline void ship_one(struct record_t *head, __u64 address)
 		count_lost(LOST_RING_FULL, 1);
 }
 
+/* With the socket's address: the name of what is shipped. It changes when plain text takes the place of what was shipped before. */
+static __always_inline __u64 stream_name(struct conn_t *c)
+{
+	return c->stream_ns ? c->stream_ns : c->opened_ns;
+}
+
 static __always_inline void record_head(struct record_t *r, struct conn_t *c, __u64 sk, __u64 now)
 {
 	__builtin_memset(r, 0, sizeof(*r));
 	r->sk = sk;
-	r->opened_ns = c->opened_ns;
+	r->opened_ns = stream_name(c);
 	r->pair = c->pair;
 	r->now = now;
 	r->role = c->role;
-	r->adopted = c->adopted;
+	r->adopted = c->middle;
 }
 
 /* Asks now and then whether user space still wants to hear of a connection. */
@@ -72,7 +78,7 @@ static __always_inline void ask_verdict(struct conn_t *c, __u64 sk)
 	if (c->shipped++ & 3)
 		return;
 	v = bpf_map_lookup_elem(&verdicts, &sk);
-	if (!v || v->opened_ns != c->opened_ns)
+	if (!v || v->opened_ns != stream_name(c))
 		return;
 	c->protocol = v->protocol;
 	if (v->protocol == PROTO_UNKNOWN) { /* it is HTTP/1 that was met in the middle */
@@ -124,11 +130,49 @@ static __always_inline int looks_like_tls(struct work_t *w)
 	return (head[0] == 0x16 || head[0] == 0x17) && head[1] == 3 && head[2] <= 4;
 }
 
-/* Ships the bytes of one call; end is the sequence number after the last of them. A global function: the verifier looks at it once. */
-__noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 direction)
+/* The same where other bytes were expected: the record's length must fit the call too. Libraries read the five bytes of its head alone,
+   or from it on, and write whole records. */
+static __always_inline int is_tls_record(struct work_t *w, __u8 first, __u32 n)
 {
-	__u32 zero_key = 0;
-	struct work_t *w = bpf_map_lookup_elem(&work, &zero_key);
+	__u8 head[5] = {};
+	__u32 len;
+
+	if (w->segment_left < 5 || bpf_probe_read_user(head, sizeof(head), (void *)w->segment))
+		return 0;
+	len = (__u32)head[3] << 8 | head[4];
+	return (head[0] == first) && head[1] == 3 && head[2] <= 4 && len >= 16 && len <= 16640 && (n == 5 || n >= 5 + len);
+}
+
+/* Whether a connection that began in plain text changes to TLS with this call: a ClientHello, or its head alone. */
+static __always_inline int is_client_hello(struct work_t *w, __u32 n)
+{
+	__u8 hello[6] = {};
+
+	if (!is_tls_record(w, 0x16, n))
+		return 0;
+	if (n == 5)
+		return 1;
+	if (w->segment_left < 11 || bpf_probe_read_user(hello, sizeof(hello), (void *)w->segment + 5))
+		return 0;
+	return hello[0] == 1 && hello[1] == 0 && hello[4] == 3 && hello[5] <= 3;
+}
+
+/* From here on the connection's bytes are cipher text. What its plain text will say goes on where the bytes before ended. */
+static __always_inline void change_to_tls(struct conn_t *c, __u32 direction, __u32 begin)
+{
+	c->plain_seq[0] = c->streams[0].seq;
+	c->plain_seq[1] = c->streams[1].seq;
+	c->plain_seq[direction & 1] = begin;
+	c->tls = TLS_WIRE;
+}
+
+enum { SHIP_RECEIVED = 1, SHIP_PLAIN = 2 };
+
+/* Ships the bytes of one call; end is the sequence number after the last of them. A global function: the verifier looks at it once. */
+__noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 flags)
+{
+	struct work_t *w = work_of(flags & SHIP_PLAIN);
+	__u32 direction = flags & SHIP_RECEIVED;
 	struct conn_t *c;
 	__u64 sk;
 
@@ -151,9 +195,16 @@ __noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 
 	w->iov_left = iovecs;
 	if (iovecs)
 		ship_step(c, w);
-	if (c->shipped == 1 && looks_like_tls(w)) {
-		c->protocol = PROTO_TLS;
-		return 0;
+	if (!c->tls) {
+		if (c->shipped == 1 && looks_like_tls(w)) {
+			change_to_tls(c, direction, end - n);
+			c->protocol = PROTO_TLS;
+			return 0;
+		}
+		if (is_client_hello(w, n)) {
+			change_to_tls(c, direction, end - n);
+			return 0;
+		}
 	}
 	for (int i = 0; i < SHIP_STEPS; i++)
 		if (ship_step(c, w))
@@ -165,8 +216,7 @@ __noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 
 
 static __always_inline void ship(struct conn_t *c, __u64 sk, int direction, struct buffers_t *b, __u64 n, __u32 end, __u64 now)
 {
-	__u32 zero_key = 0;
-	struct work_t *w = bpf_map_lookup_elem(&work, &zero_key);
+	struct work_t *w = work_of(0);
 
 	if (!w || !b->address || b->messages) /* of several messages in one call the bytes are a gap */
 		return;

@@ -10,6 +10,8 @@
 enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
 /* STREAM: what it says is shipped to user space. TLS: counted by its bytes only. */
 enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_TLS, PROTO_STREAM = 254, PROTO_OTHER = 255 };
+/* What is known of TLS on a connection: WIRE means that its bytes are cipher text, PLAIN that uprobes show what is inside. */
+enum tls { TLS_NONE, TLS_WIRE, TLS_PLAIN };
 enum connect_error { CONNECT_REFUSED, CONNECT_TIMED_OUT, CONNECT_UNREACHABLE, CONNECT_RESET, CONNECT_CANCELED, CONNECT_OTHER, NUM_CONNECT_ERRORS };
 
 /* Why something could not be counted. Names for these are in agent/probe/stats.go, in the same order. */
@@ -30,6 +32,7 @@ enum lost {
 	LOST_PARTIALS_FULL,
 	LOST_RING_FULL,
 	LOST_CALL_LONG,
+	LOST_TLS_UNBOUND,
 	NUM_LOST,
 };
 
@@ -194,8 +197,15 @@ struct conn_t {
 	__u32 pad;
 	__u64 sent; /* not yet added to the pair */
 	__u64 received;
-	__u32 shipped; /* calls whose bytes were shipped */
-	__u32 pad2;
+	__u64 stream_ns; /* when what is shipped of it began, if that was not the connection's beginning */
+	__u64 ssl;	 /* the TLS library's session on it, and */
+	__u32 ssl_tgid;	 /* the process that has it */
+	__u32 shipped;	 /* calls whose bytes were shipped */
+	__u32 plain_seq[2]; /* as a sequence number: after the last byte of plain text, sent and received */
+	__u8 tls;
+	__u8 middle; /* what it says was met in the middle: adopted, or TLS that was open before it was probed */
+	__u8 looks;  /* calls after which it was asked whether a TLS library made them */
+	__u8 pad2[5];
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
 	__u64 last_route; /* in the dictionary for sure */
@@ -225,7 +235,7 @@ enum record_kind { RECORD_DATA, RECORD_CLOSE };
 
 struct record_t {
 	__u64 sk;
-	__u64 opened_ns; /* with sk: the connection */
+	__u64 opened_ns; /* with sk: the connection, or what it says since its plain text is seen */
 	__u64 pair;	 /* 0 while it is not bound */
 	__u64 now;
 	__u32 seq;	/* TCP sequence number of the first byte */
@@ -233,8 +243,26 @@ struct record_t {
 	__u8 kind;
 	__u8 direction; /* 0 sent, 1 received, by the owner */
 	__u8 role;
-	__u8 adopted;	/* the connection is older than the agent */
+	__u8 adopted;	/* it was met in the middle */
 	__u32 pad;
+};
+
+/* A session of a TLS library (SSL *, gnutls_session_t) and the connection that it is on. */
+struct tls_session_key_t {
+	__u64 ssl;
+	__u32 tgid;
+	__u32 pad;
+};
+
+struct tls_session_t {
+	__u64 sk;	 /* 0: not known yet */
+	__u64 opened_ns; /* of the connection */
+	__u64 vote_sk;	 /* a connection that it may be on */
+	__u64 vote_opened_ns;
+	__u64 retry; /* GnuTLS: the data of a call that is to be repeated without naming it */
+	__u8 votes;
+	__u8 fresh; /* all calls on it were seen */
+	__u8 pad[6];
 };
 
 /* What user space has decided of a shipped connection. */

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* Which connection a session of a TLS library is on. A library that reads and writes the socket itself does so inside of its calls, on
+   the same thread: that is certain. Programs that carry the cipher text themselves (memory BIOs: Node.js, asyncio) do it right before
+   and right after: what was read before and what is written after must name the same connection, or nothing is bound. */
+#pragma once
+#include "ship.h"
+
+enum tls_call { CALL_NONE, CALL_HANDSHAKE, CALL_READ, CALL_READ_EX, CALL_WRITE, CALL_WRITE_EX, CALL_SENDFILE, CALL_INIT };
+enum { VOTE_READ = 1, VOTE_WRITE = 2 };
+#define MAX_LOOKS 200
+
+/* The state of this thread, made if it is not there. */
+static __always_inline struct tls_thread_t *tls_thread_made(void)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct tls_thread_t *t = bpf_map_lookup_elem(&tls_threads, &id);
+	struct zero_t *z;
+
+	if (t)
+		return t;
+	z = zeroes();
+	if (!z)
+		return NULL;
+	bpf_map_update_elem(&tls_threads, &id, &z->thread, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&tls_threads, &id);
+}
+
+static __always_inline struct tls_session_t *session_of(__u64 ssl)
+{
+	struct tls_session_key_t k = {.ssl = ssl, .tgid = bpf_get_current_pid_tgid() >> 32};
+
+	return bpf_map_lookup_elem(&tls_sessions, &k);
+}
+
+static __always_inline struct tls_session_t *session_made(__u64 ssl)
+{
+	struct tls_session_key_t k = {.ssl = ssl, .tgid = bpf_get_current_pid_tgid() >> 32};
+	struct tls_session_t *s = bpf_map_lookup_elem(&tls_sessions, &k);
+	struct tls_session_t none;
+
+	if (s)
+		return s;
+	__builtin_memset(&none, 0, sizeof(none));
+	bpf_map_update_elem(&tls_sessions, &k, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&tls_sessions, &k);
+}
+
+/* The connection that a session is bound to, NULL if it is to none that is still there. */
+static __always_inline struct conn_t *connection_of(struct tls_session_t *s, __u64 ssl)
+{
+	__u64 sk = s->sk;
+	struct conn_t *c;
+
+	if (!sk)
+		return NULL;
+	c = bpf_map_lookup_elem(&conns, &sk);
+	return c && c->opened_ns == s->opened_ns && c->ssl == ssl ? c : NULL;
+}
+
+static __always_inline void bind_session(struct tls_session_t *s, __u64 ssl, struct conn_t *c, __u64 sk)
+{
+	c->ssl = ssl;
+	c->ssl_tgid = bpf_get_current_pid_tgid() >> 32;
+	if (!c->tls)
+		c->tls = TLS_WIRE;
+	s->sk = sk;
+	s->opened_ns = c->opened_ns;
+}
+
+/* A session seems to be on a connection. When what was read and what was written say so, it is. */
+static __noinline void vote(__u64 ssl, __u64 sk, __u64 opened_ns, __u8 kind)
+{
+	struct tls_session_t *s = session_made(ssl);
+	struct conn_t *c;
+
+	if (!s || connection_of(s, ssl))
+		return;
+	if (s->vote_sk != sk || s->vote_opened_ns != opened_ns) {
+		s->vote_sk = sk;
+		s->vote_opened_ns = opened_ns;
+		s->votes = kind;
+		return;
+	}
+	s->votes |= kind;
+	if (s->votes != (VOTE_READ | VOTE_WRITE))
+		return;
+	c = bpf_map_lookup_elem(&conns, &sk);
+	if (c && c->opened_ns == opened_ns && !c->ssl)
+		bind_session(s, ssl, c, sk);
+}
+
+/* Whether it is worth asking for the library behind a call: TLS, or what was met in the middle and nobody recognised yet. */
+static __always_inline int may_be_of_library(struct conn_t *c)
+{
+	if (c->tls)
+		return c->tls == TLS_WIRE;
+	return c->middle && c->protocol != PROTO_HTTP1 && c->looks++ < MAX_LOOKS;
+}
+
+/* This thread read or wrote a connection that is not bound yet. */
+static __noinline void tls_wire(struct conn_t *c, __u64 sk, int direction)
+{
+	struct tls_thread_t *t = tls_thread();
+	struct tls_session_t *s;
+	__u64 ssl;
+
+	if (!t)
+		return;
+	ssl = t->ssl;
+	if (t->call) {
+		if (!ssl)
+			return;
+		s = session_made(ssl);
+		if (s)
+			bind_session(s, ssl, c, sk);
+		return;
+	}
+	if (c->tls != TLS_WIRE)
+		return;
+	if (direction) {
+		if (t->read_sk && t->read_sk != sk)
+			t->mixed = 1;
+		t->read_sk = sk;
+		t->read_opened_ns = c->opened_ns;
+	} else if (t->quiet && ssl) {
+		vote(ssl, sk, c->opened_ns, VOTE_WRITE);
+	}
+	t->quiet = 0;
+}
+
+/* The connection ends: so does what its session was bound to. */
+static __noinline void forget_session(struct conn_t *c, __u64 sk)
+{
+	struct tls_session_key_t k = {.ssl = c->ssl, .tgid = c->ssl_tgid};
+	struct tls_session_t *s = bpf_map_lookup_elem(&tls_sessions, &k);
+
+	if (s && s->sk == sk) /* a new session may have taken its address */
+		bpf_map_delete_elem(&tls_sessions, &k);
+}
