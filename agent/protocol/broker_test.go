@@ -12,7 +12,7 @@ import (
 )
 
 // brokers are the protocols of caches and brokers, which share half, fifo and table.
-func brokers() []Protocol { return []Protocol{Redis(), Memcached(), NATS(), MQTT(), AMQP()} }
+func brokers() []Protocol { return []Protocol{Redis(), Memcached(), NATS(), MQTT(), AMQP(), Dubbo()} }
 
 func TestBrokersAreToldApart(t *testing.T) {
 	for _, spoken := range brokers() {

@@ -112,6 +112,7 @@ var plays = []struct {
 	{"nats", "nats.go", natsService, playNATS, ""},
 	{"mqtt", "paho, QoS 1", mqttService, playMQTT, ""},
 	{"amqp", "amqp091-go, with and without confirms", rabbitService, playRabbitMQ, "parcels"},
+	{"dubbo", "dubbo-go", dubboService, playDubbo, ""},
 }
 
 // TestProtocols has real clients ask real servers in every protocol, and finds all of it at the serving end and on the edge.

@@ -1,0 +1,134 @@
+// Command dubbo is a provider and a consumer of Apache Dubbo over Dubbo2, by dubbo-go. It is a module of its own because dubbo-go
+// needs versions of libraries that vetch does not.
+//
+//	dubbo serve 127.0.0.1:20000
+//	dubbo ask 127.0.0.1:20000 100 VALUE
+//
+// "serve" prints "listening" when it does. "ask" reads a line before each round: a number of calls of each kind; it prints "done" after each.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	_ "dubbo.apache.org/dubbo-go/v3/cluster/cluster/failfast"
+	_ "dubbo.apache.org/dubbo-go/v3/cluster/loadbalance/random"
+	"github.com/dubbogo/gost/log/logger"
+	"dubbo.apache.org/dubbo-go/v3/config"
+	_ "dubbo.apache.org/dubbo-go/v3/filter/graceful_shutdown"
+	_ "dubbo.apache.org/dubbo-go/v3/metadata/service/local"
+	_ "dubbo.apache.org/dubbo-go/v3/protocol/dubbo"
+	_ "dubbo.apache.org/dubbo-go/v3/proxy/proxy_factory"
+	_ "dubbo.apache.org/dubbo-go/v3/registry/directory"
+	_ "dubbo.apache.org/dubbo-go/v3/registry/protocol"
+)
+
+const service = "org.vetch.shop.Orders"
+
+// Orders is what the provider offers.
+type Orders struct{}
+
+// Place answers with what it was given.
+func (*Orders) Place(_ context.Context, what string) (string, error) { return what, nil }
+
+// Refuse fails with what it was given.
+func (*Orders) Refuse(_ context.Context, what string) (string, error) {
+	return "", errors.New("refused " + what)
+}
+
+// Reference names the service that provider and consumer mean.
+func (*Orders) Reference() string { return "Orders" }
+
+// consumer is filled by dubbo-go.
+type consumer struct {
+	Place, Refuse func(ctx context.Context, what string) (string, error)
+	Missing       func(ctx context.Context, what string) (string, error)
+}
+
+func (*consumer) Reference() string { return "Orders" }
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "dubbo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	logger.SetLoggerLevel("error")
+	switch {
+	case len(args) == 2 && args[0] == "serve":
+		return serve(args[1])
+	case len(args) == 3 && args[0] == "ask":
+		return ask(args[1], args[2])
+	}
+	return errors.New("usage: dubbo serve ADDRESS | dubbo ask ADDRESS VALUE")
+}
+
+func serve(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	config.SetProviderService(&Orders{})
+	root := config.NewRootConfigBuilder().
+		AddProtocol("dubbo", config.NewProtocolConfigBuilder().SetName("dubbo").SetIp(host).SetPort(port).Build()).
+		SetProvider(config.NewProviderConfigBuilder().SetFilter("pshutdown").
+			AddService("Orders", config.NewServiceConfigBuilder().SetInterface(service).SetProtocolIDs("dubbo").Build()).Build()).
+		Build()
+	if err := config.Load(config.WithRootConfig(root)); err != nil {
+		return err
+	}
+	fmt.Println("listening")
+	select {}
+}
+
+func ask(address, value string) error {
+	var orders consumer
+	config.SetConsumerService(&orders)
+	root := config.NewRootConfigBuilder().
+		SetConsumer(config.NewConsumerConfigBuilder().SetCheck(false).
+			AddReference("Orders", config.NewReferenceConfigBuilder().SetInterface(service).SetProtocol("dubbo").
+				SetURL("dubbo://"+address+"/"+service).SetCluster("failfast").SetRetries("0").Build()).Build()).
+		Build()
+	if err := config.Load(config.WithRootConfig(root)); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		var n int
+		if _, err := fmt.Sscan(lines.Text(), &n); err != nil {
+			return err
+		}
+		for range n {
+			if err := round(&orders, value); err != nil {
+				return err
+			}
+		}
+		fmt.Println("done")
+	}
+	return lines.Err()
+}
+
+// round makes one call of each kind.
+func round(orders *consumer, value string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if got, err := orders.Place(ctx, value); err != nil || got != value {
+		return fmt.Errorf("Place: %q, %w", got, err)
+	}
+	if _, err := orders.Refuse(ctx, value); err == nil || !strings.Contains(err.Error(), value) {
+		return fmt.Errorf("Refuse gave %w", err)
+	}
+	if _, err := orders.Missing(ctx, value); err == nil {
+		return errors.New("Missing was answered")
+	}
+	return nil
+}
