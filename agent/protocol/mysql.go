@@ -9,7 +9,8 @@ import (
 //
 // One Exchange is one command: a COM_QUERY with all its statements and results (the first statement names it), an execution of a prepared
 // statement under the name of its text, "PREPARE SELECT users" for the preparation, and the other commands by their own names ("COM_PING").
-// A login counts only when it is refused ("CONNECT"). Connections that change to TLS or to compressed packets are given up.
+// A login counts only when it is refused ("CONNECT"). A connection that changes to TLS goes on where its plain text is seen; cipher text and
+// compressed packets are given up.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html, https://mariadb.com/kb/en/clientserver-protocol/
 func MySQL() Protocol {
 	return Protocol{Name: "mysql", Detect: detectMySQL, New: func() Conn { return &mysqlConn{} }}
@@ -80,6 +81,7 @@ type mysqlConn struct {
 	last       string // operation of the statement that was prepared last
 
 	login      bool     // the greeting has come, the server has not said OK yet
+	changing   bool     // the client asked for TLS: what comes is cipher text, or the plain text that was in it
 	connect    Exchange // told if the server refuses
 	offers     uint32   // capabilities of the server
 	compressed bool     // packets are compressed after the login
@@ -149,6 +151,10 @@ func (c *mysqlConn) giveUp(at int64, keep int) {
 // nextClient reads one packet of the client; of a long one only the beginning.
 func (c *mysqlConn) nextClient(b []byte) (int64, bool, error) {
 	if len(b) < 4 {
+		return 0, false, nil
+	}
+	if c.changing && b[0] == 0x16 && b[1] == 3 {
+		c.givenUp = "encrypted"
 		return 0, false, nil
 	}
 	p := readPacket(b)
@@ -271,12 +277,14 @@ func (c *mysqlConn) loginPacket(h *half, p mysqlPacket) {
 	if c.connect.Begin == 0 {
 		c.connect = h.asked("CONNECT")
 	}
-	if p.seq != 1 || len(p.body) < 4 {
+	first := byte(1)
+	if c.changing { // the request is repeated inside
+		first = 2
+	}
+	if p.seq != first || len(p.body) < 4 {
 		return
 	}
 	wants := binary.LittleEndian.Uint32(p.body)
-	if wants&mysqlTLS != 0 && p.n == 32 {
-		c.givenUp = "encrypted"
-	}
+	c.changing = !c.changing && wants&mysqlTLS != 0 && p.n == 32
 	c.compressed = wants&c.offers&(mysqlCompress|mysqlZstd) != 0
 }

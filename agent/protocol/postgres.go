@@ -10,7 +10,7 @@ import (
 // One Exchange is one simple Query (whatever number of statements it holds; the first names it), one Execute of the extended protocol,
 // one function call, or a cancel request (without an answer). Parse, Bind, Describe and Close count only when they fail, and a login
 // only when it is refused ("CONNECT"). Statements that the server skips after an error, up to the next Sync, have the status "aborted".
-// A connection that changes to TLS or GSSAPI encryption is given up.
+// A connection that changes to TLS goes on where its plain text is seen; cipher text and GSSAPI encryption are given up.
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 func PostgreSQL() Protocol {
 	return Protocol{Name: "postgres", Detect: detectPostgres, New: func() Conn { return &postgresConn{} }}
@@ -52,6 +52,7 @@ type postgresConn struct {
 	starting  bool     // a startup message has come, the server is not ready yet
 	startup   Exchange // told if the server refuses it
 	asked     bool     // the client asked for encryption
+	changing  bool     // the server agreed to TLS: what comes is cipher text, or the plain text that was in it
 	encrypted bool
 	lost      [2]bool // bytes of a direction were missed
 }
@@ -96,6 +97,9 @@ func (c *postgresConn) nextClient(b []byte) (int64, bool, error) {
 	if c.encrypted {
 		return 0, false, fmt.Errorf("encrypted PostgreSQL: %w", ErrDesync)
 	}
+	if c.isCipherText(b) {
+		return 0, false, nil
+	}
 	if b[0] == 0 && !c.typed {
 		return c.nextStartup(b)
 	}
@@ -130,6 +134,14 @@ func (c *postgresConn) nextClient(b []byte) (int64, bool, error) {
 	return size, true, nil
 }
 
+// isCipherText reports whether the TLS that was agreed to is not looked into. No message of the protocol begins as a TLS record does.
+func (c *postgresConn) isCipherText(b []byte) bool {
+	if c.changing && b[0] >= 0x14 && b[0] <= 0x17 {
+		c.encrypted = true
+	}
+	return c.encrypted
+}
+
 // nextStartup reads a message without a type: the first of a connection, or a request for encryption before it.
 func (c *postgresConn) nextStartup(b []byte) (int64, bool, error) {
 	if len(b) < 8 {
@@ -156,6 +168,9 @@ func pgStartup(size, code uint32) bool {
 
 // nextServer reads one message of the server.
 func (c *postgresConn) nextServer(b []byte) (int64, bool, error) {
+	if c.isCipherText(b) {
+		return 0, false, nil
+	}
 	if c.asked && (b[0] == 'S' || b[0] == 'N' || b[0] == 'G') {
 		c.msg = pgMessage{kind: 1, body: b[:1]}
 		return 1, true, nil
@@ -243,7 +258,7 @@ func (c *postgresConn) startupMessage(h *half) {
 		c.emit(oneWay(h.asked("CANCEL")))
 	default:
 		c.starting, c.startup = true, h.asked("CONNECT")
-		c.asked = false
+		c.asked, c.changing = false, false
 	}
 }
 
@@ -253,7 +268,8 @@ func (c *postgresConn) server(h *half) {
 	switch m.kind {
 	case 1:
 		c.asked = false
-		c.encrypted = m.body[0] != 'N'
+		c.encrypted = m.body[0] == 'G'
+		c.changing = m.body[0] == 'S'
 	case 'N', 'S', 'A', 'K', 'R', 'v': // notices, parameters, notifications and the login come at any time
 	case 'Z':
 		if c.starting {

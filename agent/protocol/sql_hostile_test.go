@@ -64,6 +64,9 @@ func TestSQLScripts(t *testing.T) {
 		{"TLS is refused and accepted", PostgreSQL(), script("C"+sslRequest, "SN", "C"+pgStart(), "S"+pg("R", "\x00\x00\x00\x00")+pg("Z", pgIdle), "C"+query("SELECT 1"), "S"+pg("C", "SELECT 1\x00")+pg("Z", pgIdle)),
 			"map[SELECT ok:1]"},
 		{"after TLS nothing is read", PostgreSQL(), script("C"+sslRequest, "SS", "C\x16\x03\x01", "C"+query("SELECT 1"), "S"+pg("C", "SELECT 1\x00")+pg("Z", pgIdle)), "map[]"},
+		{"plain text goes on after the change to TLS", PostgreSQL(), script("C"+sslRequest, "SS", "C"+pgStart(), "S"+pg("R", "\x00\x00\x00\x00")+pg("Z", pgIdle), "C"+query("SELECT 1"), "S"+pg("C", "SELECT 1\x00")+pg("Z", pgIdle)),
+			"map[SELECT ok:1]"},
+		{"after GSSAPI encryption nothing is read", PostgreSQL(), script("C\x00\x00\x00\x08\x04\xd2\x16\x30", "SG", "C"+query("SELECT 1"), "S"+pg("C", "SELECT 1\x00")+pg("Z", pgIdle)), "map[]"},
 		{"cancel", PostgreSQL(), script("C\x00\x00\x00\x10\x04\xd2\x16\x2eMARKMARK"), "map[CANCEL one way:1]"},
 		{"an error in Parse without Execute", PostgreSQL(), script("C"+pg("P", "s\x00SELECT a FROM t\x00\x00\x00")+pg("D", "Ss\x00")+sync, "S"+failed+pg("Z", pgIdle)), "map[SELECT t 42P01:1]"},
 		{"Parse alone does not count", PostgreSQL(), script("C"+pg("P", "s\x00SELECT a FROM t\x00\x00\x00")+pg("D", "Ss\x00")+sync, "S"+pg("1", "")+pg("n", "")+pg("Z", pgIdle)), "map[]"},
@@ -147,6 +150,17 @@ func TestMySQLTLS(t *testing.T) {
 	f.close(4)
 	if len(f.got) != 0 || f.err == nil || !strings.Contains(f.err.Error(), "encrypted") {
 		t.Errorf("%v %v", f.got, f.err)
+	}
+	f = newFeeder(MySQL()) // its plain text is seen
+	f.feed(FromServer, chunks[0].b, 1)
+	f.feed(FromClient, []byte(my(1, "\x00\x0a\x00\x00"+strings.Repeat("\x00", 28))), 2)
+	f.feed(FromClient, []byte(my(2, "\x00\x0a\x00\x00"+strings.Repeat("\x00", 60))), 3)
+	f.feed(FromServer, []byte(my(3, "\x00\x00\x00\x02\x00\x00\x00")), 4)
+	f.feed(FromClient, []byte(my(0, "\x0e")), 5)
+	f.feed(FromServer, []byte(my(1, "\x00\x00\x00\x02\x00\x00\x00")), 6)
+	f.close(7)
+	if got := fmt.Sprint(count(f.got)); got != "map[COM_PING ok:1]" || f.err != nil {
+		t.Errorf("%s %v", got, f.err)
 	}
 }
 

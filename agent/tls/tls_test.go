@@ -18,7 +18,7 @@ type part struct {
 
 const testBase = 0x400000 // where the whole file is loaded
 
-// program makes an ELF file that is loaded as it is, at testBase; after gives sections when the addresses of those before are known.
+// program makes an ELF file, whose first part has the names of its symbols, that is loaded as it is, at testBase; after gives sections when the addresses of those before are known.
 func program(machine elf.Machine, kind elf.Type, parts ...part) []byte {
 	const headers = 64 + 56
 	file := make([]byte, headers)
@@ -26,7 +26,7 @@ func program(machine elf.Machine, kind elf.Type, parts ...part) []byte {
 	table := make([]elf.Section64, 1)
 	parts = append(parts, part{name: ".shstrtab", kind: elf.SHT_STRTAB})
 	for i, p := range parts {
-		table = append(table, elf.Section64{Name: uint32(len(names)), Type: uint32(p.kind), Addralign: 1})
+		table = append(table, elf.Section64{Name: uint32(len(names)), Type: uint32(p.kind), Link: 1, Addralign: 1})
 		names = append(append(names, p.name...), 0)
 		if i == len(parts)-1 {
 			p.data = names
