@@ -92,6 +92,29 @@ type VetchConnT struct {
 	Slots [4]VetchSlotT
 }
 
+type VetchGoCallKeyT struct {
+	_     structs.HostLayout
+	G     uint64
+	Depth uint64
+	Tgid  uint32
+	Pad   uint32
+}
+
+type VetchGoCallT struct {
+	_       structs.HostLayout
+	Conn    uint64
+	Buf     uint64
+	OnStack uint32
+	Pad     uint32
+}
+
+type VetchGoWaitKeyT struct {
+	_    structs.HostLayout
+	G    uint64
+	Tgid uint32
+	Pad  uint32
+}
+
 type VetchListenerKeyT struct {
 	_    structs.HostLayout
 	Addr struct {
@@ -345,6 +368,8 @@ type VetchZeroT struct {
 const (
 	VetchMapConns             = "conns"
 	VetchMapCounts            = "counts"
+	VetchMapGoReads           = "go_reads"
+	VetchMapGoWaits           = "go_waits"
 	VetchMapIgnored           = "ignored"
 	VetchMapListeners         = "listeners"
 	VetchMapLost              = "lost"
@@ -362,6 +387,12 @@ const (
 	VetchMapVerdicts          = "verdicts"
 	VetchMapWork              = "work"
 	VetchMapZero              = "zero"
+	VetchProgGoTlsHandshake   = "go_tls_handshake"
+	VetchProgGoTlsRead        = "go_tls_read"
+	VetchProgGoTlsReadEnd     = "go_tls_read_end"
+	VetchProgGoTlsReadEndOld  = "go_tls_read_end_old"
+	VetchProgGoTlsWrite       = "go_tls_write"
+	VetchProgGoTlsWriteOld    = "go_tls_write_old"
 	VetchProgSockReceived     = "sock_received"
 	VetchProgSockSent         = "sock_sent"
 	VetchProgSyscallEnd       = "syscall_end"
@@ -439,6 +470,12 @@ type VetchSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type VetchProgramSpecs struct {
+	GoTlsHandshake  *ebpf.ProgramSpec `ebpf:"go_tls_handshake"`
+	GoTlsRead       *ebpf.ProgramSpec `ebpf:"go_tls_read"`
+	GoTlsReadEnd    *ebpf.ProgramSpec `ebpf:"go_tls_read_end"`
+	GoTlsReadEndOld *ebpf.ProgramSpec `ebpf:"go_tls_read_end_old"`
+	GoTlsWrite      *ebpf.ProgramSpec `ebpf:"go_tls_write"`
+	GoTlsWriteOld   *ebpf.ProgramSpec `ebpf:"go_tls_write_old"`
 	SockReceived    *ebpf.ProgramSpec `ebpf:"sock_received"`
 	SockSent        *ebpf.ProgramSpec `ebpf:"sock_sent"`
 	SyscallEnd      *ebpf.ProgramSpec `ebpf:"syscall_end"`
@@ -473,6 +510,8 @@ type VetchProgramSpecs struct {
 type VetchMapSpecs struct {
 	Conns        *ebpf.MapSpec `ebpf:"conns"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
+	GoReads      *ebpf.MapSpec `ebpf:"go_reads"`
+	GoWaits      *ebpf.MapSpec `ebpf:"go_waits"`
 	Ignored      *ebpf.MapSpec `ebpf:"ignored"`
 	Listeners    *ebpf.MapSpec `ebpf:"listeners"`
 	Lost         *ebpf.MapSpec `ebpf:"lost"`
@@ -527,6 +566,8 @@ func (o *VetchObjects) Close() error {
 type VetchMaps struct {
 	Conns        *ebpf.Map `ebpf:"conns"`
 	Counts       *ebpf.Map `ebpf:"counts"`
+	GoReads      *ebpf.Map `ebpf:"go_reads"`
+	GoWaits      *ebpf.Map `ebpf:"go_waits"`
 	Ignored      *ebpf.Map `ebpf:"ignored"`
 	Listeners    *ebpf.Map `ebpf:"listeners"`
 	Lost         *ebpf.Map `ebpf:"lost"`
@@ -550,6 +591,8 @@ func (m *VetchMaps) Close() error {
 	return _VetchClose(
 		m.Conns,
 		m.Counts,
+		m.GoReads,
+		m.GoWaits,
 		m.Ignored,
 		m.Listeners,
 		m.Lost,
@@ -587,6 +630,12 @@ type VetchVariables struct {
 //
 // It can be passed to LoadVetchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type VetchPrograms struct {
+	GoTlsHandshake  *ebpf.Program `ebpf:"go_tls_handshake"`
+	GoTlsRead       *ebpf.Program `ebpf:"go_tls_read"`
+	GoTlsReadEnd    *ebpf.Program `ebpf:"go_tls_read_end"`
+	GoTlsReadEndOld *ebpf.Program `ebpf:"go_tls_read_end_old"`
+	GoTlsWrite      *ebpf.Program `ebpf:"go_tls_write"`
+	GoTlsWriteOld   *ebpf.Program `ebpf:"go_tls_write_old"`
 	SockReceived    *ebpf.Program `ebpf:"sock_received"`
 	SockSent        *ebpf.Program `ebpf:"sock_sent"`
 	SyscallEnd      *ebpf.Program `ebpf:"syscall_end"`
@@ -617,6 +666,12 @@ type VetchPrograms struct {
 
 func (p *VetchPrograms) Close() error {
 	return _VetchClose(
+		p.GoTlsHandshake,
+		p.GoTlsRead,
+		p.GoTlsReadEnd,
+		p.GoTlsReadEndOld,
+		p.GoTlsWrite,
+		p.GoTlsWriteOld,
 		p.SockReceived,
 		p.SockSent,
 		p.SyscallEnd,

@@ -32,6 +32,8 @@ var limits = map[string]limit{
 var leastRecent = map[string]limit{
 	"tls_threads":  {4096, 1024},
 	"tls_sessions": {16384, 2048},
+	"go_reads":     {16384, 2048},
+	"go_waits":     {1024, 1024},
 }
 
 // setLimits sizes the maps for the kernel and the machine. A machine under 2 GiB gets a quarter.

@@ -297,7 +297,7 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	if (c->protocol == PROTO_STREAM && !c->tls)
 		ship(c, key, direction, b, ret, seq, now);
 	if (!c->ssl && may_be_of_library(c))
-		tls_wire(c, key, direction);
+		tls_wire(c, key, direction, modern);
 	p = pair_of(c);
 	if (!p)
 		return 0;

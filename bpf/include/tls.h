@@ -97,14 +97,39 @@ static __always_inline int may_be_of_library(struct conn_t *c)
 	return c->middle && c->protocol != PROTO_HTTP1 && c->looks++ < MAX_LOOKS;
 }
 
+#if defined(__TARGET_ARCH_x86)
+#define REG_G r14
+#elif defined(__TARGET_ARCH_arm64)
+#define REG_G regs[28]
+#endif
+
+/* The same for a goroutine, known by the register that holds it: its handshake found no socket in memory. Linux 5.17+ */
+static __noinline void go_wire(struct conn_t *c, __u64 sk)
+{
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	struct go_wait_key_t k = {.g = regs->REG_G, .tgid = bpf_get_current_pid_tgid() >> 32};
+	__u64 *conn = bpf_map_lookup_elem(&go_waits, &k), ssl;
+	struct tls_session_t *s;
+
+	if (!conn)
+		return;
+	ssl = *conn;
+	bpf_map_delete_elem(&go_waits, &k);
+	s = session_of(ssl);
+	if (s)
+		bind_session(s, ssl, c, sk);
+}
+
 /* This thread read or wrote a connection that is not bound yet. */
-static __noinline void tls_wire(struct conn_t *c, __u64 sk, int direction)
+static __noinline void tls_wire(struct conn_t *c, __u64 sk, int direction, int modern)
 {
 	struct tls_thread_t *t = tls_thread();
 	struct tls_session_t *s;
 	__u64 ssl;
 
-	if (!t)
+	if (modern && c->tls)
+		go_wire(c, sk);
+	if (!t || c->ssl)
 		return;
 	ssl = t->ssl;
 	if (t->call) {

@@ -265,6 +265,28 @@ struct tls_session_t {
 	__u8 pad[6];
 };
 
+/* A call of Go's (*Conn).Read that has not returned. */
+struct go_call_key_t {
+	__u64 g;
+	__u64 depth; /* bytes of the goroutine's stack above the call */
+	__u32 tgid;
+	__u32 pad;
+};
+
+struct go_call_t {
+	__u64 conn;
+	__u64 buf; /* on the stack: bytes below its upper end, for stacks move */
+	__u32 on_stack;
+	__u32 pad;
+};
+
+/* A goroutine in a handshake on a connection whose socket is not found in memory. */
+struct go_wait_key_t {
+	__u64 g;
+	__u32 tgid;
+	__u32 pad;
+};
+
 /* What user space has decided of a shipped connection. */
 struct verdict_t {
 	__u64 opened_ns;
