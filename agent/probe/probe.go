@@ -52,10 +52,12 @@ type Probe struct {
 	hooks      map[string]bool
 	uprobes    map[string]*ebpf.Program // by name without flavour
 	uprobesErr error                    // why there are none
-	filter     *filter
-	reader     *reader
-	stats      stats
-	shipping   shipping
+	// uprobeMulti: one link may hold many places (Linux 6.6), which attaches and detaches faster.
+	uprobeMulti bool
+	filter      *filter
+	reader      *reader
+	stats       stats
+	shipping    shipping
 }
 
 // New loads the programs, attaches them and looks at the sockets that are open already.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 )
 
@@ -27,19 +29,22 @@ type Point struct {
 // Attachment is what runs in one file, in all processes that map it. Its zero value is of no use; see AttachPoints.
 type Attachment struct{ links []link.Link }
 
-// Close takes the programs out of the file. Calls that are under way are forgotten.
+// Close takes the programs out of the file. Calls that are under way are forgotten. The kernel lets each link wait until nobody runs its
+// program any more (0.1 s), so they wait together.
 func (a *Attachment) Close() error {
-	var errs []error
-	for _, l := range a.links {
-		errs = append(errs, l.Close())
+	errs := make([]error, len(a.links))
+	var all sync.WaitGroup
+	for i, l := range a.links {
+		all.Go(func() { errs[i] = l.Close() })
 	}
+	all.Wait()
 	a.links = nil
 	return errors.Join(errs...)
 }
 
-// AttachPoints puts programs into a file by its path as this process sees it ("/proc/7/root/usr/lib/libssl.so.3"), in the order of points:
-// those that tell of new sessions belong at the end, so that nothing of a session that they told of goes unseen. All or none are attached.
-// It may be called from any goroutine, until Close. The caller closes the Attachment.
+// AttachPoints puts programs into a file by its path as this process sees it ("/proc/7/root/usr/lib/libssl.so.3"), in the order of points,
+// where all of one program go with the first of it: those that tell of new sessions belong at the end, so that nothing of a session that
+// they told of goes unseen. All or none are attached. It may be called from any goroutine, until Close. The caller closes the Attachment.
 func (p *Probe) AttachPoints(path string, points []Point) (*Attachment, error) {
 	if p.uprobesErr != nil {
 		return nil, p.uprobesErr
@@ -49,26 +54,66 @@ func (p *Probe) AttachPoints(path string, points []Point) (*Attachment, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	a := &Attachment{}
-	for _, point := range points {
-		l, err := p.attachPoint(file, point)
+	for _, group := range groupPoints(points) {
+		links, err := p.attachGroup(file, group)
+		a.links = append(a.links, links...)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("attach %s at %#x of %s: %w", point.Program, point.Offset, path, err), a.Close())
+			return nil, errors.Join(fmt.Errorf("attach %s at %#x of %s: %w", group[0].Program, group[0].Offset, path, err), a.Close())
 		}
-		a.links = append(a.links, l)
 	}
 	return a, nil
 }
 
-func (p *Probe) attachPoint(file *link.Executable, point Point) (link.Link, error) {
-	program := p.uprobes[point.Program]
+// groupPoints puts those that differ in their places only together, in the order of the first of each group.
+func groupPoints(points []Point) [][]Point {
+	type kind struct {
+		program string
+		returns bool
+	}
+	var groups [][]Point
+	at := map[kind]int{}
+	for _, p := range points {
+		k := kind{p.Program, p.Return}
+		i, known := at[k]
+		if !known {
+			i, at[k] = len(groups), len(groups)
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], p)
+	}
+	return groups
+}
+
+// attachGroup puts one program at several places. The links that were made are returned with an error too.
+func (p *Probe) attachGroup(file *link.Executable, group []Point) ([]link.Link, error) {
+	program := p.uprobes[group[0].Program]
 	if program == nil {
 		return nil, errors.New("there is no such program")
 	}
-	options := &link.UprobeOptions{Address: point.Offset}
-	if point.Return {
-		return file.Uretprobe(point.Program, program, options)
+	attach, attachMulti := file.Uprobe, file.UprobeMulti
+	if group[0].Return {
+		attach, attachMulti = file.Uretprobe, file.UretprobeMulti
 	}
-	return file.Uprobe(point.Program, program, options)
+	if p.uprobeMulti {
+		options := &link.UprobeMultiOptions{}
+		for _, point := range group {
+			options.Addresses = append(options.Addresses, point.Offset)
+		}
+		l, err := attachMulti(nil, program, options)
+		if err != nil {
+			return nil, err
+		}
+		return []link.Link{l}, nil
+	}
+	var links []link.Link
+	for _, point := range group {
+		l, err := attach(point.Program, program, &link.UprobeOptions{Address: point.Offset})
+		if err != nil {
+			return links, err
+		}
+		links = append(links, l)
+	}
+	return links, nil
 }
 
 // chooseUprobes lists the programs for user-space functions by name, each in the flavour for this kernel.
@@ -100,6 +145,11 @@ func (p *Probe) loadPrograms(spec *ebpf.CollectionSpec, keep map[string]bool, lo
 		}
 	}
 	var err error
+	if p.uprobeMulti = features.HaveBPFLinkUprobeMulti() == nil; p.uprobeMulti {
+		for name := range loaded {
+			spec.Programs[name].AttachType = ebpf.AttachTraceUprobeMulti
+		}
+	}
 	if p.coll, err = ebpf.NewCollection(spec); err == nil {
 		p.uprobes = map[string]*ebpf.Program{}
 		for name, flavour := range uprobes {
