@@ -76,12 +76,17 @@ func (s *streams) take(r *probe.Record) probe.Verdict {
 	if r.Sent == (r.Role == probe.RoleClient) {
 		direction = protocol.FromClient
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch s.streams.Take(&protocol.Piece{
+	piece := protocol.Piece{
 		Stream: protocol.StreamID{Socket: r.Socket, Opened: r.Opened}, Pair: r.Pair, At: r.At, Seq: r.Seq,
 		Direction: direction, Adopted: r.Adopted, Closed: r.Closed, Data: r.Data,
-	}) {
+	}
+	if u := r.Upgrade; u != nil {
+		piece.Upgrade = &protocol.Upgrade{Method: u.Method, Route: u.Route}
+		piece.Upgrade.Next[direction], piece.Upgrade.Next[1-direction], piece.Upgrade.Torn[1-direction] = r.Seq, u.Seq, u.Torn
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.streams.Take(&piece) {
 	case protocol.Ignore:
 		return probe.Ignore
 	case protocol.HTTP1:

@@ -301,7 +301,7 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 	bind_established(c, now);
 	if (c->protocol == PROTO_HTTP1)
 		end_requests(c, key, now, modern);
-	else if (c->protocol == PROTO_STREAM && c->shipped)
+	if (c->shipped || c->announced)
 		ship_close(c, key, now);
 	p = pair_of(c);
 	if (!p)

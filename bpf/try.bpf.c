@@ -36,13 +36,17 @@ int try_parse(struct try_parse_t *a)
 
 	if (!c)
 		return 1;
-	if (c->protocol == PROTO_OTHER)
+	if (c->protocol == PROTO_OTHER || c->protocol == PROTO_TLS)
 		return 0;
+	c->skip = 0;
+	c->streams[a->direction & 1].seq += a->length;
 	response = (c->role == ROLE_CLIENT) == (a->direction == RECEIVED);
 	if (!b.address)
 		gap(c, sk, &c->streams[a->direction & 1], a->length, a->now, response, 1);
 	else
 		parse(c, sk, a->direction & 1, &b, a->length, a->now, response, 1, 0);
+	if (c->protocol == PROTO_STREAM && !c->tls)
+		ship(c, sk, a->direction & 1, &b, a->length, c->streams[a->direction & 1].seq, a->now);
 	return 0;
 }
 

@@ -53,7 +53,7 @@ type VetchConnT struct {
 	MmsgNext    uint32
 	Mmsg        uint64
 	Error       uint32
-	Pad         uint32
+	Skip        uint32
 	Sent        uint64
 	Received    uint64
 	StreamNs    uint64
@@ -64,7 +64,10 @@ type VetchConnT struct {
 	Tls         uint8
 	Middle      uint8
 	Looks       uint8
-	Pad2        [5]uint8
+	Upgraded    uint8
+	Announced   uint8
+	Tunnel      uint8
+	Pad         [2]uint8
 	Requests    uint32
 	Responses   uint32
 	LastRoute   uint64
@@ -347,8 +350,9 @@ type VetchWorkT struct {
 	Pos          uint32
 	Len          uint32
 	Event        uint32
-	_            [4]byte
+	Skip         uint32
 	Sk           uint64
+	Total        uint64
 	Head         VetchRecordT
 	Route        VetchRouteT
 	Chunk        [288]uint8
@@ -425,6 +429,7 @@ const (
 	VetchVarMaxRoutesPerOwner = "max_routes_per_owner"
 	VetchVarRingBytes         = "ring_bytes"
 	VetchVarShipStreams       = "ship_streams"
+	VetchVarUpgradeLine       = "upgrade_line"
 	VetchVarVersionName       = "version_name"
 )
 
@@ -541,6 +546,7 @@ type VetchVariableSpecs struct {
 	MaxRoutesPerOwner *ebpf.VariableSpec `ebpf:"max_routes_per_owner"`
 	RingBytes         *ebpf.VariableSpec `ebpf:"ring_bytes"`
 	ShipStreams       *ebpf.VariableSpec `ebpf:"ship_streams"`
+	UpgradeLine       *ebpf.VariableSpec `ebpf:"upgrade_line"`
 	VersionName       *ebpf.VariableSpec `ebpf:"version_name"`
 }
 
@@ -623,6 +629,7 @@ type VetchVariables struct {
 	MaxRoutesPerOwner *ebpf.Variable `ebpf:"max_routes_per_owner"`
 	RingBytes         *ebpf.Variable `ebpf:"ring_bytes"`
 	ShipStreams       *ebpf.Variable `ebpf:"ship_streams"`
+	UpgradeLine       *ebpf.Variable `ebpf:"upgrade_line"`
 	VersionName       *ebpf.Variable `ebpf:"version_name"`
 }
 

@@ -68,7 +68,10 @@ var exchanges = []exchange{
 	{"100 continue", []string{">PUT /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n", "<HTTP/1.1 100 Continue\r\n\r\n", ">abc", "<" + ok}, map[string]int{"PUT /a 200": 1}, ""},
 	{"early hints", []string{">GET /a HTTP/1.1\r\n\r\n", "<HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + ok}, map[string]int{"GET /a 200": 1}, ""},
 	{"early answer", []string{">POST /a HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc", "<HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n", ">defghijGET /b HTTP/1.1\r\n\r\n", "<" + ok}, map[string]int{"POST /a 413": 1, "GET /b 200": 1}, ""},
-	{"upgrade", []string{">GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "<HTTP/1.1 101 Switching Protocols\r\n\r\n", ">GET /no HTTP/1.1\r\n\r\n"}, map[string]int{"GET /ws 101": 1}, "other"},
+	{"upgrade", []string{">GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "<HTTP/1.1 101 Switching Protocols\r\nDate: x\r\nUPGRADE:  WebSocket\r\nX: y\r\n\r\n", ">GET /no HTTP/1.1\r\n\r\n"}, map[string]int{"GET /ws 101": 1}, "other"},
+	{"upgrade to another protocol", []string{">GET /up HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", "<HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n", ">PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}, map[string]int{"GET /up 101": 1}, "other"},
+	{"upgrade refused", []string{">GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "<HTTP/1.1 426 No\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n", ">GET /b HTTP/1.1\r\n\r\n", "<" + ok}, map[string]int{"GET /ws 426": 1, "GET /b 200": 1}, ""},
+	{"HTTP in a tunnel", []string{">CONNECT db:80 HTTP/1.1\r\n\r\n", "<HTTP/1.1 200 Connected\r\n\r\n", ">GET /in HTTP/1.1\r\n\r\n", "<" + ok, ">GET /in HTTP/1.1\r\n\r\n", "<" + ok}, map[string]int{"CONNECT db:{id} 200": 1, "GET /in 200": 2}, ""},
 	{"connect", []string{">CONNECT db:5432 HTTP/1.1\r\n\r\n", "<HTTP/1.1 200 Connected\r\n\r\n", ">HTTP/1.1 200 OK\r\n\r\n"}, map[string]int{"CONNECT db:{id} 200": 1}, "other"},
 	{"connect refused", []string{">CONNECT db:5432 HTTP/1.1\r\n\r\n", "<HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", ">GET /b HTTP/1.1\r\n\r\n", "<" + ok}, map[string]int{"CONNECT db:{id} 403": 1, "GET /b 200": 1}, ""},
 	{"unusual method", []string{">PROPFIND /a HTTP/1.1\r\n\r\n", "<HTTP/1.1 207 Multi\r\nContent-Length: 0\r\n\r\n"}, map[string]int{"~other /a 207": 1}, ""},
@@ -302,7 +305,7 @@ func FuzzHTTP(f *testing.F) {
 		c.miss(received, int(cut))
 		conn := c.conn()
 		for _, s := range conn.Streams {
-			if s.State > 18 || s.Out > 104 {
+			if s.State > 19 || s.Out > 104 {
 				t.Errorf("state %d with %d bytes of route", s.State, s.Out)
 			}
 		}

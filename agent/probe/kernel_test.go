@@ -19,6 +19,11 @@ type kernelParts struct {
 
 func loadParts(t testing.TB) *kernelParts {
 	t.Helper()
+	return loadPartsWith(t, func(*ebpf.CollectionSpec) {})
+}
+
+func loadPartsWith(t testing.TB, change func(*ebpf.CollectionSpec)) *kernelParts {
+	t.Helper()
 	if err := rlimit.RemoveMemlock(); err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +37,7 @@ func loadParts(t testing.TB) *kernelParts {
 		}
 	}
 	spec.Maps["conns"].MaxEntries = 1 << 15 // the tests never close
+	change(spec)
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
 		t.Fatalf("load the kernel's parts (needs root): %v", err)
@@ -129,8 +135,8 @@ func (c *conversation) counted() map[string]int {
 }
 
 func (c *conversation) route(id uint64) string {
-	r := reader{maps: &bpf.VetchMaps{Routes: c.parts.coll.Maps["routes"]}, routes: map[uint64]string{}}
-	return r.route(id)
+	s := shipping{routes: c.parts.coll.Maps["routes"]}
+	return s.route(id)
 }
 
 // conn is the connection as the kernel holds it.

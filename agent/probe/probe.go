@@ -121,7 +121,7 @@ func (p *Probe) load() error {
 		Pairs: m["pairs"], Series: m["series"], Owners: m["owners"], Routes: m["routes"], Listeners: m["listeners"],
 		Ignored: m["ignored"], Lost: m["lost"],
 	}
-	p.shipping = shipping{records: m["records"], verdicts: m["verdicts"], told: map[uint64]bpf.VetchVerdictT{}}
+	p.shipping = shipping{records: m["records"], verdicts: m["verdicts"], routes: m["routes"], told: map[uint64]bpf.VetchVerdictT{}}
 	p.stats.init(p.coll)
 	p.filter, err = newFilter(p.options.IgnoreCgroups, p.objects, p.log)
 	if err != nil {

@@ -15,9 +15,11 @@ import (
 )
 
 const (
-	recordHead  = 48 // bytes of struct record_t
-	recordClose = 1
-	drainEvery  = 20 * time.Millisecond // the kernel wakes the reader only when the ring fills
+	recordHead    = 48 // bytes of struct record_t
+	recordClose   = 1
+	recordUpgrade = 2
+	upgradeSize   = 16                    // bytes of struct upgrade_t
+	drainEvery    = 20 * time.Millisecond // the kernel wakes the reader only when the ring fills
 )
 
 // Record is a piece of what a connection said that the kernel does not count by itself.
@@ -32,6 +34,15 @@ type Record struct {
 	Adopted bool   // the connection is older than the probe
 	Closed  bool   // the connection ended; Data is empty
 	Data    []byte // valid during the call only
+	Upgrade *Upgrade
+}
+
+// Upgrade says that a connection became a WebSocket with an HTTP/1 response. Sent and Seq of its Record say in which direction that went, and
+// where this goes on.
+type Upgrade struct {
+	Method, Route string // of the request; see RequestDelta
+	Seq           uint32 // where the other direction goes on
+	Torn          bool   // the other direction is in the middle of something
 }
 
 // Verdict is what the reader of records wants of a connection.
@@ -46,8 +57,8 @@ const (
 
 // shipping is what the reader of records works with. It outlives Close, which may come while it reads.
 type shipping struct {
-	records, verdicts *ebpf.Map
-	told              map[uint64]bpf.VetchVerdictT // by socket
+	records, verdicts, routes *ebpf.Map
+	told                      map[uint64]bpf.VetchVerdictT // by socket
 }
 
 // ReadRecords gives every record to take until ctx ends; idle is called after each run of records, at least every drain interval.
@@ -70,6 +81,10 @@ func (p *Probe) ReadRecords(ctx context.Context, take func(*Record) Verdict, idl
 				return fmt.Errorf("read the ring of records: %w", err)
 			}
 			if r, ok := decodeRecord(raw.RawSample); ok {
+				if r.Upgrade != nil {
+					r.Upgrade.Route = p.shipping.route(binary.NativeEndian.Uint64(r.Data))
+					r.Data = nil
+				}
 				p.decide(&r, take(&r))
 			}
 		}
@@ -120,7 +135,19 @@ func decodeRecord(b []byte) (Record, bool) {
 		return Record{}, false
 	}
 	r.Data = b[recordHead : recordHead+n]
+	if b[40] == recordUpgrade {
+		if len(r.Data) < upgradeSize {
+			return Record{}, false
+		}
+		r.Upgrade = &Upgrade{Method: method(r.Data[12]), Seq: binary.NativeEndian.Uint32(r.Data[8:]), Torn: r.Data[13] != 0}
+	}
 	return r, true
+}
+
+// route is the text behind a hash of the dictionary. Unlike the reader's, it is not remembered: few are asked for.
+func (s *shipping) route(id uint64) string {
+	r := reader{maps: &bpf.VetchMaps{Routes: s.routes}, routes: map[uint64]string{}}
+	return r.route(id)
 }
 
 // PairKey says which pair an id of a record stands for; false while no reading has met it.

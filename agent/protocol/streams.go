@@ -35,6 +35,15 @@ type Piece struct {
 	Adopted   bool // the connection is older than the agent
 	Closed    bool // the connection ended; Data is empty
 	Data      []byte
+	Upgrade   *Upgrade // it became a WebSocket
+}
+
+// Upgrade says that a connection became a WebSocket by an HTTP/1 request. The Piece has no Data.
+type Upgrade struct {
+	Method string    // of the request: "GET"
+	Route  string    // of the request, folded: "/chat"
+	Next   [2]uint32 // by Direction: TCP sequence number that it goes on at
+	Torn   [2]bool   // by Direction: it goes on in the middle of something
 }
 
 // Decision is what is to become of a connection that the kernel ships.
@@ -138,6 +147,10 @@ func (s *Streams) Take(p *Piece) Decision {
 		s.streams[p.Stream] = st
 		s.Stats.Streams.Store(int64(len(s.streams)))
 	}
+	if p.Upgrade != nil {
+		s.upgrade(st, p)
+		return Keep
+	}
 	if st.dead {
 		return Ignore
 	}
@@ -161,6 +174,18 @@ func (s *Streams) Take(p *Piece) Decision {
 	}
 	s.feed(st, p.Direction, p.At)
 	return Keep
+}
+
+// upgrade begins a WebSocket on a connection, whatever was thought of it before.
+func (s *Streams) upgrade(st *stream, p *Piece) {
+	s.give(st)
+	*st = stream{conn: newWebSocket(p.Upgrade.Method, p.Upgrade.Route, p.At), protocol: WebSocket().Name, pair: st.pair, last: p.At}
+	for d := range st.halves {
+		st.halves[d] = direction{started: true, next: p.Upgrade.Next[d], lost: p.Upgrade.Torn[d]}
+	}
+	if p.Pair != 0 {
+		s.bind(st, p.Pair)
+	}
 }
 
 // append takes a piece into its direction's buffer, minding what is missing before it and what need not be shown.

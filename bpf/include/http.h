@@ -18,6 +18,7 @@ enum state {
 	S_LENGTH_VALUE,
 	S_ENCODING_NAME,
 	S_ENCODING_VALUE,
+	S_UPGRADE, /* of a 101 only */
 	S_CHUNK_SIZE,
 	S_CHUNK_LINE,  /* rest of the chunk's size line */
 	S_BODY,	       /* from here on bytes are skipped by number */
@@ -187,42 +188,74 @@ static __always_inline void end_message(struct conn_t *c, __u64 sk, struct strea
 		add_response(c, sk, s->code, 0, now, atomics);
 }
 
-/* What follows the headers is decided by RFC 9112, section 6.3. Returns 1 if the message ends with them. */
-static __always_inline int ends_with_headers(struct conn_t *c, __u64 sk, struct stream_t *s, int response)
+/* The connection becomes a WebSocket with the response at hand. Kept is which request asked for it. */
+static __always_inline void upgrade(struct conn_t *c, __u8 method)
+{
+	__u32 seq = c->responses;
+	struct slot_t *slot = &c->slots[seq & (NUM_SLOTS - 1)];
+
+	c->last_route = slot->seq == seq && slot->state == SLOT_REQUEST ? slot->route : ROUTE_UNKNOWN;
+	c->upgraded = 1 + method;
+}
+
+/* What follows the headers is decided by RFC 9112, section 6.3. */
+enum { FOLLOWS_BODY, FOLLOWS_MESSAGE, FOLLOWS_OTHER };
+
+static __always_inline int what_follows(struct conn_t *c, __u64 sk, struct stream_t *s, int response)
 {
 	__u8 method = METHOD_UNKNOWN;
 
 	if (s->flags & STREAM_TRAILER)
-		return 1;
+		return FOLLOWS_MESSAGE;
 	if (response) {
 		method = waiting_method(c, sk);
-		if (s->code == 101 || (s->code / 100 == 2 && method == METHOD_CONNECT)) {
-			c->protocol = PROTO_OTHER; /* a tunnel from here on */
-			return 1;
-		}
+		if (s->flags & STREAM_WEBSOCKET)
+			upgrade(c, method);
+		if (s->code == 101 || (s->code / 100 == 2 && method == METHOD_CONNECT))
+			return FOLLOWS_OTHER;
 		if (method == METHOD_HEAD || s->code == 204 || s->code == 304)
-			return 1;
+			return FOLLOWS_MESSAGE;
 	}
 	if (s->flags & STREAM_CHUNKED) {
 		s->state = S_CHUNK_SIZE;
 		s->remaining = 0;
 		s->match = 0;
-		return 0;
+		return FOLLOWS_BODY;
 	}
 	if (response && !(s->flags & STREAM_LENGTH)) {
 		s->state = S_UNTIL_CLOSE;
-		return 0;
+		return FOLLOWS_BODY;
 	}
 	if (!s->remaining)
-		return 1;
+		return FOLLOWS_MESSAGE;
 	s->state = S_BODY;
-	return 0;
+	return FOLLOWS_BODY;
+}
+
+/* The connection speaks something else after the response that has just ended: WebSocket, or what is to be found out as on a new one. */
+static __always_inline void change_protocol(struct conn_t *c, struct stream_t *s, struct work_t *w)
+{
+	struct stream_t *other = &c->streams[c->role != ROLE_CLIENT];
+
+	c->skip = w->total - w->left - (w->len - w->pos);
+	if (c->upgraded) {
+		c->protocol = ship_streams ? PROTO_STREAM : PROTO_OTHER;
+		return;
+	}
+	if (c->shipped) /* user space gave it up */
+		c->stream_ns = w->now;
+	c->shipped = 0;
+	c->tunnel = s->code != 101;
+	c->middle = 0;
+	c->protocol = PROTO_UNKNOWN;
+	s->flags = 0;
+	other->flags = 0;
 }
 
 /* Does what a step found. */
 static __always_inline void handle(struct conn_t *c, __u64 sk, struct stream_t *s, struct work_t *w, int response, int atomics)
 {
-	__u32 e = w->event;
+	__u32 e = w->event, follows = FOLLOWS_MESSAGE;
 
 	if (e == EVENT_REQUEST) {
 		add_request(c, sk, s, route_of(c, s, w), w->now, atomics);
@@ -234,10 +267,13 @@ static __always_inline void handle(struct conn_t *c, __u64 sk, struct stream_t *
 			s->flags &= STREAM_VERIFIED | STREAM_UNSEEN;
 			return;
 		}
-		if (!ends_with_headers(c, sk, s, response))
+		follows = what_follows(c, sk, s, response);
+		if (follows == FOLLOWS_BODY)
 			return;
 	}
 	end_message(c, sk, s, w->now, response, atomics);
+	if (follows == FOLLOWS_OTHER)
+		change_protocol(c, s, w);
 }
 
 /* The eight characters at the parser's place, as a little-endian word. They may reach beyond what was read. */
@@ -287,6 +323,7 @@ static __always_inline int skip_line(struct work_t *w)
 const volatile char version_name[16] = "HTTP/1.";
 const volatile char length_name[16] = "content-length:";
 const volatile char encoding_name[32] = "transfer-encoding:";
+const volatile char upgrade_line[32] = "upgrade:websocket";
 
 static __always_inline void start_message(struct stream_t *s, __u8 state)
 {
@@ -359,6 +396,10 @@ static __always_inline void quick_line(struct stream_t *s, struct work_t *w)
 		w->pos += 16;
 		s->match = 16;
 		s->state = S_ENCODING_NAME;
+	} else if (a == WORD8('u', 'p', 'g', 'r', 'a', 'd', 'e', ':') && s->code == 101) {
+		w->pos += 8;
+		s->match = 8;
+		s->state = S_UPGRADE;
 	} else {
 		s->state = S_SKIP;
 	}
@@ -387,11 +428,11 @@ static __always_inline int step_path(struct conn_t *c, struct stream_t *s, struc
 }
 
 /* After a line feed: only an empty line and names with these letters are looked at. */
-static __always_inline int line_matters(__u8 ch)
+static __always_inline int line_matters(struct stream_t *s, __u8 ch)
 {
 	__u8 lower = ch | 0x20;
 
-	return ch == '\r' || ch == '\n' || lower == 'c' || lower == 't';
+	return ch == '\r' || ch == '\n' || lower == 'c' || lower == 't' || (lower == 'u' && s->code == 101);
 }
 
 /* Takes one character, or several where that is the same. */
@@ -401,7 +442,7 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 	__u32 state = s->state;
 
 	if (state == S_SKIP) {
-		if (skip_line(w) && (w->pos >= w->len || line_matters(w->chunk[w->pos & (CHUNK - 1)])))
+		if (skip_line(w) && (w->pos >= w->len || line_matters(s, w->chunk[w->pos & (CHUNK - 1)])))
 			s->state = S_LINE;
 		return STEP_MORE;
 	}
@@ -441,6 +482,8 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 			s->state = S_LENGTH_NAME;
 		else if (lower == 't')
 			s->state = S_ENCODING_NAME;
+		else if (lower == 'u' && s->code == 101)
+			s->state = S_UPGRADE;
 		return STEP_MORE;
 	case S_LENGTH_NAME:
 		if (lower != (__u8)(length_name[s->match & 15] | 0x20)) {
@@ -476,6 +519,17 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 			s->flags |= STREAM_CHUNKED;
 		w->pos--;
 		s->state = S_SKIP;
+		return STEP_MORE;
+	case S_UPGRADE:
+		if (ch == ' ' && s->match == 8)
+			return STEP_MORE;
+		if (lower != (__u8)upgrade_line[s->match & 31]) {
+			w->pos--;
+			s->state = S_SKIP;
+		} else if (++s->match == 17) {
+			s->flags |= STREAM_WEBSOCKET;
+			s->state = S_SKIP;
+		}
 		return STEP_MORE;
 	case S_QUERY:
 		if (ch == '\n')

@@ -121,6 +121,7 @@ static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, s
 		return NULL;
 	w->now = now;
 	w->left = n;
+	w->total = n;
 	w->pos = 0;
 	w->len = 0;
 	w->iov = 0;
@@ -272,8 +273,10 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	s->seq = seq;
 	if (n > 1ULL << 31)
 		return 0;
-	if (direction == RECEIVED && n == ret + 1 && BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED)
+	if (direction == RECEIVED && n == ret + 1 && BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED) {
 		n = ret; /* the FIN behind the data was read with it and takes a number too */
+		seq--;
+	}
 	if (direction == SENT)
 		c->sent += n;
 	else
@@ -282,6 +285,7 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	if (!c->bound && (c->role == ROLE_SERVER || direction == RECEIVED || now - c->established_ns > 2000000))
 		bind_established(c, now);
 	response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
+	c->skip = 0;
 	if (c->protocol <= PROTO_HTTP1 && !c->tls) {
 		if (n > ret)
 			gap(c, key, s, n - ret, now, response, modern);

@@ -66,7 +66,9 @@ struct work_t {
 	__u32 pos;	/* in chunk */
 	__u32 len;	/* of chunk */
 	__u32 event;
+	__u32 skip;	/* bytes of the call that are not shipped */
 	__u64 sk;
+	__u64 total;	/* bytes of the call */
 	struct record_t head;
 	struct route_t route;
 	__u8 chunk[CHUNK + 32];

@@ -57,7 +57,7 @@ static __always_inline int on_plain(__u64 sk, __u64 address, __u64 n, __u64 begi
 	}
 	now = bpf_ktime_get_ns();
 	if (c->tls != TLS_PLAIN) {
-		if (c->protocol == PROTO_OTHER && !c->middle)
+		if (c->tunnel || (c->protocol == PROTO_OTHER && !c->middle))
 			return 1; /* a tunnel: what is inside is not said to this peer */
 		begin_plain(c, sk, now, flags & PLAIN_FRESH);
 	}
@@ -66,6 +66,7 @@ static __always_inline int on_plain(__u64 sk, __u64 address, __u64 n, __u64 begi
 	response = (c->role == ROLE_CLIENT) == direction;
 	if (direction == SENT && !response)
 		now = begin; /* a request begins before it is on the wire */
+	c->skip = 0;
 	if (c->protocol <= PROTO_HTTP1) {
 		if (address)
 			parse(c, sk, direction, &b, n, now, response, modern, 1);

@@ -88,6 +88,33 @@ static __always_inline void ask_verdict(struct conn_t *c, __u64 sk)
 	}
 }
 
+/* Tells user space that a connection became a WebSocket, and where both directions go on: direction that of the response, at seq. */
+static __always_inline void announce(struct conn_t *c, struct work_t *w, __u32 direction, __u32 seq)
+{
+	struct stream_t *other = &c->streams[!(direction & 1)];
+	struct record_t *r;
+	struct upgrade_t *u;
+
+	r = bpf_ringbuf_reserve(&records, sizeof(*r) + sizeof(*u), 0);
+	if (!r) {
+		count_lost(LOST_RING_FULL, 1);
+		return;
+	}
+	u = (struct upgrade_t *)(r + 1);
+	*r = w->head;
+	r->kind = RECORD_UPGRADE;
+	r->direction = direction;
+	r->seq = seq;
+	r->length = sizeof(*u);
+	__builtin_memset(u, 0, sizeof(*u));
+	u->route = c->last_route;
+	u->seq = c->tls == TLS_PLAIN ? c->plain_seq[!(direction & 1)] : other->seq;
+	u->method = c->upgraded - 1;
+	u->torn = other->state != S_START;
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	c->announced = 1;
+}
+
 /* Ships the next piece of a call, or finds where it lies; 1 when there is no more. What the loop changes is in memory, as in the parser. */
 static __always_inline int ship_step(struct conn_t *c, struct work_t *w)
 {
@@ -111,8 +138,13 @@ static __always_inline int ship_step(struct conn_t *c, struct work_t *w)
 		return 0;
 	}
 	n = w->segment_left < SHIP_MAX ? w->segment_left : SHIP_MAX;
-	head->length = n;
-	ship_one(head, w->segment);
+	if (w->skip) {
+		n = w->skip < w->segment_left ? w->skip : w->segment_left;
+		w->skip -= n;
+	} else {
+		head->length = n;
+		ship_one(head, w->segment);
+	}
 	head->seq += n;
 	w->segment += n;
 	w->segment_left -= n;
@@ -182,18 +214,23 @@ __noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 
 	c = bpf_map_lookup_elem(&conns, &sk);
 	if (!c)
 		return 0;
-	ask_verdict(c, sk);
-	if (c->protocol != PROTO_STREAM)
-		return 0;
 	record_head(&w->head, c, sk, w->now);
 	w->head.direction = direction;
 	w->head.seq = end - n;
+	w->skip = c->skip;
+	if (c->upgraded && !c->announced)
+		announce(c, w, direction, end - n + w->skip);
+	if (n <= w->skip)
+		return 0;
+	ask_verdict(c, sk);
+	if (c->protocol != PROTO_STREAM)
+		return 0;
 	w->left = n;
 	w->segment = iovecs ? 0 : address;
 	w->segment_left = iovecs ? 0 : n;
 	w->iov = address;
 	w->iov_left = iovecs;
-	if (iovecs)
+	if (iovecs || w->skip)
 		ship_step(c, w);
 	if (!c->tls) {
 		if (c->shipped == 1 && looks_like_tls(w)) {

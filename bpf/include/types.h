@@ -194,7 +194,7 @@ struct conn_t {
 	__u32 mmsg_next; /* sendmmsg: number of the next message, and */
 	__u64 mmsg;	 /* the address of their array */
 	__u32 error;	 /* that the socket reported while it connected */
-	__u32 pad;
+	__u32 skip;	 /* bytes of the call at hand that belong to what was spoken before */
 	__u64 sent; /* not yet added to the pair */
 	__u64 received;
 	__u64 stream_ns; /* when what is shipped of it began, if that was not the connection's beginning */
@@ -205,7 +205,10 @@ struct conn_t {
 	__u8 tls;
 	__u8 middle; /* what it says was met in the middle: adopted, or TLS that was open before it was probed */
 	__u8 looks;  /* calls after which it was asked whether a TLS library made them */
-	__u8 pad2[5];
+	__u8 upgraded;	/* it became a WebSocket: 1 + the method of the request that asked for it; its route is last_route */
+	__u8 announced; /* user space was told so */
+	__u8 tunnel;	/* by CONNECT: its peer passes on what it says */
+	__u8 pad[2];
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
 	__u64 last_route; /* in the dictionary for sure */
@@ -231,7 +234,7 @@ struct pending_key_t {
 };
 
 /* One piece of what a connection said, on the way to user space. */
-enum record_kind { RECORD_DATA, RECORD_CLOSE };
+enum record_kind { RECORD_DATA, RECORD_CLOSE, RECORD_UPGRADE };
 
 struct record_t {
 	__u64 sk;
@@ -285,6 +288,15 @@ struct go_wait_key_t {
 	__u64 g;
 	__u32 tgid;
 	__u32 pad;
+};
+
+/* Behind the record of an upgrade. Its seq is where the direction of the response goes on. */
+struct upgrade_t {
+	__u64 route; /* in the dictionary */
+	__u32 seq;   /* where the other direction goes on */
+	__u8 method;
+	__u8 torn;   /* the other direction is in the middle of something */
+	__u8 pad[2];
 };
 
 /* What user space has decided of a shipped connection. */

@@ -112,6 +112,7 @@ var plays = []struct {
 	{"nats", "nats.go", natsService, playNATS, ""},
 	{"mqtt", "paho, QoS 1", mqttService, playMQTT, ""},
 	{"amqp", "amqp091-go, with and without confirms", rabbitService, playRabbitMQ, "parcels"},
+	{"websocket", "gorilla/websocket", chatService, playWebSocket, ""},
 	{"dubbo", "dubbo-go", dubboService, playDubbo, ""},
 }
 
