@@ -11,8 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// brokers are the protocols of caches and brokers, which share half, fifo and table.
-func brokers() []Protocol { return []Protocol{Redis(), Memcached(), NATS(), MQTT(), AMQP(), Dubbo()} }
+// brokers are the protocols of caches, document stores and brokers, which share half, fifo and table.
+func brokers() []Protocol {
+	return []Protocol{Redis(), Memcached(), NATS(), MQTT(), AMQP(), Dubbo(), MongoDB(), Kafka()}
+}
 
 func TestBrokersAreToldApart(t *testing.T) {
 	for _, spoken := range brokers() {

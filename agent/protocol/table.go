@@ -2,5 +2,10 @@ package protocol
 
 // Table lists all protocols in the order in which they are asked: those that cannot be mistaken for another first.
 func Table() []Protocol {
-	return []Protocol{AMQP(), Dubbo(), MQTT(), NATS(), PostgreSQL(), MySQL(), Memcached(), Redis()}
+	return []Protocol{
+		AMQP(), Dubbo(), MQTT(), NATS(),
+		PostgreSQL(), MySQL(),
+		Memcached(), Redis(),
+		MongoDB(), Kafka(),
+	}
 }
