@@ -338,12 +338,17 @@ type VetchVerdictT struct {
 }
 
 type VetchWorkT struct {
-	_            structs.HostLayout
-	Now          uint64
-	Left         uint64
-	Segment      uint64
-	SegmentLeft  uint64
-	Iov          uint64
+	_           structs.HostLayout
+	Now         uint64
+	Left        uint64
+	Segment     uint64
+	SegmentLeft uint64
+	Iov         uint64
+	Ahead       struct {
+		_       structs.HostLayout
+		IovBase uint64
+		IovLen  uint64
+	}
 	IovLeft      uint32
 	MessagesLeft uint32
 	Message      uint64

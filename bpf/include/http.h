@@ -2,7 +2,7 @@
 /* HTTP/1.x (RFC 9112) as a state machine over the bytes of one direction. All state is in memory, so the verifier sees the same at
    every turn, and a message may be split anywhere. Bodies are skipped by length without being read. */
 #pragma once
-#include "request.h"
+#include "route.h"
 
 enum state {
 	S_START, /* before a message */
@@ -37,83 +37,6 @@ static __always_inline int event(struct work_t *w, __u32 e)
 	return STEP_EVENT;
 }
 
-/* What a character is in a path. */
-enum { C_LETTER, C_DIGIT, C_HEX, C_DASH, C_BREAK, C_CUT, C_SPACE, C_BAD };
-
-const volatile __u8 classes[256] = {
-	[0 ... 31] = C_BAD, [' '] = C_SPACE, ['!' ... '"'] = C_BREAK, ['#'] = C_CUT, ['$' ... ','] = C_BREAK, ['-'] = C_DASH, ['.' ... '/'] = C_BREAK, ['0' ... '9'] = C_DIGIT,
-	[':'] = C_BREAK, [';'] = C_CUT, ['<' ... '>'] = C_BREAK, ['?'] = C_CUT, ['@'] = C_BREAK, ['A' ... 'F'] = C_HEX,
-	['G' ... 'Z'] = C_LETTER, ['[' ... '`'] = C_BREAK, ['a' ... 'f'] = C_HEX, ['g' ... 'z'] = C_LETTER, ['{' ... '~'] = C_BREAK,
-	[127] = C_BAD, [128 ... 255] = C_BREAK,
-};
-
-static __always_inline __u8 class_of(__u8 c)
-{
-	return classes[c];
-}
-
-enum { TOKEN_NOT_HEX = 1, TOKEN_LETTER = 2 };
-
-static __always_inline void put(struct stream_t *s, struct work_t *w, __u8 c)
-{
-	__u32 at = s->out;
-
-	if (at >= ROUTE_TEXT)
-		return;
-	w->route.text[at] = c < 0x80 ? c : '?';
-	s->hash = mix(s->hash, c);
-	s->out = at + 1;
-}
-
-/* Ends a run of letters, digits and dashes; ids become {id}. */
-static __always_inline void end_token(struct stream_t *s, struct work_t *w)
-{
-	__u8 len = s->tok_len, digits = s->tok_digits, flags = s->tok_flags;
-
-	s->tok_len = 0;
-	if (!digits)
-		return;
-	if (flags & TOKEN_LETTER) {
-		if (digits < 4 && (len < 8 || (flags & TOKEN_NOT_HEX)))
-			return;
-	}
-	s->out = s->tok_out;
-	s->hash = s->tok_hash;
-	put(s, w, '{');
-	put(s, w, 'i');
-	put(s, w, 'd');
-	put(s, w, '}');
-}
-
-static __always_inline void path_char(struct stream_t *s, struct work_t *w, __u8 c, __u8 class)
-{
-	if (class == C_DASH && (s->tok_flags & TOKEN_NOT_HEX))
-		class = C_BREAK;
-	if (class == C_BREAK || class == C_BAD) {
-		if (s->tok_len)
-			end_token(s, w);
-		put(s, w, c);
-		return;
-	}
-	if (!s->tok_len) {
-		s->tok_out = s->out;
-		s->tok_hash = s->hash;
-		s->tok_digits = 0;
-		s->tok_flags = 0;
-	}
-	if (s->tok_len < 255)
-		s->tok_len++;
-	if (class == C_DIGIT) {
-		if (s->tok_digits < 255)
-			s->tok_digits++;
-	} else if (class == C_LETTER) {
-		s->tok_flags |= TOKEN_NOT_HEX | TOKEN_LETTER;
-	} else if (class == C_HEX) {
-		s->tok_flags |= TOKEN_LETTER;
-	}
-	put(s, w, c);
-}
-
 #define WORD3(a, b, c) (((__u64)(a) << 16) | ((b) << 8) | (c))
 #define WORD4(a, b, c, d) ((WORD3(a, b, c) << 8) | (d))
 static __always_inline __u8 method_of(__u64 w)
@@ -144,39 +67,6 @@ static __always_inline int give_up(struct conn_t *c, struct stream_t *s)
 		c->synced = 0;
 	}
 	return STEP_STOP;
-}
-
-/* The route's key in the dictionary; puts its text there the first time. */
-static __always_inline __u64 route_of(struct conn_t *c, struct stream_t *s, struct work_t *w)
-{
-	__u64 id = mix(s->hash, c->owner), owner = c->owner;
-	struct owner_t *o;
-
-	if (s->flags & STREAM_TEXTLESS)
-		return ROUTE_OTHER;
-	if (id <= ROUTE_OTHER)
-		id = 2;
-	if (c->last_route == id)
-		return id;
-	c->last_route = id;
-	if (bpf_map_lookup_elem(&routes, &id))
-		return id;
-	o = bpf_map_lookup_elem(&owners, &owner);
-	if (!o) {
-		c->last_route = 0;
-		return ROUTE_OTHER;
-	}
-	if (o->routes < max_routes_per_owner) {
-		w->route.owner = owner;
-		w->route.len = s->out;
-		if (!bpf_map_update_elem(&routes, &id, &w->route, BPF_ANY)) {
-			__sync_fetch_and_add(&o->routes, 1);
-			return id;
-		}
-	}
-	__sync_fetch_and_add(&o->overflow, 1);
-	c->last_route = 0;
-	return ROUTE_OTHER;
 }
 
 /* A message ended. */
@@ -427,12 +317,80 @@ static __always_inline int step_path(struct conn_t *c, struct stream_t *s, struc
 	return STEP_MORE;
 }
 
-/* After a line feed: only an empty line and names with these letters are looked at. */
-static __always_inline int line_matters(struct stream_t *s, __u8 ch)
+/* The eight characters at a place of the chunk, which lies within CHUNK. */
+static __always_inline __u64 word_at(struct work_t *w, __u32 pos)
 {
-	__u8 lower = ch | 0x20;
+	__u64 v;
 
-	return ch == '\r' || ch == '\n' || lower == 'c' || lower == 't' || (lower == 'u' && s->code == 101);
+	__builtin_memcpy(&v, &w->chunk[pos & (CHUNK - 1)], 8);
+	return v;
+}
+
+/* Passes header lines, up to one that matters or to the end of the head. */
+static __always_inline int skip_lines(struct stream_t *s, struct work_t *w)
+{
+	volatile __u32 *place = &w->pos; /* in memory, so that the verifier sees the same at every turn */
+	__u32 pos, len = w->len;
+	__u64 v, t;
+
+	for (int i = 0; i < CHUNK / 8 + 8; i++) {
+		pos = *place;
+		if (pos >= len)
+			break;
+		v = word_at(w, pos) ^ 0x0a0a0a0a0a0a0a0aULL;
+		t = (v - 0x0101010101010101ULL) & ~v & 0x8080808080808080ULL;
+		if (!t) {
+			*place = pos + 8;
+			continue;
+		}
+		pos += (((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56; /* bytes up to and with the line feed */
+		*place = pos;
+		if (pos >= len) {
+			if (pos == len)
+				s->state = S_LINE;
+			break;
+		}
+		v = word_at(w, pos);
+		if ((v & LOW(2)) == WORD8('\r', '\n', 0, 0, 0, 0, 0, 0) && pos + 2 <= len) {
+			w->pos = pos + 2;
+			return event(w, EVENT_HEADERS);
+		}
+		v |= LOWER;
+		if (v == WORD8('c', 'o', 'n', 't', 'e', 'n', 't', '-') || v == WORD8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
+		    pos + 8 > len || (v & 0xff) == ('\r' | 0x20) || (v & 0xff) == ('\n' | 0x20) || ((v & 0xff) == 'u' && s->code == 101)) {
+			s->state = S_LINE;
+			break;
+		}
+	}
+	if (*place > len)
+		*place = len;
+	return STEP_MORE;
+}
+
+/* The value of a content-length, or what stands around it. */
+static __always_inline int step_length(struct stream_t *s, struct work_t *w)
+{
+	volatile __u32 *place = &w->pos;
+	__u32 len = w->len;
+
+	for (int i = 0; i < 8; i++) {
+		__u32 pos = *place;
+		__u8 ch = w->chunk[pos & (CHUNK - 1)], digit = ch - '0';
+
+		if (digit > 9) {
+			if (ch == '\n' || ch == ',' || ch == '\r') /* a list of equal values is allowed */
+				s->state = S_SKIP;
+			*place = pos + (ch != '\n');
+			break;
+		}
+		if (s->remaining < 1ULL << 56)
+			s->remaining = s->remaining * 10 + digit;
+		s->flags |= STREAM_LENGTH;
+		*place = pos + 1;
+		if (pos + 1 >= len)
+			break;
+	}
+	return STEP_MORE;
 }
 
 /* Takes one character, or several where that is the same. */
@@ -441,13 +399,12 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 	__u8 ch, lower, class;
 	__u32 state = s->state;
 
-	if (state == S_SKIP) {
-		if (skip_line(w) && (w->pos >= w->len || line_matters(s, w->chunk[w->pos & (CHUNK - 1)])))
-			s->state = S_LINE;
-		return STEP_MORE;
-	}
+	if (state == S_SKIP)
+		return skip_lines(s, w);
 	if (state == S_PATH)
 		return step_path(c, s, w);
+	if (state == S_LENGTH_VALUE)
+		return step_length(s, w);
 	if (state == S_CHUNK_LINE) {
 		if (!skip_line(w))
 			return STEP_MORE;
@@ -465,8 +422,12 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 	w->pos++;
 	switch (state) {
 	case S_LINE:
-		if (ch == '\r')
-			return STEP_MORE;
+		if (ch == '\r') {
+			if (w->pos >= w->len || w->chunk[w->pos & (CHUNK - 1)] != '\n')
+				return STEP_MORE;
+			w->pos++;
+			return event(w, EVENT_HEADERS);
+		}
 		if (ch == '\n')
 			return event(w, EVENT_HEADERS);
 		if (w->pos + 16 <= w->len) {
@@ -492,16 +453,6 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 		} else if (++s->match == 15) {
 			s->state = S_LENGTH_VALUE;
 			s->remaining = 0;
-		}
-		return STEP_MORE;
-	case S_LENGTH_VALUE:
-		if (ch >= '0' && ch <= '9') {
-			if (s->remaining < 1ULL << 56)
-				s->remaining = s->remaining * 10 + (ch - '0');
-			s->flags |= STREAM_LENGTH;
-		} else if (ch == '\n' || ch == ',') { /* a list of equal values is allowed */
-			w->pos -= ch == '\n';
-			s->state = S_SKIP;
 		}
 		return STEP_MORE;
 	case S_ENCODING_NAME:
@@ -659,7 +610,9 @@ static __always_inline int step(struct conn_t *c, struct stream_t *s, struct wor
 	if (!w->segment_left) {
 		if (!w->iov_left)
 			return next_message(w);
-		if (bpf_probe_read_user(&v, sizeof(v), (void *)w->iov)) {
+		v = w->ahead;
+		w->ahead.iov_base = 0;
+		if (!v.iov_base && bpf_probe_read_user(&v, sizeof(v), (void *)w->iov)) {
 			count_lost(LOST_READ_FAULT, 1);
 			return STEP_STOP;
 		}

@@ -4,7 +4,6 @@
 #include "tls.h"
 
 enum { SENT, RECEIVED };
-#define MAX_IOV 64
 
 /* Four characters as a little-endian word reads them. */
 #define LETTERS(a, b, c, d) ((__u32)(a) | (__u32)(b) << 8 | (__u32)(c) << 16 | (__u32)(d) << 24)
@@ -115,7 +114,7 @@ static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, s
 {
 	struct work_t *w = work_of(plain);
 	struct route_t *part;
-	struct iovec v;
+	struct iovec v[2] = {};
 
 	if (!w)
 		return NULL;
@@ -135,14 +134,17 @@ static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, s
 		w->message = b->address;
 		w->messages_left = b->messages;
 	}
+	w->ahead.iov_base = 0;
 	if (b->iovecs) {
-		if (bpf_probe_read_user(&v, sizeof(v), (void *)b->address)) {
+		/* two at once: a read of user memory costs more than all that is done with it */
+		if (bpf_probe_read_user(v, b->iovecs > 1 ? sizeof(v) : sizeof(v[0]), (void *)b->address)) {
 			count_lost(LOST_READ_FAULT, 1);
 			return NULL;
 		}
-		w->segment = v.iov_base;
-		w->segment_left = v.iov_len < n ? v.iov_len : n;
-		w->iov = b->address + sizeof(v);
+		w->segment = v[0].iov_base;
+		w->segment_left = v[0].iov_len < n ? v[0].iov_len : n;
+		w->ahead = v[1];
+		w->iov = b->address + sizeof(v[0]);
 		w->iov_left = b->iovecs - 1;
 	}
 	if (s->state >= S_PATH && s->state <= S_VERSION && s->out) {
@@ -196,7 +198,7 @@ static __always_inline int turn(struct turn_t *t, int steps, int atomics)
 
 static long turns(__u32 i, struct turn_t *t)
 {
-	return turn(t, 12, 1);
+	return turn(t, 8, 1);
 }
 
 /* The same for kernels without bpf_loop. A global function, so that the verifier looks at it once and not at every call. */

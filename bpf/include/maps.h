@@ -60,6 +60,7 @@ struct work_t {
 	__u64 segment;	/* user address of the next byte */
 	__u64 segment_left;
 	__u64 iov;	/* user address of the next iovec, 0 for a plain buffer */
+	struct iovec ahead; /* the next one, where it was read with the one before; its base is 0 else */
 	__u32 iov_left;
 	__u32 messages_left;
 	__u64 message;	/* user address of the next message of sendmmsg */
