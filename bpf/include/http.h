@@ -298,7 +298,7 @@ static __always_inline void quick_line(struct stream_t *s, struct work_t *w)
 /* Several characters of a path. */
 static __always_inline int step_path(struct conn_t *c, struct stream_t *s, struct work_t *w)
 {
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 8; i++) {
 		__u8 ch = w->chunk[w->pos & (CHUNK - 1)], class = class_of(ch);
 
 		w->pos++;
@@ -326,44 +326,50 @@ static __always_inline __u64 word_at(struct work_t *w, __u32 pos)
 	return v;
 }
 
-/* Passes header lines, up to one that matters or to the end of the head. */
+#define SKIP_WORDS 24 /* of one step */
+/* Whether a header line at this place is to be looked at. */
+static __always_inline int line_matters(struct stream_t *s, struct work_t *w, __u32 place, __u32 len)
+{
+	__u64 v = word_at(w, place) | LOWER, next = word_at(w, place + 8) | LOWER;
+
+	return (v == WORD8('c', 'o', 'n', 't', 'e', 'n', 't', '-') && (next & 0xff) == 'l') || v == WORD8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
+	       len < 9 || (v & 0xff) == ('\r' | 0x20) || (v & 0xff) == ('\n' | 0x20) || ((v & 0xff) == 'u' && s->code == 101);
+}
+
+/* Passes header lines, up to one that matters or to the end of the head. Its place is in memory, so that the verifier sees the same at
+   every turn. */
 static __always_inline int skip_lines(struct stream_t *s, struct work_t *w)
 {
-	volatile __u32 *place = &w->pos; /* in memory, so that the verifier sees the same at every turn */
-	__u32 pos, len = w->len;
+	volatile __u32 *place = &w->pos, *end = &w->len;
 	__u64 v, t;
 
-	for (int i = 0; i < CHUNK / 8 + 8; i++) {
-		pos = *place;
-		if (pos >= len)
-			break;
-		v = word_at(w, pos) ^ 0x0a0a0a0a0a0a0a0aULL;
+	for (int i = 0; i < SKIP_WORDS; i++) {
+		v = word_at(w, *place) ^ 0x0a0a0a0a0a0a0a0aULL;
 		t = (v - 0x0101010101010101ULL) & ~v & 0x8080808080808080ULL;
 		if (!t) {
-			*place = pos + 8;
+			*place += 8;
+			if (*place >= *end)
+				break;
 			continue;
 		}
-		pos += (((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56; /* bytes up to and with the line feed */
-		*place = pos;
-		if (pos >= len) {
-			if (pos == len)
+		*place += (((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56; /* bytes up to and with the line feed */
+		if (*place >= *end) {
+			if (*place == *end)
 				s->state = S_LINE;
 			break;
 		}
-		v = word_at(w, pos);
-		if ((v & LOW(2)) == WORD8('\r', '\n', 0, 0, 0, 0, 0, 0) && pos + 2 <= len) {
-			w->pos = pos + 2;
+		v = word_at(w, *place);
+		if ((v & LOW(2)) == WORD8('\r', '\n', 0, 0, 0, 0, 0, 0) && *place + 2 <= *end) {
+			*place += 2;
 			return event(w, EVENT_HEADERS);
 		}
-		v |= LOWER;
-		if (v == WORD8('c', 'o', 'n', 't', 'e', 'n', 't', '-') || v == WORD8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
-		    pos + 8 > len || (v & 0xff) == ('\r' | 0x20) || (v & 0xff) == ('\n' | 0x20) || ((v & 0xff) == 'u' && s->code == 101)) {
+		if (line_matters(s, w, *place, *end - *place)) {
 			s->state = S_LINE;
 			break;
 		}
 	}
-	if (*place > len)
-		*place = len;
+	if (*place > *end)
+		*place = *end;
 	return STEP_MORE;
 }
 

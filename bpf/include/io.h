@@ -173,47 +173,55 @@ static __always_inline void close_buffers(struct conn_t *c, __u64 sk, struct str
 	}
 }
 
-struct turn_t {
-	struct conn_t *c;
-	struct work_t *w;
-	struct stream_t *s;
-	__u64 sk;
-	int response;
-};
-
-/* Steps until something is to be handled. */
-static __always_inline int turn(struct turn_t *t, int steps, int atomics)
+/* Steps until something is to be handled, TURN_STEPS at the most. Returns 1 when there is no more. */
+#define TURN_STEPS 4
+static __always_inline int turn(struct conn_t *c, struct work_t *w, int direction, int atomics)
 {
+	struct stream_t *s = &c->streams[direction & 1];
+	int response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
 	int r = STEP_MORE;
 
-	for (int j = 0; j < steps; j++) {
-		r = step(t->c, t->s, t->w, t->response);
+	for (int j = 0; j < TURN_STEPS; j++) {
+		r = step(c, s, w, response);
 		if (r != STEP_MORE)
 			break;
 	}
 	if (r == STEP_EVENT)
-		handle(t->c, t->sk, t->s, t->w, t->response, atomics);
-	return r == STEP_STOP || t->c->protocol >= PROTO_STREAM;
+		handle(c, w->sk, s, w, response, atomics);
+	return r == STEP_STOP || c->protocol >= PROTO_STREAM;
 }
+
+/* A global function, so that the verifier looks at it once and not at every call. */
+__noinline int take_turn(struct conn_t *c, struct work_t *w, int direction)
+{
+	if (!c || !w)
+		return 1;
+	return turn(c, w, direction, 1);
+}
+
+struct turn_t {
+	struct conn_t *c;
+	struct work_t *w;
+	int direction;
+};
 
 static long turns(__u32 i, struct turn_t *t)
 {
-	return turn(t, 8, 1);
+	int stop = take_turn(t->c, t->w, t->direction);
+
+	asm volatile("" : "+r"(stop)); /* the verifier wants to see that it is 0 or 1 */
+	return stop & 1;
 }
 
-/* The same for kernels without bpf_loop. A global function, so that the verifier looks at it once and not at every call. */
-__noinline int turn_once(__u64 sk, __u32 flags)
+/* The same for kernels without bpf_loop, whose global functions take no pointers. */
+__noinline int take_turn_old(__u64 sk, __u32 flags)
 {
-	__u32 direction = flags & SHIP_RECEIVED;
 	struct work_t *w = work_of(flags & SHIP_PLAIN);
 	struct conn_t *c = bpf_map_lookup_elem(&conns, &sk);
-	struct turn_t t;
 
 	if (!w || !c)
 		return 1;
-	t = (struct turn_t){.c = c, .w = w, .s = &c->streams[direction & 1], .sk = sk};
-	t.response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
-	return turn(&t, 12, 0);
+	return turn(c, w, flags & SHIP_RECEIVED ? RECEIVED : SENT, 0);
 }
 
 static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, struct buffers_t *b, __u64 n, __u64 now, int response, int modern,
@@ -225,15 +233,16 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, str
 
 	if (!w)
 		return;
+	w->sk = sk;
 	if (s->state == S_LOST && !resync(c, s, w, response))
 		return;
-	if (modern) {
-		t = (struct turn_t){.c = c, .w = w, .s = s, .sk = sk, .response = response};
-		bpf_loop(65536, turns, &t, 0);
-	} else {
-		for (int i = 0; i < 512; i++)
-			if (turn_once(sk, direction | (plain ? SHIP_PLAIN : 0)))
+	if (!modern) {
+		for (int i = 0; i < 1024; i++)
+			if (take_turn_old(sk, (direction == RECEIVED ? SHIP_RECEIVED : 0) | (plain ? SHIP_PLAIN : 0)))
 				break;
+	} else if (!take_turn(c, w, direction) && !take_turn(c, w, direction) && !take_turn(c, w, direction)) {
+		t = (struct turn_t){.c = c, .w = w, .direction = direction};
+		bpf_loop(65536, turns, &t, 0);
 	}
 	close_buffers(c, sk, s, w, response);
 }
