@@ -1,0 +1,44 @@
+package probe
+
+import (
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/vetch-dev/vetch/bpf"
+)
+
+// maxVerified leaves room below the verifier's limit of 1,000,000: older kernels need more instructions for the same program.
+const maxVerified = 700_000
+
+// Every program loads by itself, and none costs the verifier so much that an older kernel may refuse it. Needs root and Linux 5.16, which tells the number.
+func TestVerifiedInstructions(t *testing.T) {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		t.Fatal(err)
+	}
+	spec, err := bpf.LoadVetch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range spec.Programs {
+		t.Run(name, func(t *testing.T) {
+			alone := spec.Copy()
+			alone.Programs = map[string]*ebpf.ProgramSpec{name: alone.Programs[name]}
+			coll, err := ebpf.NewCollection(alone)
+			if err != nil {
+				t.Fatalf("load %s: %v", name, err)
+			}
+			defer coll.Close()
+			info, err := coll.Programs[name].Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, ok := info.VerifiedInstructions()
+			t.Logf("%d instructions verified", n)
+			if !ok || n > maxVerified {
+				t.Errorf("%s: %d instructions verified, at most %d are allowed", name, n, maxVerified)
+			}
+		})
+	}
+}
