@@ -153,6 +153,20 @@ int go_tls_read(struct pt_regs *ctx)
 	return 0;
 }
 
+/* A call that began before it was probed: Go keeps the arguments of a function that calls others behind the return address. The *Conn is
+   tried before it is believed (go_session). */
+static __always_inline int go_kept(__u64 sp, __s64 n, struct go_call_t *call)
+{
+	__u64 kept[3];
+
+	if (bpf_probe_read_user(kept, sizeof(kept), (void *)sp + 8) || (__s64)kept[2] < n)
+		return 0;
+	call->conn = kept[0];
+	call->buf = kept[1];
+	call->on_stack = 0;
+	return 1;
+}
+
 static __always_inline int go_read_end(struct pt_regs *ctx, int modern)
 {
 	struct tls_session_t *s;
@@ -165,10 +179,12 @@ static __always_inline int go_read_end(struct pt_regs *ctx, int modern)
 	if (!go_call(ctx, &k, stack))
 		return 0;
 	found = bpf_map_lookup_elem(&go_reads, &k);
-	if (!found)
+	if (found) {
+		call = *found;
+		bpf_map_delete_elem(&go_reads, &k);
+	} else if (!go_kept(ctx->sp, n, &call)) {
 		return 0;
-	call = *found;
-	bpf_map_delete_elem(&go_reads, &k);
+	}
 	if (n <= 0 || !tls_thread_made())
 		return 0;
 	s = go_session(call.conn);

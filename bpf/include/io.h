@@ -22,7 +22,9 @@ static __always_inline int resync(struct conn_t *c, struct stream_t *s, struct w
 	if (w->segment_left < 8 || bpf_probe_read_user(head, sizeof(head), (void *)w->segment))
 		return 0;
 	if (response) {
-		hit = head[0] == LETTERS('H', 'T', 'T', 'P') && (head[1] & 0xffffff) == LETTERS('/', '1', '.', 0) && c->requests != c->responses;
+		hit = head[0] == LETTERS('H', 'T', 'T', 'P') && (head[1] & 0xffffff) == LETTERS('/', '1', '.', 0);
+		if (hit && c->requests == c->responses)
+			return 0; /* to a request that was not seen; the next one will be */
 	} else {
 		switch (head[0]) {
 		case LETTERS('G', 'E', 'T', ' '): case LETTERS('P', 'O', 'S', 'T'): case LETTERS('P', 'U', 'T', ' '):
