@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/agent/process"
+	"github.com/vetch-dev/vetch/agent/tls"
 	"github.com/vetch-dev/vetch/model"
 )
 
@@ -25,6 +27,7 @@ type Options struct {
 	Probe             probe.Options
 	RoutesPerWorkload int           // 0: digest.DefaultRoutesPerWorkload
 	SeriesExpiry      time.Duration // 0: digest.DefaultSeriesExpiry
+	NoTLS             bool          // leave programs and libraries that do TLS alone
 	Hostname          string        // "": the machine's own
 	Version           string
 	Registerer        prometheus.Registerer // for the agent's own cost; nil: not exported
@@ -36,6 +39,7 @@ type Agent struct {
 	probe   *probe.Probe
 	digest  *digest.Digest
 	streams *streams
+	tls     *tls.Watcher // nil: TLS is not looked into
 	busy    prometheus.Counter
 }
 
@@ -84,7 +88,32 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the digest: %w", err), a.Close())
 	}
+	if err = a.watchTLS(o); err != nil {
+		return nil, errors.Join(fmt.Errorf("look for TLS: %w", err), a.Close())
+	}
 	return a, nil
+}
+
+// watchTLS begins to look into TLS, where that is wanted and the kernel can.
+func (a *Agent) watchTLS(o Options) error {
+	if o.NoTLS || !a.probe.CanAttach() {
+		return nil
+	}
+	var err error
+	a.tls, err = tls.New(tls.Options{
+		Log: o.Log, IgnoreCgroups: o.Probe.IgnoreCgroups,
+		Attach: func(path string, points []tls.Point) (io.Closer, error) {
+			list := make([]probe.Point, len(points))
+			for i, p := range points {
+				list[i] = probe.Point(p)
+			}
+			return a.probe.AttachPoints(path, list)
+		},
+	})
+	if err == nil && o.Registerer != nil {
+		err = o.Registerer.Register(a.tls.Collector())
+	}
+	return err
 }
 
 // Run reads the probe until ctx ends, and then unloads the kernel programs. What was counted can be gathered before, meanwhile and after;
@@ -102,6 +131,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error { return a.streams.run(records, a.probe) })
+	if a.tls != nil {
+		g.Go(func() error { return a.tls.Run(ctx) })
+	}
 	err := g.Wait()
 	a.digest.Flush(time.Now())
 	if err != nil {
@@ -124,8 +156,14 @@ func (a *Agent) Status() Status { return Status{Digest: a.digest.Status(), Probe
 
 // Close unloads the kernel programs, for an agent that is not run. Closing twice is harmless.
 func (a *Agent) Close() error {
-	if err := a.probe.Close(); err != nil {
-		return fmt.Errorf("unload the kernel programs: %w", err)
+	var errs []error
+	if a.tls != nil {
+		if err := a.tls.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("stop looking into TLS: %w", err))
+		}
 	}
-	return nil
+	if err := a.probe.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("unload the kernel programs: %w", err))
+	}
+	return errors.Join(errs...)
 }

@@ -71,7 +71,9 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*agen
 		Log: log,
 		Probe: probe.Options{
 			Log: log, Hook: l.Agent.Hook, IgnoreCgroups: l.Agent.IgnoreCgroups, PollInterval: l.Agent.PollInterval,
+			NoUprobes: !l.Agent.TLS.Enabled,
 		},
+		NoTLS:             !l.Agent.TLS.Enabled,
 		RoutesPerWorkload: l.Agent.RoutesPerWorkload,
 		SeriesExpiry:      l.Agent.SeriesExpiry,
 		Hostname:          hostname,

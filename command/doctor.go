@@ -12,8 +12,9 @@ import (
 	"github.com/vetch-dev/vetch/config"
 )
 
-const doctorHelp = `Tries what vetch needs of this kernel and this machine, and prints what is there, what is missing, and what is lost without it. It changes
-nothing and leaves nothing behind. Run it as root: without the privileges the kernel does not tell.
+const doctorHelp = `Tries what vetch needs of this kernel and this machine, and prints what is there, what is missing, and what is lost without it. Then it
+lists the programs and libraries that do TLS in the processes of now, and why one cannot be seen through. It changes nothing and leaves
+nothing behind. Run it as root: without the privileges the kernel does not tell.
 
 Ends with 3 where "vetch run" cannot work here.`
 
@@ -36,6 +37,8 @@ type report struct {
 	MemoryBytes  uint64  `json:"memory_bytes"`
 	CanRun       bool    `json:"can_run"`
 	Checks       []check `json:"checks"`
+	// TLS are the programs and libraries that processes do TLS with now.
+	TLS []tlsFile `json:"tls"`
 }
 
 func newDoctor(p program) *cobra.Command {
@@ -48,7 +51,7 @@ func newDoctor(p program) *cobra.Command {
 		Args:    noArguments,
 	}
 	outputFlag(cmd, &output, "table", "table", "json")
-	load := settings(p, cmd, "data_dir")
+	load := settings(p, cmd, "data_dir", "agent.tls.", "agent.ignore_cgroups")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if output != "table" && output != "json" {
 			return wrongOutput(output, "table", "json")
@@ -93,7 +96,8 @@ func examine(c *config.Config) (report, error) {
 	for _, m := range machineChecks(c.DataDir) {
 		r.add(m)
 	}
-	return r, nil
+	r.TLS, err = tlsFiles(c.Agent.TLS.Enabled, c.Agent.IgnoreCgroups)
+	return r, err
 }
 
 func (r *report) add(c check) {
@@ -130,6 +134,7 @@ func reportText(r report) string {
 		columns[0].title, columns[1].title, columns[2].title = strings.ToUpper(group), "THERE", "WITHOUT IT"
 		b.WriteString("\n" + tableText(columns, rows, nil))
 	}
+	b.WriteString(tlsText(r.TLS))
 	if r.CanRun {
 		b.WriteString("\n\"vetch run\" can work here.\n")
 	}

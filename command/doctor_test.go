@@ -16,6 +16,11 @@ func TestDoctorReport(t *testing.T) {
 	r.add(check{"privilege", "CAP_BPF", true, true, "this process does not have it", "nothing can be watched"})
 	r.add(check{"kernel", "tracepoint \x1b[1m", false, false, "Linux 6.3 has it", "a slower one stands in"})
 	r.add(check{"machine", "cgroups", false, false, "", "no names"})
+	r.TLS = []tlsFile{
+		{"/usr/bin/old", []string{"go go1.16.1"}, 1, false, "the library is too old"},
+		{"/usr/lib/libssl.so.3", []string{"openssl 3"}, 200, true, ""},
+	}
+	require.Contains(t, tlsText(nil), "No process")
 	require.Equal(t, strings.TrimLeft(`
 vetch v1 on Linux 5.10.0, amd64, 2 CPUs, 4.0 GiB of memory
 
@@ -27,6 +32,10 @@ tracepoint �[1m  no     a slower one stands in (Linux 6.3 has it)
 
 MACHINE  THERE  WITHOUT IT
 cgroups  no     no names
+
+TLS                   LIBRARY      PROCESSES  SEEN  WHY NOT
+/usr/bin/old          go go1.16.1          1  no    the library is too old
+/usr/lib/libssl.so.3  openssl 3          200  yes
 
 "vetch run" can work here.
 `, "\n"), reportText(r))
@@ -49,6 +58,10 @@ func TestDoctorOfThisMachine(t *testing.T) {
 		require.NotEmpty(t, c.Cost, c.Name)
 		require.Contains(t, []string{"privilege", "kernel", "machine"}, c.Group)
 		require.Equal(t, c.Available, c.Why == "", c.Name)
+	}
+	for _, f := range r.TLS {
+		require.NotEmpty(t, f.Path)
+		require.Equal(t, f.Probed, len(f.Libraries) > 0 && f.Why == "", f.Path)
 	}
 	if os.Geteuid() == 0 {
 		require.NoError(t, needPrivilege("vetch run"))

@@ -30,6 +30,12 @@ type Agent struct {
 	RoutesPerWorkload int           // further routes count under "~other"
 	SeriesExpiry      time.Duration // series of what is gone end after this
 	PollInterval      time.Duration // time between two readings of the kernel's maps
+	TLS               TLS
+}
+
+// TLS are the settings of looking into what programs encrypt.
+type TLS struct {
+	Enabled bool // programs and libraries that do TLS are probed
 }
 
 // The choices of Agent.Hook.
@@ -65,6 +71,7 @@ func Default() Config {
 			RoutesPerWorkload: 200,
 			SeriesExpiry:      10 * time.Minute,
 			PollInterval:      time.Second,
+			TLS:               TLS{Enabled: true},
 		},
 		Log: Log{Level: "info", Format: "text"},
 	}

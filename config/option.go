@@ -26,6 +26,7 @@ func Options() []Option {
 		{"agent.routes_per_workload", "routes told apart for each workload; the rest counts as ~other", func(c *Config) value { return (*intValue)(&c.Agent.RoutesPerWorkload) }},
 		{"agent.series_expiry", "end the series of what is gone after this", func(c *Config) value { return (*durationValue)(&c.Agent.SeriesExpiry) }},
 		{"agent.poll_interval", "time between two readings of the kernel's counters", func(c *Config) value { return (*durationValue)(&c.Agent.PollInterval) }},
+		{"agent.tls.enabled", "see what programs say inside of TLS, by probes in their TLS libraries", func(c *Config) value { return (*boolValue)(&c.Agent.TLS.Enabled) }},
 		{"web.config_file", "TLS and basic auth of the listener (exporter-toolkit format)", func(c *Config) value { return (*stringValue)(&c.Web.ConfigFile) }},
 		{"log.level", "debug, info, warn or error", func(c *Config) value { return (*stringValue)(&c.Log.Level) }},
 		{"log.format", "text or json", func(c *Config) value { return (*stringValue)(&c.Log.Format) }},

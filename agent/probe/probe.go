@@ -39,6 +39,7 @@ type Options struct {
 	PollInterval  time.Duration // how often the maps are read; default 1 s
 	RoutesLimit   int           // distinct routes of one owner that the kernel tells apart; default 250
 	Records       bool          // ship what connections other than HTTP/1 say: see ReadRecords
+	NoUprobes     bool          // leave out the programs for user-space functions
 	IdleTimeout   time.Duration // after which the kernel forgets pairs and series without change; default 5 min
 }
 

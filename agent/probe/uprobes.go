@@ -42,6 +42,9 @@ func (a *Attachment) Close() error {
 	return errors.Join(errs...)
 }
 
+// CanAttach reports whether this kernel takes programs in user-space functions.
+func (p *Probe) CanAttach() bool { return p.uprobesErr == nil && !p.options.NoUprobes }
+
 // AttachPoints puts programs into a file by its path as this process sees it ("/proc/7/root/usr/lib/libssl.so.3"), in the order of points,
 // where all of one program go with the first of it: those that tell of new sessions belong at the end, so that nothing of a session that
 // they told of goes unseen. All or none are attached. It may be called from any goroutine, until Close. The caller closes the Attachment.
@@ -134,7 +137,10 @@ func chooseUprobes(spec *ebpf.CollectionSpec, loop bool) map[string]string {
 
 // loadPrograms loads the programs in keep and those for user-space functions. A kernel that does not take the latter does without.
 func (p *Probe) loadPrograms(spec *ebpf.CollectionSpec, keep map[string]bool, loop bool) error {
-	uprobes := chooseUprobes(spec, loop)
+	uprobes := map[string]string{}
+	if !p.options.NoUprobes {
+		uprobes = chooseUprobes(spec, loop)
+	}
 	loaded := map[string]bool{}
 	for _, name := range uprobes {
 		loaded[name] = true
@@ -155,7 +161,7 @@ func (p *Probe) loadPrograms(spec *ebpf.CollectionSpec, keep map[string]bool, lo
 		for name, flavour := range uprobes {
 			p.uprobes[name] = p.coll.Programs[flavour]
 		}
-		p.hooks[hookTLS] = true
+		p.hooks[hookTLS] = !p.options.NoUprobes
 		return nil
 	}
 	p.uprobesErr = fmt.Errorf("%w: %w", ErrNoUprobes, err)

@@ -37,6 +37,10 @@ func (b *budget) ReadAt(p []byte, off int64) (int, error) {
 
 // openImage reads the headers of a 64-bit little-endian ELF file.
 func openImage(r io.ReaderAt) (*image, error) {
+	var magic [4]byte
+	if _, err := r.ReadAt(magic[:], 0); err != nil || string(magic[:]) != elf.ELFMAG {
+		return nil, fmt.Errorf("%w: it is no ELF file", ErrNoTLS)
+	}
 	source := &budget{r, maxHeaderBytes}
 	f, err := elf.NewFile(source)
 	if err != nil {

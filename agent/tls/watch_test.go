@@ -1,0 +1,197 @@
+package tls
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// machine is a /proc made for a test, and what was done to the files of its processes.
+type machine struct {
+	t        *testing.T
+	dir      string
+	attached map[string]int // by the name of the file; closing takes off
+	refuse   error
+}
+
+func newMachine(t *testing.T) *machine { return &machine{t, t.TempDir(), map[string]int{}, nil} }
+
+func (m *machine) write(name string, data []byte) string {
+	path := filepath.Join(m.dir, name)
+	require.NoError(m.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(m.t, os.WriteFile(path, data, 0o755))
+	return path
+}
+
+// process makes one run a program and map libraries.
+func (m *machine) process(pid int, cgroup, program string, libraries ...string) {
+	dir := filepath.Join(m.dir, "proc", fmt.Sprint(pid))
+	require.NoError(m.t, os.RemoveAll(dir))
+	var maps strings.Builder
+	for _, path := range append(libraries, program) {
+		var st unix.Stat_t
+		require.NoError(m.t, unix.Stat(path, &st))
+		fmt.Fprintf(&maps, "1000-2000 r--p 00000000 08:01 %d %s\n2000-3000 r-xp 00001000 08:01 %d %s\n", st.Ino, path, st.Ino, path)
+	}
+	m.write(filepath.Join("proc", fmt.Sprint(pid), "maps"), []byte(maps.String()))
+	m.write(filepath.Join("proc", fmt.Sprint(pid), "cgroup"), []byte("0::"+cgroup+"\n"))
+	require.NoError(m.t, os.Symlink(program, filepath.Join(dir, "exe")))
+	require.NoError(m.t, os.Symlink("/", filepath.Join(dir, "root")))
+}
+
+func (m *machine) gone(pid int) {
+	require.NoError(m.t, os.RemoveAll(filepath.Join(m.dir, "proc", fmt.Sprint(pid))))
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
+func (m *machine) attach(path string, points []Point) (io.Closer, error) {
+	if m.refuse != nil {
+		return nil, m.refuse
+	}
+	require.NotEmpty(m.t, points)
+	file, err := os.Readlink(path)
+	require.NoError(m.t, err)
+	name := filepath.Base(file)
+	m.attached[name]++
+	return closer(func() error {
+		if m.attached[name]--; m.attached[name] == 0 {
+			delete(m.attached, name)
+		}
+		return nil
+	}), nil
+}
+
+func (m *machine) watch(o Options) *Watcher {
+	o.Proc, o.Attach = filepath.Join(m.dir, "proc"), m.attach
+	w := &Watcher{log: slog.New(slog.DiscardHandler), options: o, files: map[fileID]*watched{}, seen: map[mappedFile]seen{}, counts: newCounts()}
+	if w.options.MaxFiles == 0 {
+		w.options.MaxFiles = defaultMaxFiles
+	}
+	require.NoError(m.t, w.scan())
+	return w
+}
+
+func TestWatcherProbesEachFileOnceAndReleasesIt(t *testing.T) {
+	m := newMachine(t)
+	web, other := m.write("web", madeGo(func([]byte) {})), m.write("other", []byte("#!/bin/sh\n"))
+	linked := filepath.Join(m.dir, "linked")
+	require.NoError(t, os.Link(web, linked))
+	m.process(1, "/", web)
+	m.process(2, "/", web)
+	m.process(3, "/", linked)
+	m.process(4, "/", other)
+	w := m.watch(Options{})
+	require.Len(t, m.attached, 1, "two names of one file")
+	require.NoError(t, testutil.CollectAndCompare(w.Collector(), strings.NewReader(`
+# HELP vetch_tls_probed_files Programs and libraries whose plain text is seen, by the library that does the TLS.
+# TYPE vetch_tls_probed_files gauge
+vetch_tls_probed_files{library="go"} 1
+# HELP vetch_tls_processes Processes that are known to use them; at most 1024 for each file.
+# TYPE vetch_tls_processes gauge
+vetch_tls_processes{library="go"} 3
+`), "vetch_tls_probed_files", "vetch_tls_processes"))
+
+	m.gone(1)
+	m.gone(3)
+	w.sweep()
+	require.Len(t, m.attached, 1)
+	m.gone(2)
+	m.process(5, "/", web) // a child that was forked, and never mapped the file itself
+	w.sweep()
+	require.Len(t, m.attached, 1)
+	m.gone(5)
+	w.sweep()
+	require.Empty(t, m.attached)
+	require.Empty(t, w.Files())
+
+	m.process(6, "/", web)
+	require.NoError(t, w.scan())
+	require.Len(t, m.attached, 1, "it is probed again when somebody uses it again")
+	require.NoError(t, w.Close())
+	require.Empty(t, m.attached)
+}
+
+func TestWatcherProbesAgainWhatIsReplaced(t *testing.T) {
+	m := newMachine(t)
+	web := m.write("web", madeGo(func([]byte) {}))
+	m.process(1, "/", web)
+	w := m.watch(Options{})
+	require.Equal(t, map[string]int{"web": 1}, m.attached)
+	m.write("web", madeGo(func(table []byte) { table[0] = 0xf0 })) // the same inode
+	require.NoError(t, os.Chtimes(web, time.Now(), time.Now().Add(time.Minute)))
+	clear(w.seen)
+	require.NoError(t, w.scan())
+	require.Equal(t, map[string]int{"web": 1}, m.attached)
+	require.EqualValues(t, 2, w.counts.inspected)
+}
+
+func TestWatcherSaysWhyNot(t *testing.T) {
+	m := newMachine(t)
+	good := m.write("good", madeGo(func([]byte) {}))
+	m.process(1, "/", good)
+	m.process(2, "/", m.write("bad", madeGo(func(table []byte) { table[0] = 0 })))
+	m.refuse = errors.New("no")
+	w := m.watch(Options{})
+	require.EqualValues(t, 1, w.counts.errors["attach"])
+	require.EqualValues(t, 1, w.counts.errors["malformed"])
+	files := w.Files()
+	require.Len(t, files, 2)
+	require.ErrorIs(t, files[0].Err, ErrMalformed)
+	require.ErrorContains(t, files[1].Err, "no")
+	clear(w.seen)
+	require.NoError(t, w.scan())
+	require.EqualValues(t, 1, w.counts.errors["attach"], "once for each file")
+}
+
+func TestWatcherHasALimit(t *testing.T) {
+	m := newMachine(t)
+	for i := range 20 {
+		m.process(i+1, "/", m.write(fmt.Sprintf("web%d", i), madeGo(func([]byte) {})))
+	}
+	w := m.watch(Options{MaxFiles: 3})
+	require.Len(t, m.attached, 3)
+	require.EqualValues(t, 17, w.counts.errors["too_many_files"])
+	require.Len(t, w.Files(), 12)
+}
+
+func TestWatcherIgnoresCgroups(t *testing.T) {
+	m := newMachine(t)
+	m.process(1, "/machine.slice/box/init", m.write("inside", madeGo(func([]byte) {})))
+	m.process(2, "/system.slice", m.write("outside", madeGo(func([]byte) {})))
+	m.watch(Options{IgnoreCgroups: []string{"/machine.slice/*"}})
+	require.Equal(t, map[string]int{"outside": 1}, m.attached)
+	_, err := New(Options{IgnoreCgroups: []string{"["}})
+	require.Error(t, err)
+}
+
+// Only what may hold TLS by its name is opened of libraries, never through a link that leads out, and nothing that is no plain file.
+func TestWatcherOpensPlainFilesOnly(t *testing.T) {
+	m := newMachine(t)
+	program := m.write("program", []byte("no"))
+	ssl := m.write("libssl.so.3", madeGo(func([]byte) {}))
+	m.process(1, "/", program, ssl, m.write("libother.so", madeGo(func([]byte) {})))
+	pipe := filepath.Join(m.dir, "libssl.so.pipe")
+	require.NoError(t, unix.Mkfifo(pipe, 0o600))
+	m.process(2, "/", program, pipe)
+	m.watch(Options{})
+	require.Equal(t, map[string]int{"libssl.so.3": 1}, m.attached)
+
+	root := filepath.Join(m.dir, "box")
+	require.NoError(t, os.MkdirAll(root, 0o755))
+	require.NoError(t, os.Symlink(ssl, filepath.Join(root, "libssl.so.1")))
+	_, err := openInRoot(root, "/libssl.so.1")
+	require.ErrorIs(t, err, unix.ENOENT)
+}

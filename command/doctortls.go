@@ -1,0 +1,55 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/vetch-dev/vetch/agent/tls"
+)
+
+// tlsFile is a program or library with TLS in it that a process uses now.
+type tlsFile struct {
+	Path      string   `json:"path"` // as its processes see it
+	Libraries []string `json:"libraries"`
+	Processes int      `json:"processes"`
+	Probed    bool     `json:"probed"`        // "vetch run" sees what they say in it
+	Why       string   `json:"why,omitempty"` // why not all of it, or nothing
+}
+
+// tlsFiles looks at what all processes use. Without the privileges for that, it is what the own user's processes use.
+func tlsFiles(enabled bool, ignored []string) ([]tlsFile, error) {
+	w, err := tls.New(tls.Options{IgnoreCgroups: ignored})
+	if err != nil {
+		return nil, fmt.Errorf("look for TLS: %w", err)
+	}
+	var out []tlsFile
+	for _, f := range w.Files() {
+		one := tlsFile{Path: f.Path, Processes: f.Processes, Probed: enabled && len(f.Found) > 0}
+		for _, found := range f.Found {
+			one.Libraries = append(one.Libraries, strings.TrimSpace(string(found.Library)+" "+found.Version))
+		}
+		if f.Err != nil {
+			one.Why = strings.ReplaceAll(f.Err.Error(), "\n", "; ")
+		} else if !enabled {
+			one.Why = "agent.tls.enabled is false"
+		}
+		out = append(out, one)
+	}
+	return out, errors.Join(w.Close())
+}
+
+func tlsText(files []tlsFile) string {
+	if len(files) == 0 {
+		return "\nNo process uses a TLS library that can be recognised.\n"
+	}
+	var rows [][]string
+	for _, f := range files {
+		state := "yes"
+		if !f.Probed {
+			state = "no"
+		}
+		rows = append(rows, []string{printable(f.Path), printable(strings.Join(f.Libraries, ", ")), fmt.Sprint(f.Processes), state, printable(f.Why)})
+	}
+	return "\n" + tableText([]column{{"TLS", false}, {"LIBRARY", false}, {"PROCESSES", true}, {"SEEN", false}, {"WHY NOT", false}}, rows, nil)
+}
