@@ -31,7 +31,7 @@ func (l counting) Accept() (net.Conn, error) {
 
 func serveHTTP(listener net.Listener, tally *conversation.Tally) {
 	server := &http.Server{Handler: handler(tally), MaxHeaderBytes: 4 << 20}
-	if err := server.Serve(counting{listener, tally}); !errors.Is(err, net.ErrClosed) {
+	if err := server.Serve(listener); !errors.Is(err, net.ErrClosed) {
 		tally.Failed(err)
 	}
 }

@@ -25,6 +25,9 @@ func askHTTP(s settings, tally *conversation.Tally, _ *gate) error {
 				tally.Opened()
 				return conversation.Conn{Conn: conn, Tally: tally}, nil
 			},
+			DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+				return dialTLS(ctx, s.tls, address, tally)
+			},
 			DisableKeepAlives:  s.closing,
 			DisableCompression: true,
 			MaxIdleConns:       1,
@@ -39,19 +42,23 @@ func askHTTP(s settings, tally *conversation.Tally, _ *gate) error {
 			time.Sleep(time.Until(start.Add(time.Duration(float64(i) / s.rate * float64(time.Second)))))
 		}
 		t := s.targets[i%len(s.targets)]
-		if err := askOnce(client, s.address, t, body, tally); err != nil {
+		if err := askOnce(client, s, t, body, tally); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func askOnce(client *http.Client, address string, t target, body []byte, tally *conversation.Tally) error {
+func askOnce(client *http.Client, s settings, t target, body []byte, tally *conversation.Tally) error {
 	var content io.Reader
 	if len(body) > 0 {
 		content = bytes.NewReader(body)
 	}
-	request, err := http.NewRequest(t.method, "http://"+address+t.path, content)
+	scheme := "http://"
+	if s.tls != "" {
+		scheme = "https://"
+	}
+	request, err := http.NewRequest(t.method, scheme+s.address+t.path, content)
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
 	}

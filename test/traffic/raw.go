@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -23,7 +24,7 @@ func askRaw(s settings, tally *conversation.Tally, g *gate) error {
 			time.Sleep(time.Until(start.Add(time.Duration(float64(sent) / s.rate * float64(time.Second)))))
 		}
 		if conn == nil {
-			if conn, err = dialLine(s.address, tally); err != nil {
+			if conn, err = dialLine(s, tally); err != nil {
 				return err
 			}
 			defer conn.Close()
@@ -51,12 +52,19 @@ func askRaw(s settings, tally *conversation.Tally, g *gate) error {
 
 // line is a connection with a reader.
 type line struct {
-	conversation.Conn
+	net.Conn
 	reader *bufio.Reader
 }
 
-func dialLine(address string, tally *conversation.Tally) (*line, error) {
-	conn, err := net.Dial("tcp", address)
+func dialLine(s settings, tally *conversation.Tally) (*line, error) {
+	if s.tls != "" {
+		conn, err := dialTLS(context.Background(), s.tls, s.address, tally)
+		if err != nil {
+			return nil, err
+		}
+		return &line{conn, bufio.NewReaderSize(conn, 64<<10)}, nil
+	}
+	conn, err := net.Dial("tcp", s.address)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}

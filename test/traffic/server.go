@@ -18,13 +18,14 @@ func server(args []string) error {
 	script := flags.String("script", "", "name of the conversation to play; empty: HTTP")
 	repeat := flags.Int("repeat", 1, "times that the conversation is played on a connection")
 	connections := flags.Int("connections", 1, "connections on which the conversation is played")
+	secure := flags.String("tls", "", "do TLS: "+tlsCounted+", "+tlsBare+" or "+tlsHidden)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	return serve(*address, *script, *connections, *repeat)
+	return serve(*address, *script, *secure, *connections, *repeat)
 }
 
-func serve(address, script string, connections, repeat int) error {
+func serve(address, script, secure string, connections, repeat int) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -32,8 +33,14 @@ func serve(address, script string, connections, repeat int) error {
 	stopped := make(chan os.Signal, 1)
 	signal.Notify(stopped, syscall.SIGTERM, syscall.SIGINT)
 	tally := conversation.NewTally()
-	if script == "" {
-		go serveHTTP(listener, tally)
+	if secure != "" {
+		encrypting, err := serveTLS(listener, secure, tally)
+		if err != nil {
+			return err
+		}
+		go serveHTTP(encrypting, tally)
+	} else if script == "" {
+		go serveHTTP(counting{listener, tally}, tally)
 	} else {
 		go func() {
 			serveScript(listener.(*net.TCPListener), script, connections, repeat, tally)

@@ -1,0 +1,91 @@
+package binary
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// awaitProbed waits until vetch has probed another file with crypto/tls, or more of them.
+func awaitProbed(t *testing.T, v *vetch, before float64) {
+	t.Helper()
+	require.NoError(t, poll(t.Context(), 20*time.Second, func() error {
+		if now := probedGo(t, v); now <= before {
+			return fmt.Errorf("%v files with Go's TLS are probed, as before", now)
+		}
+		return nil
+	}))
+}
+
+func probedGo(t *testing.T, v *vetch) float64 {
+	t.Helper()
+	return v.mustRead(t).sum("vetch_tls_probed_files", labels{"library": "go"})
+}
+
+// TestGoTLS has Go programs speak HTTP/1 inside of TLS, on connections of every make, and finds all of it with routes and codes: by
+// hundreds of goroutines, on new connections and kept ones, with stacks that move in the middle of a call.
+func TestGoTLS(t *testing.T) {
+	targets := "GET /gotls/ok,POST /gotls/missing,GET /gotls/broken?size=100000,GET /gotls/file"
+	var all []expectation
+	before := map[*vetch]float64{}
+	for _, v := range built.watchers {
+		before[v] = probedGo(t, v)
+	}
+	for _, c := range []struct {
+		name, tls string
+		args      []string
+	}{
+		{"counted", "counted", []string{"-requests", "4000", "-concurrency", "100"}},
+		{"bare", "bare", []string{"-requests", "4000", "-concurrency", "100"}},
+		{"hidden", "hidden", []string{"-requests", "2000", "-concurrency", "20"}},
+		{"closing", "counted", []string{"-requests", "400", "-concurrency", "10", "-close"}},
+		{"bodies", "bare", []string{"-requests", "400", "-concurrency", "10", "-body", "100000"}},
+		{"pipelined", "counted", []string{"-mode", "raw", "-requests", "4000", "-concurrency", "20", "-pipeline", "10"}},
+		{"split", "bare", []string{"-mode", "raw", "-requests", "1000", "-concurrency", "10", "-split", "7", "-chunked", "-body", "30"}},
+	} {
+		s, address := server(t, how{}, "tls-web-"+c.name, "127.0.0.1:0", "-tls", c.tls)
+		asks := named(t, "tls-"+c.name)
+		for _, v := range built.watchers {
+			awaitProbed(t, v, before[v])
+		}
+		warm(t, asks)
+		for _, v := range built.watchers {
+			awaitProbed(t, v, before[v]+1)
+			before[v] += 2
+		}
+		report := start(t, how{}, asks, append([]string{"client", "-addr", address, "-tls", c.tls, "-targets", targets}, c.args...)...).report(t, time.Minute)
+		e := expect("tls-"+c.name, s.name, address, report)
+		e.noBytes = c.tls == "bare"
+		all = append(all, e)
+	}
+	check(t, all...)
+}
+
+// warm holds a program open that does nothing, so that it is probed when it is asked to do something.
+func warm(t *testing.T, path string) {
+	t.Helper()
+	start(t, how{}, path, "server", "-listen", "127.0.0.1:0").line(t, "listening", 10*time.Second)
+}
+
+// TestGoTLSOlder starts vetch between the first and the second batch of requests of connections that are open.
+func TestGoTLSOlder(t *testing.T) {
+	const connections, batch = 8, 4
+	for _, hook := range hooks() {
+		t.Run(hook, func(t *testing.T) {
+			name := "tls-older-" + hook
+			s, address := server(t, how{}, name+"-web", "127.0.0.1:0", "-tls", "bare")
+			asks := start(t, how{}, named(t, name), "client", "-addr", address, "-tls", "counted", "-mode", "raw", "-wait", "-requests", "8000",
+				"-concurrency", strconv.Itoa(connections), "-pipeline", strconv.Itoa(batch), "-targets", "GET /older/ok")
+			asks.line(t, "ready", 20*time.Second)
+			v := watch(t, settings{hook: hook})
+			fmt.Fprintln(asks.stdin)
+			e := expect(name, s.name, address, asks.report(t, time.Minute))
+			e.requests["GET /older/ok 200"] -= connections * batch
+			e.noConnections, e.noBytes = true, true
+			checkOn(t, v, e)
+		})
+	}
+}
