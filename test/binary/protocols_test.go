@@ -112,6 +112,8 @@ var plays = []struct {
 	{"nats", "nats.go", natsService, playNATS, ""},
 	{"mqtt", "paho, QoS 1", mqttService, playMQTT, ""},
 	{"amqp", "amqp091-go, with and without confirms", rabbitService, playRabbitMQ, "parcels"},
+	{"mongodb", "mongo-driver, FerretDB", mongoService, playMongoDB, ""},
+	{"kafka", "franz-go, kfake", kafkaService, playKafka, ""},
 	{"websocket", "gorilla/websocket", chatService, playWebSocket, ""},
 	{"dubbo", "dubbo-go", dubboService, playDubbo, ""},
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -17,15 +18,15 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:9092", "address to listen at")
 	password := flag.String("password", "", "what the user \"user\" has to say by SASL PLAIN; anybody may connect if it is empty")
-	topic := flag.String("topic", "orders", "topic of two partitions")
+	topics := flag.String("topics", "orders", "topics of one partition, with commas between")
 	flag.Parse()
-	if err := run(*listen, *password, *topic); err != nil {
+	if err := run(*listen, *password, strings.Split(*topics, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "kfake:", err)
 		os.Exit(1)
 	}
 }
 
-func run(listen, password, topic string) error {
+func run(listen, password string, topics []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	_, text, err := net.SplitHostPort(listen)
@@ -36,7 +37,7 @@ func run(listen, password, topic string) error {
 	if err != nil {
 		return fmt.Errorf("read the port: %w", err)
 	}
-	options := []kfake.Opt{kfake.NumBrokers(1), kfake.Ports(port), kfake.SeedTopics(2, topic)}
+	options := []kfake.Opt{kfake.NumBrokers(1), kfake.Ports(port), kfake.SeedTopics(1, topics...)}
 	if password != "" {
 		options = append(options, kfake.EnableSASL(), kfake.Superuser("PLAIN", "user", password))
 	}
