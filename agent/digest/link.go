@@ -73,7 +73,7 @@ const (
 	edgeSeries = 9
 	bareSeries = 1  // that of a bare edge: one histogram
 	maxCodes   = 64 // of one edge or workload that go by their own names
-	maxCode    = 32 // bytes of a code
+	maxCode    = 48 // bytes of a code
 )
 
 func newEdge(l *link, born, now time.Time) *edge {

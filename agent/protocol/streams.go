@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -16,6 +17,7 @@ const (
 	maxHeld        = 256      // kinds of exchange of one connection that wait for its pair
 	detectBytes    = 4096     // of one direction, after which nothing is recognised any more
 	detectCalls    = 16       // shipped pieces, likewise
+	maxHead        = 64       // bytes of a call that may be the head of a message, which many programs read by itself
 	staleAfter     = 30 * time.Minute
 )
 
@@ -119,6 +121,7 @@ type direction struct {
 	next    uint32 // sequence number of the byte after the last one taken
 	started bool
 	lost    bool  // looking for a message to begin again at
+	head    int   // while lost: bytes at the front of buf that the call before said
 	skip    int64 // bytes that need not be shown
 }
 
@@ -208,8 +211,12 @@ func (s *Streams) append(st *stream, p *Piece) {
 		h.skip -= n
 		data = data[n:]
 	}
-	if h.lost { // a message is looked for at the start of what one call says
-		s.drop(h, len(h.buf))
+	if h.lost { // a message is looked for at the start of what one call says, and of the short call before it
+		s.drop(h, h.head)
+		if len(h.buf) > maxHead {
+			s.drop(h, len(h.buf))
+		}
+		h.head = len(h.buf)
 	}
 	h.buf = append(h.buf, data...)
 	s.Stats.Bytes.Add(int64(len(data)))
@@ -226,8 +233,27 @@ func (s *Streams) miss(st *stream, h *direction, n int64) {
 	if !h.lost {
 		s.Stats.Missed.Add(1)
 	}
-	h.lost = true
+	h.lose(s)
+}
+
+// lose gives up what waits and looks for the next message.
+func (h *direction) lose(s *Streams) {
+	h.lost, h.head = true, 0
 	s.drop(h, len(h.buf))
+}
+
+// found begins again behind the first n bytes.
+func (h *direction) found(s *Streams, n int) {
+	h.lost, h.head = false, 0
+	s.drop(h, n)
+}
+
+// starts are the places in the buffer where a message may begin: one, and while it is lost the start of the last call too.
+func (h *direction) starts() []int {
+	if h.head > 0 && h.head < len(h.buf) {
+		return []int{0, h.head}
+	}
+	return []int{0}
 }
 
 // drop forgets the first n bytes of a buffer.
@@ -247,21 +273,23 @@ func (s *Streams) detect(st *stream) Decision {
 		if len(h.buf) == 0 {
 			continue
 		}
-		if st.adopted && beginsHTTP1(h.buf) {
-			return HTTP1
-		}
-		for _, p := range s.table {
-			switch p.Detect(Direction(d), h.buf) {
-			case Yes:
-				st.conn, st.protocol = p.New(), p.Name
-				h.lost = false
-				return Keep
-			case Maybe:
-				maybe = true
+		for _, start := range h.starts() {
+			if st.adopted && beginsHTTP1(h.buf[start:]) {
+				return HTTP1
+			}
+			for _, p := range s.table {
+				switch p.Detect(Direction(d), h.buf[start:]) {
+				case Yes:
+					st.conn, st.protocol = p.New(), p.Name
+					h.found(s, start)
+					return Keep
+				case Maybe:
+					maybe = true
+				}
 			}
 		}
 	}
-	most := max(len(st.halves[0].buf), len(st.halves[1].buf))
+	most := max(len(st.halves[0].buf)-st.halves[0].head, len(st.halves[1].buf)-st.halves[1].head)
 	if st.pieces > detectCalls || (!st.adopted && !maybe) || most > detectBytes {
 		s.Stats.Unrecognised.Add(1)
 		return Ignore
@@ -291,17 +319,17 @@ func (s *Streams) feed(st *stream, d Direction, at int64) {
 	h := &st.halves[d]
 	emit := func(e Exchange) { s.emit(st, e) }
 	if h.lost {
-		if len(h.buf) == 0 || !st.conn.Resync(d, h.buf) {
+		start := slices.IndexFunc(h.starts(), func(start int) bool { return len(h.buf) > 0 && st.conn.Resync(d, h.buf[start:]) })
+		if start < 0 {
 			return
 		}
-		h.lost = false
+		h.found(s, h.starts()[start])
 	}
 	for len(h.buf) > 0 {
 		consumed, skip, err := st.conn.Feed(d, h.buf, at, emit)
 		if err != nil || consumed < 0 || consumed > len(h.buf) {
 			s.Stats.Desynced.Add(1)
-			h.lost = true
-			s.drop(h, len(h.buf))
+			h.lose(s)
 			return
 		}
 		s.drop(h, consumed)
@@ -315,8 +343,7 @@ func (s *Streams) feed(st *stream, d Direction, at int64) {
 	}
 	if len(h.buf) > MaxBuffer {
 		s.Stats.Desynced.Add(1)
-		h.lost = true
-		s.drop(h, len(h.buf))
+		h.lose(s)
 	}
 }
 
