@@ -55,6 +55,7 @@ func (s *streams) register(to prometheus.Registerer) error {
 	}
 	for reason, count := range map[string]*atomic.Uint64{
 		"desynced": &stats.Desynced, "missed": &stats.Missed, "refused": &stats.Refused, "unrecognised": &stats.Unrecognised, "held": &stats.Held, "unpaired": &s.lost,
+		"places": &stats.Places,
 	} {
 		counter := prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "vetch_protocol_events_lost_total", Help: "What the protocols could not count, by reason.", ConstLabels: prometheus.Labels{"reason": reason},
@@ -105,7 +106,24 @@ func (s *streams) add(snapshot *probe.Snapshot, pair func(uint64) (probe.PairKey
 	for _, u := range waiting {
 		s.addTally(snapshot, u, pair)
 	}
-	s.streams.Drain(monotonic(), func(t *protocol.Tally) { s.addTally(snapshot, unpaired{tally: t}, pair) })
+	now := monotonic()
+	s.streams.Drain(now, func(t *protocol.Tally) { s.addTally(snapshot, unpaired{tally: t}, pair) })
+	s.addLags(snapshot, now, pair)
+}
+
+// addLags adds up what consumers have not read yet, as of now.
+func (s *streams) addLags(snapshot *probe.Snapshot, now int64, pair func(uint64) (probe.PairKey, bool)) {
+	type reading struct {
+		pair  uint64
+		topic string
+	}
+	records := map[reading]uint64{}
+	s.streams.Lags(now, func(pair uint64, topic string, n int64) { records[reading{pair, topic}] += uint64(max(n, 0)) })
+	for r, n := range records {
+		if key, ok := pair(r.pair); ok { // else with the next snapshot
+			snapshot.Lags = append(snapshot.Lags, probe.Lag{Pair: key, Topic: r.topic, Records: n})
+		}
+	}
 }
 
 func (s *streams) addTally(snapshot *probe.Snapshot, u unpaired, pair func(uint64) (probe.PairKey, bool)) {

@@ -77,6 +77,7 @@ type Digest struct {
 	forms      []*containerForm // in use, in order of first use
 	externals  map[string]int   // links by address outside
 	listens    []listenSeries
+	lags       []lagSeries
 	reserved   int // series in use
 	dropped    map[string]uint64
 	snapshots  uint64
@@ -140,6 +141,7 @@ func (d *Digest) Apply(s probe.Snapshot) {
 			}
 		}
 	}
+	d.lags = d.lagging(s.Lags)
 	d.decide(s.Time)
 	d.expire(s.Time)
 	d.mu.Unlock()

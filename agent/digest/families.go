@@ -6,7 +6,7 @@ import "github.com/vetch-dev/vetch/model"
 type families struct {
 	workloadRequests, workloadDuration, workloadFailed, workloadCut, workloadMessages, workloadOverflow *model.Family
 
-	edgeRequests, edgeDuration, edgeFailedRequests, edgeMessages, edgeBytes, edgeConnections, edgeActive, edgeFailed, edgeRetransmits, edgeRTT, caretta *model.Family
+	edgeRequests, edgeDuration, edgeFailedRequests, edgeMessages, edgeBytes, edgeConnections, edgeActive, edgeFailed, edgeRetransmits, edgeRTT, caretta, consumerLag *model.Family
 
 	listen, connects, connectTime, connectFailures, active, retransmits, sent, received *model.Family
 
@@ -46,6 +46,8 @@ func newFamilies() families {
 		edgeRetransmits:    counter("vetch_edge_retransmits_total", "", "TCP segments sent again by the watched end, the client's where both are."),
 		edgeRTT:            seconds("vetch_edge_rtt_seconds", "Smoothed TCP round-trip times of the connections."),
 		caretta:            gauge("caretta_links_observed", "", "Bytes sent so far by one end of a link: role 1 the client's, role 2 the server's."),
+
+		consumerLag: gauge("vetch_kafka_consumer_lag", "", "Records of the topic between where the consumer fetches next and the end (high watermark), as last heard."),
 
 		listen:          gauge("container_net_tcp_listen_info", "", "Address that the container listens at."),
 		connects:        counter("container_net_tcp_successful_connects_total", "", "Outbound connections established."),

@@ -38,7 +38,7 @@ func (b *batch) histogram(f *model.Family, l labels.Labels, s scale, h *buckets,
 func (d *Digest) Gather(emit func(model.Sample)) {
 	var b batch
 	d.mu.Lock()
-	b.samples = make([]model.Sample, 0, d.reserved+len(d.listens)+64)
+	b.samples = make([]model.Sample, 0, d.reserved+len(d.listens)+len(d.lags)+64)
 	d.gatherWorkloads(&b)
 	d.gatherEdges(&b)
 	d.gatherContainers(&b)
@@ -115,6 +115,9 @@ func (d *Digest) gatherEdges(b *batch) {
 		}
 	})
 	each(func(e *edge) { b.histogram(f.edgeDuration, e.base, durationScale, &e.duration, e.born) })
+	for _, l := range d.lags {
+		b.gauge(f.consumerLag, l.labels, float64(l.records))
+	}
 	d.gatherConnections(b)
 }
 

@@ -16,10 +16,11 @@ const (
 	dropSeries       = "series"        // a series was not made: too many. Requests or readings are lost
 	dropExternals    = "externals"     // an address outside goes under "~other"
 	dropDestinations = "destinations"  // a container's destination goes under "~other"
+	dropTopics       = "topics"        // what a consumer has not read of a topic goes under "~other"
 	dropUnknown      = "unknown_owner" // the record of an owner never came: its workload is "~unknown"
 )
 
-var dropReasons = []string{dropPairs, dropSeries, dropExternals, dropDestinations, dropUnknown}
+var dropReasons = []string{dropPairs, dropSeries, dropExternals, dropDestinations, dropTopics, dropUnknown}
 
 const (
 	maxName  = 200 // bytes of a label value

@@ -128,6 +128,13 @@ type Listener struct {
 	Addr  netip.AddrPort // unspecified address: all of the namespace
 }
 
+// Lag is how many records of a topic the consumers on the connections of a pair have not read yet.
+type Lag struct {
+	Pair    PairKey
+	Topic   string // folded; "~unknown" where only its number was seen
+	Records uint64
+}
+
 // Snapshot is one reading of all kernel maps.
 type Snapshot struct {
 	Time      time.Time
@@ -135,5 +142,6 @@ type Snapshot struct {
 	Gone      []OwnerID
 	Pairs     []PairDelta
 	Requests  []RequestDelta
+	Lags      []Lag      // of all consumers, now
 	Listeners []Listener // all that are open now
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -23,14 +24,15 @@ const (
 // Metadata and CreateTopics on any connection. A fetch waits at the broker until there is something to read, and so long is its duration.
 // A produce that wants no acknowledgement has no answer.
 func Kafka() Protocol {
-	names := &kafkaNames{}
-	return Protocol{Name: "kafka", Detect: detectKafka, New: func() Conn { return &kafkaConn{names: names} }}
+	names, room := &kafkaNames{}, &atomic.Int64{}
+	return Protocol{Name: "kafka", Detect: detectKafka, New: func() Conn { return &kafkaConn{names: names, places: kafkaPlaces{room: room}} }}
 }
 
 // kafkaTopicRef is a topic by name or by number.
 type kafkaTopicRef struct {
 	seen bool
-	name string
+	name string // folded
+	raw  string
 	id   [16]byte
 }
 
@@ -49,6 +51,7 @@ type kafkaConn struct {
 	messages [2]kafkaMessage
 	waiting  table[int32, kafkaAsked] // by correlation id
 	sessions map[int32]kafkaTopicRef  // the first topic of each fetch session
+	places   kafkaPlaces
 }
 
 // kafkaMessage is the request or answer at hand.
@@ -63,8 +66,14 @@ type kafkaMessage struct {
 	acks    int16 // of Produce
 
 	code  int16 // the first that is no success
+	last  int16 // the last
 	names *kafkaNames
-	name  string // of the topic whose number comes next
+
+	current  kafkaTopicRef // the topic at hand
+	part     int32         // the partition at hand
+	epoch    int32         // of a fetch session; 0 and less begin anew
+	follower bool          // a broker asks
+	spots    []kafkaSpot   // what it says of partitions
 }
 
 func (c *kafkaConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)) (int, int64, error) {
@@ -91,6 +100,7 @@ func (c *kafkaConn) Close(at int64, emit func(Exchange)) {
 		emit(cut(w.exchange, at))
 	}
 	c.waiting = table[int32, kafkaAsked]{}
+	c.places.clear()
 }
 
 // read reads the header of a message, or goes on in its body.
@@ -126,8 +136,11 @@ func (m *kafkaMessage) request(b []byte) (int64, bool, error) {
 		return 0, false, fmt.Errorf("request of %d bytes for API %d, version %d, by a client whose name has %d: %w", size, key, version, client, ErrDesync)
 	}
 	head := 14 + max(client, 0)
-	*m = kafkaMessage{api: api, id: int32(binary.BigEndian.Uint32(b[8:])), left: size + 4 - head, unread: version > api.max}
+	*m = kafkaMessage{api: api, spots: m.spots[:0], id: int32(binary.BigEndian.Uint32(b[8:])), left: size + 4 - head, unread: version > api.max}
 	m.begin(api.asks, version, version >= api.flexible)
+	if api.places && version >= 15 {
+		m.walk.replica = 1
+	}
 	return head, m.left == 0, nil
 }
 
@@ -140,7 +153,7 @@ func (c *kafkaConn) answer(m *kafkaMessage, b []byte) (int64, bool, error) {
 	if size < 4 {
 		return 0, false, fmt.Errorf("answer of %d bytes: %w", size, ErrDesync)
 	}
-	*m = kafkaMessage{id: int32(binary.BigEndian.Uint32(b[4:])), left: size - 4, names: c.names}
+	*m = kafkaMessage{id: int32(binary.BigEndian.Uint32(b[4:])), left: size - 4, names: c.names, spots: m.spots[:0]}
 	w, asked := c.waiting.values[m.id]
 	if !asked {
 		return 4 + size, true, nil
@@ -181,28 +194,44 @@ func (m *kafkaMessage) take(role kafkaRole, value []byte) (enough bool) {
 	case kafkaSession:
 		m.session = int32(binary.BigEndian.Uint32(value))
 	case kafkaError:
-		if code := int16(binary.BigEndian.Uint16(value)); m.code == 0 {
-			m.code = code
+		m.last = int16(binary.BigEndian.Uint16(value))
+		if m.code == 0 {
+			m.code = m.last
 		}
-		return m.code != 0 && !m.api.names
+		return m.code != 0 && !m.api.names && !m.api.places
 	case kafkaTopic:
-		if m.names != nil { // an answer that says which number it has
-			m.name = foldName(value, '.')
-			return false
-		}
-		m.topic = kafkaTopicRef{seen: len(value) > 0, name: foldName(value, '.')}
-		return len(value) > 0
+		return m.named(kafkaTopicRef{seen: len(value) > 0, name: foldName(value, '.'), raw: string(value)})
 	case kafkaTopicID:
-		if m.names != nil {
-			m.names.put([16]byte(value), m.name)
-			return false
-		}
-		if !m.topic.seen {
-			m.topic = kafkaTopicRef{seen: true, id: [16]byte(value)}
-		}
-		return true
+		return m.numbered([16]byte(value))
+	default:
+		m.spot(role, value)
 	}
 	return false
+}
+
+// named takes the name of a topic.
+func (m *kafkaMessage) named(topic kafkaTopicRef) (enough bool) {
+	m.current = topic
+	if m.names != nil || !topic.seen { // an answer, or the number follows
+		return false
+	}
+	if !m.topic.seen {
+		m.topic = topic
+	}
+	return !m.api.places
+}
+
+// numbered takes the number of a topic. Some answers have its name in front of it.
+func (m *kafkaMessage) numbered(id [16]byte) (enough bool) {
+	if m.names != nil && m.api.names {
+		m.names.put(id, m.current.name)
+		return false
+	}
+	m.current = kafkaTopicRef{seen: true, id: id}
+	if m.names == nil && !m.topic.seen {
+		m.topic = m.current
+	}
+	return m.names == nil && !m.api.places
 }
 
 // got handles the message that has just been read from d.
@@ -220,6 +249,9 @@ func (c *kafkaConn) got(d Direction, emit func(Exchange)) {
 		e.Status = "ok"
 		emit(oneWay(e))
 		return
+	}
+	if m.api.places && !m.unread {
+		c.places.asked(m, h.end)
 	}
 	w := kafkaAsked{exchange: e, api: m.api, version: m.walk.version, session: m.session, topic: m.topic}
 	if again, there := c.waiting.take(m.id); there {
@@ -254,6 +286,9 @@ func (c *kafkaConn) answered(m *kafkaMessage, h *half, emit func(Exchange)) {
 			c.sessions = map[int32]kafkaTopicRef{}
 		}
 		c.sessions[m.session] = w.topic
+	}
+	if m.api.places && !m.unread {
+		c.places.told(m)
 	}
 	status, failed := kafkaStatus(m.code)
 	if m.unread {

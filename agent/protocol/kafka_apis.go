@@ -8,6 +8,7 @@ type kafkaAPI struct {
 	whole         bool
 	topics        bool // the operation has a topic
 	names         bool // answers tell which numbers topics have
+	places        bool // it says how far consumers are
 	asks, tells   []kafkaField
 }
 
@@ -58,15 +59,15 @@ func kafkaRecordAPIs(all map[int16]*kafkaAPI) {
 		},
 	}
 	all[1] = &kafkaAPI{
-		name: "Fetch", max: 18, flexible: 12, whole: true, topics: true,
+		name: "Fetch", max: 18, flexible: 12, whole: true, topics: true, places: true,
 		asks: []kafkaField{
-			kI32.before(15), kI32, kI32, kI32.since(3), kI8.since(4), kSession.since(7), kI32.since(7),
-			with(topic, kStructs(kI32, kI32.since(9), kI64, kI32.since(12), kI64.since(5), kI32)),
-			with(told, kArray(kI32)).since(7), kText.since(11),
+			kReplica.before(15), kI32, kI32, kI32.since(3), kI8.since(4), kSession.since(7), kEpoch.since(7),
+			with(topic, kStructs(kPart, kI32.since(9), kOffset, kI32.since(12), kI64.since(5), kI32)),
+			with(topic, kArray(kForget)).since(7), kText.since(11),
 		},
 		tells: []kafkaField{
 			kI32.since(1), kError.since(7), kSession.since(7),
-			with(told, kStructs(kI32, kError, kI64, kI64.since(4), kI64.since(5), kStructs(kI64, kI64).since(4), kI32.since(11), kBytes)),
+			with(topic, kStructs(kPart, kError, kHigh, kI64.since(4), kI64.since(5), kStructs(kI64, kI64).since(4), kI32.since(11), kBytes)),
 		},
 	}
 	all[2] = &kafkaAPI{

@@ -20,13 +20,19 @@ const (
 type kafkaRole uint8
 
 const (
-	kafkaPlain   kafkaRole = iota
-	kafkaTopic             // the name of a topic
-	kafkaTopicID           // its number
-	kafkaError             // an error code
-	kafkaAcks              // acknowledgements that a producer wants
-	kafkaSession           // number of a fetch session
-	kafkaStop              // nothing behind it is needed
+	kafkaPlain     kafkaRole = iota
+	kafkaTopic               // the name of a topic
+	kafkaTopicID             // its number
+	kafkaError               // an error code
+	kafkaAcks                // acknowledgements that a producer wants
+	kafkaSession             // number of a fetch session
+	kafkaEpoch               // what of the session the request is
+	kafkaReplica             // the broker that asks, if it is none of a consumer
+	kafkaPart                // number of a partition
+	kafkaOffset              // from where a partition is to be read
+	kafkaHigh                // where it ends
+	kafkaForgotten           // a partition that is no longer read
+	kafkaStop                // nothing behind it is needed
 )
 
 // kafkaField is one field of a request or an answer, and the versions of its API that have it.
@@ -53,6 +59,12 @@ var (
 	kError   = kafkaField{size: 2, role: kafkaError}
 	kAcks    = kafkaField{size: 2, role: kafkaAcks}
 	kSession = kafkaField{size: 4, role: kafkaSession}
+	kEpoch   = kafkaField{size: 4, role: kafkaEpoch}
+	kReplica = kafkaField{size: 4, role: kafkaReplica}
+	kPart    = kafkaField{size: 4, role: kafkaPart}
+	kOffset  = kafkaField{size: 8, role: kafkaOffset}
+	kHigh    = kafkaField{size: 8, role: kafkaHigh}
+	kForget  = kafkaField{size: 4, role: kafkaForgotten}
 	kStop    = kafkaField{role: kafkaStop}
 )
 
@@ -72,7 +84,8 @@ const (
 // kafkaWalk walks over the fields of a message, in whatever pieces it comes. It never copies more than it is asked for.
 type kafkaWalk struct {
 	version  int16
-	flexible bool // sizes are varints, and structures end with tagged fields
+	flexible bool   // sizes are varints, and structures end with tagged fields
+	replica  uint64 // the tagged field of the message that has role kafkaReplica; 0: none
 	depth    int
 	levels   [kafkaMaxDepth + 1]kafkaLevel
 }
@@ -118,7 +131,7 @@ func (w *kafkaWalk) walk(b []byte, left int64, take func(kafkaRole, []byte) bool
 			}
 			size, done, err = w.field(f, rest, left-n, take)
 		case l.structs:
-			size, err = w.tagged(l, rest)
+			size, err = w.tagged(l, rest, take)
 		default:
 			l.at, l.left = 0, l.left-1
 			continue
@@ -205,7 +218,7 @@ func (w *kafkaWalk) length(kind kafkaKind, b []byte) (length int64, head int, er
 }
 
 // tagged passes over the fields at the end of a structure that only some versions know: their number, or one of them.
-func (w *kafkaWalk) tagged(l *kafkaLevel, b []byte) (int64, error) {
+func (w *kafkaWalk) tagged(l *kafkaLevel, b []byte, take func(kafkaRole, []byte) bool) (int64, error) {
 	n, head, err := kafkaUvarint(b)
 	if head == 0 || err != nil {
 		return 0, err
@@ -217,6 +230,12 @@ func (w *kafkaWalk) tagged(l *kafkaLevel, b []byte) (int64, error) {
 		length, more, err := kafkaUvarint(b[head:])
 		if more == 0 || err != nil {
 			return 0, err
+		}
+		if w.replica > 0 && w.depth == 1 && n == w.replica && length >= 4 {
+			if len(b) < head+more+4 {
+				return 0, nil
+			}
+			take(kafkaReplica, b[head+more:])
 		}
 		size += int64(more) + int64(length)
 		l.tags--

@@ -73,13 +73,24 @@ func playMongoDB(t testing.TB, client *mongo.Client, n int) {
 	require.NoError(t, client.Disconnect(ctx))
 }
 
-// insertUnacknowledged inserts n times. FerretDB answers all the same, which the client does not expect, so it is done on a connection of its own.
-func insertUnacknowledged(t testing.TB, client *mongo.Client, n int) {
+// insertUnacknowledged inserts n times. FerretDB answers all the same, which the client does not expect, so it is done on a connection of its own,
+// which is not closed before all was seen: answers that were not read reset it.
+func insertUnacknowledged(t testing.TB, x *talkProxy, n int) {
+	client := mongoClient(t, x.addr())
 	events := client.Database("shop").Collection("events", options.Collection().SetWriteConcern(writeconcern.Unacknowledged()))
 	for range n {
 		_, err := events.InsertOne(context.Background(), bson.D{{Key: "mark", Value: "mark"}})
 		require.NoError(t, err)
 	}
+	require.Eventually(t, func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		seen := 0
+		for _, f := range x.feeders {
+			seen += countOutcomes(f.exchanges)["insert events: ok~"]
+		}
+		return seen == n
+	}, 10*time.Second, 10*time.Millisecond)
 	require.NoError(t, client.Disconnect(context.Background()))
 }
 
@@ -97,7 +108,7 @@ func checkMongoDB(t *testing.T, got map[string]int, n int) {
 func TestMongoDBServer(t *testing.T) {
 	x := startTalkProxy(t, startFerretDB(t), MongoDB())
 	playMongoDB(t, mongoClient(t, x.addr()), 20)
-	insertUnacknowledged(t, mongoClient(t, x.addr()), 20)
+	insertUnacknowledged(t, x, 20)
 	got := countOutcomes(x.finish())
 	checkMongoDB(t, got, 20)
 	assert.Equal(t, 20, got["insert events: ok~"])

@@ -62,6 +62,13 @@ type Reporter interface {
 	Report(emit func(Exchange))
 }
 
+// Lagger is a Conn that knows how far the client is behind what it reads.
+type Lagger interface {
+	// Lags gives the records, by topic, between where the client reads next and the end, as last heard; a topic may come in several parts.
+	// now is ns of the monotonic clock. lost is how many places could not be followed since it was last asked.
+	Lags(now int64, each func(topic string, records int64)) (lost uint64)
+}
+
 // Verdict is how sure detection is.
 type Verdict uint8
 

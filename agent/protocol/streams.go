@@ -82,6 +82,7 @@ type StreamStats struct {
 	Refused               atomic.Uint64 // connections over the limit
 	Unrecognised          atomic.Uint64 // connections that nobody knew
 	Held                  atomic.Uint64 // exchanges dropped because their pair stayed unknown
+	Places                atomic.Uint64 // times the place of a consumer could not be followed
 	MaxStreams, MaxMemory int64
 }
 
@@ -445,6 +446,15 @@ func (s *Streams) Drain(now int64, each func(*Tally)) {
 	for id, st := range s.streams {
 		if now-st.last > int64(staleAfter) {
 			s.end(id, st, &Piece{At: now})
+		}
+	}
+}
+
+// Lags gives what the clients of all connections have not read yet, by pair and topic; now is ns of the monotonic clock.
+func (s *Streams) Lags(now int64, each func(pair uint64, topic string, records int64)) {
+	for _, st := range s.streams {
+		if l, ok := st.conn.(Lagger); ok && st.pair != 0 {
+			s.Stats.Places.Add(l.Lags(now, func(topic string, records int64) { each(st.pair, topic, records) }))
 		}
 	}
 }

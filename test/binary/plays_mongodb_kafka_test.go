@@ -2,6 +2,7 @@ package binary
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -168,4 +169,42 @@ func TestMongoDBAndKafkaOfOlderConnections(t *testing.T) {
 		requireNoSecret(t, v)
 	}
 	require.NoError(t, db.Disconnect(t.Context()))
+}
+
+// TestKafkaConsumerLag: what consumers have not fetched yet is a gauge, which goes with them.
+func TestKafkaConsumerLag(t *testing.T) {
+	s := kafkaService(t).await(t)
+	client := kafkaClient(t, s, kgo.RequiredAcks(kgo.LeaderAck()))
+	id := topicID(t, client)
+	const n = 100
+	for range n {
+		produce(t, client, "orders")
+	}
+	behind := func(want map[string]float64) {
+		t.Helper()
+		for _, v := range built.watchers {
+			require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+				got := v.mustRead(t).by("vetch_kafka_consumer_lag", labels{"client": self(t)}, "topic")
+				if fmt.Sprint(got) != fmt.Sprint(want) {
+					return fmt.Errorf("%v behind, want %v", got, want)
+				}
+				return nil
+			}), "%s hook", v.hook)
+		}
+	}
+	fetchFrom(t, client, id, 30)
+	behind(map[string]float64{"orders": 70})
+	all := kafkaClient(t, s, kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond))
+	for got := 0; got < n; {
+		fetches := all.PollFetches(t.Context())
+		require.NoError(t, fetches.Err())
+		got += fetches.NumRecords()
+	}
+	behind(map[string]float64{"orders": 70}) // of the other, which has fetched no more
+	fetchFrom(t, client, id, 90)
+	behind(map[string]float64{"orders": 10})
+	client.Close()
+	behind(map[string]float64{"orders": 0})
+	all.Close()
+	behind(map[string]float64{})
 }
