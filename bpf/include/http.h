@@ -166,24 +166,16 @@ static __always_inline void handle(struct conn_t *c, __u64 sk, struct stream_t *
 		change_protocol(c, s, w);
 }
 
-/* The eight characters at the parser's place, as a little-endian word. They may reach beyond what was read. */
-static __always_inline __u64 peek(struct work_t *w, __u32 ahead)
+/* The eight characters at a place of the chunk, as a little-endian word. They may reach beyond what was read. One load, aligned or not:
+   a memcpy would be one for each byte. */
+static __always_inline __u64 word_at(struct work_t *w, __u32 pos, __u32 ahead)
 {
-	__u32 pos = w->pos & (CHUNK - 1);
-	__u64 v;
-
-	__builtin_memcpy(&v, &w->chunk[pos + ahead], 8);
-	return v;
+	return *(volatile __u64 *)&w->chunk[(pos & (CHUNK - 1)) + ahead];
 }
 
-/* The same from the character before. */
-static __always_inline __u64 before(struct work_t *w)
+static __always_inline __u64 peek(struct work_t *w, __u32 ahead)
 {
-	__u32 pos = (w->pos - 1) & (CHUNK - 1);
-	__u64 v;
-
-	__builtin_memcpy(&v, &w->chunk[pos], 8);
-	return v;
+	return word_at(w, w->pos, ahead);
 }
 
 /* Moves on to behind the next line feed, 32 bytes at the most; 1 if there was one. */
@@ -317,20 +309,11 @@ static __always_inline int step_path(struct conn_t *c, struct stream_t *s, struc
 	return STEP_MORE;
 }
 
-/* The eight characters at a place of the chunk, which lies within CHUNK. */
-static __always_inline __u64 word_at(struct work_t *w, __u32 pos)
-{
-	__u64 v;
-
-	__builtin_memcpy(&v, &w->chunk[pos & (CHUNK - 1)], 8);
-	return v;
-}
-
-#define SKIP_WORDS 24 /* of one step */
+#define SKIP_WORDS 8 /* of one step; kernels before 6.2 refuse the loop that clang makes of it */
 /* Whether a header line at this place is to be looked at. */
 static __always_inline int line_matters(struct stream_t *s, struct work_t *w, __u32 place, __u32 len)
 {
-	__u64 v = word_at(w, place) | LOWER, next = word_at(w, place + 8) | LOWER;
+	__u64 v = word_at(w, place, 0) | LOWER, next = word_at(w, place, 8) | LOWER;
 
 	return (v == WORD8('c', 'o', 'n', 't', 'e', 'n', 't', '-') && (next & 0xff) == 'l') || v == WORD8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
 	       len < 9 || (v & 0xff) == ('\r' | 0x20) || (v & 0xff) == ('\n' | 0x20) || ((v & 0xff) == 'u' && s->code == 101);
@@ -342,23 +325,23 @@ static __always_inline int skip_lines(struct stream_t *s, struct work_t *w)
 {
 	volatile __u32 *place = &w->pos, *end = &w->len;
 	__u64 v, t;
+	__u32 n;
 
 	for (int i = 0; i < SKIP_WORDS; i++) {
-		v = word_at(w, *place) ^ 0x0a0a0a0a0a0a0a0aULL;
+		v = word_at(w, *place, 0) ^ 0x0a0a0a0a0a0a0a0aULL;
 		t = (v - 0x0101010101010101ULL) & ~v & 0x8080808080808080ULL;
-		if (!t) {
-			*place += 8;
-			if (*place >= *end)
-				break;
-			continue;
-		}
-		*place += (((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56; /* bytes up to and with the line feed */
+		n = 8;
+		if (t) /* bytes up to and with the line feed */
+			n = (((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56;
+		*place += n;
 		if (*place >= *end) {
-			if (*place == *end)
+			if (t && *place == *end)
 				s->state = S_LINE;
 			break;
 		}
-		v = word_at(w, *place);
+		if (!t)
+			continue;
+		v = word_at(w, *place, 0);
 		if ((v & LOW(2)) == WORD8('\r', '\n', 0, 0, 0, 0, 0, 0) && *place + 2 <= *end) {
 			*place += 2;
 			return event(w, EVENT_HEADERS);
@@ -497,7 +480,7 @@ static __always_inline int step_char(struct conn_t *c, struct stream_t *s, struc
 		}
 		return STEP_MORE;
 	case S_VERSION:
-		if (!s->match && w->pos + 7 <= w->len && (before(w) & LOW(7)) == WORD8('H', 'T', 'T', 'P', '/', '1', '.', 0)) {
+		if (!s->match && w->pos + 7 <= w->len && (word_at(w, w->pos - 1, 0) & LOW(7)) == WORD8('H', 'T', 'T', 'P', '/', '1', '.', 0)) {
 			w->pos += 6;
 			s->match = 6;
 		} else if (ch != (__u8)version_name[s->match & 15])
