@@ -129,6 +129,7 @@ func TestRoutes(t *testing.T) {
 	for i, tt := range []struct{ target, want string }{
 		{"/", "/"},
 		{"/users/42", "/users/{id}"},
+		{"/users/42/", "/users/{id}/"},
 		{"/users/42/orders/2024-01-31", "/users/{id}/orders/{id}"},
 		{"/v1/items", "/v1/items"},
 		{"/api/v2/x86_64", "/api/v2/x86_{id}"},

@@ -37,6 +37,7 @@ static __always_inline void end_token(struct stream_t *s, struct work_t *w)
 	__u8 len = s->tok_len, digits = s->tok_digits, flags = s->tok_flags;
 
 	s->tok_len = 0;
+	s->tok_digits = 0; /* a path that goes on after it may end without another run */
 	if (!digits)
 		return;
 	if (flags & TOKEN_LETTER) {

@@ -116,6 +116,9 @@ var plays = []struct {
 	{"kafka", "franz-go, kfake", kafkaService, playKafka, ""},
 	{"websocket", "gorilla/websocket", chatService, playWebSocket, ""},
 	{"dubbo", "dubbo-go", dubboService, playDubbo, ""},
+	{"http2", "curl, and h2load with 100 streams at once", nginxHTTP2Service, playNginxHTTP2, ""},
+	{"http2", "net/http of Go", goHTTP2Service, playGoHTTP2, ""},
+	{"grpc", "grpc-go, 100 calls at once", echoService, playGRPC, ""},
 }
 
 // TestProtocols has real clients ask real servers in every protocol, and finds all of it at the serving end and on the edge.
