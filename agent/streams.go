@@ -22,18 +22,21 @@ const keepUnpaired = 3
 type streams struct {
 	mu       sync.Mutex // records come on one goroutine, snapshots on another
 	streams  *protocol.Streams
+	hellos   *protocol.Hellos
 	unpaired []unpaired
-	lost     atomic.Uint64 // exchanges whose pair was never read
+	lost     atomic.Uint64 // exchanges and TLS connections whose pair was never read
 	names    *names.Book   // of addresses outside, as far as connections tell
 }
 
+// unpaired is what connections of a pair did that was not read yet.
 type unpaired struct {
-	tally *protocol.Tally
-	turns int
+	pair, count uint64
+	give        func(*probe.Snapshot, probe.PairKey)
+	turns       int
 }
 
 func newStreams(outside *names.Book) *streams {
-	return &streams{streams: protocol.NewStreams(protocol.Table()), names: outside}
+	return &streams{streams: protocol.NewStreams(protocol.Table()), hellos: protocol.NewHellos(), names: outside}
 }
 
 // register exports how near the bounds are and what was lost.
@@ -53,13 +56,20 @@ func (s *streams) register(to prometheus.Registerer) error {
 			return fmt.Errorf("register %s: %w", g.name, err)
 		}
 	}
-	for reason, count := range map[string]*atomic.Uint64{
-		"desynced": &stats.Desynced, "missed": &stats.Missed, "refused": &stats.Refused, "unrecognised": &stats.Unrecognised, "held": &stats.Held, "unpaired": &s.lost,
-		"places": &stats.Places,
+	hellos := &s.hellos.Stats
+	for reason, counts := range map[string][]*atomic.Uint64{
+		"desynced": {&stats.Desynced}, "missed": {&stats.Missed}, "refused": {&stats.Refused, &hellos.Refused}, "unrecognised": {&stats.Unrecognised},
+		"held": {&stats.Held, &hellos.Held}, "unpaired": {&s.lost},
+		"places": {&stats.Places},
 	} {
 		counter := prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "vetch_protocol_events_lost_total", Help: "What the protocols could not count, by reason.", ConstLabels: prometheus.Labels{"reason": reason},
-		}, func() float64 { return float64(count.Load()) })
+		}, func() (sum float64) {
+			for _, count := range counts {
+				sum += float64(count.Load())
+			}
+			return sum
+		})
 		if err := to.Register(counter); err != nil {
 			return fmt.Errorf("register the losses of streams: %w", err)
 		}
@@ -87,6 +97,10 @@ func (s *streams) take(r *probe.Record) probe.Verdict {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if r.Hello {
+		s.hellos.Take(&piece)
+		return probe.Ship
+	}
 	switch s.streams.Take(&piece) {
 	case protocol.Ignore:
 		return probe.Ignore
@@ -104,10 +118,15 @@ func (s *streams) add(snapshot *probe.Snapshot, pair func(uint64) (probe.PairKey
 	waiting := s.unpaired
 	s.unpaired = nil
 	for _, u := range waiting {
-		s.addTally(snapshot, u, pair)
+		s.give(snapshot, u, pair)
 	}
 	now := monotonic()
-	s.streams.Drain(now, func(t *protocol.Tally) { s.addTally(snapshot, unpaired{tally: t}, pair) })
+	s.streams.Drain(now, func(t *protocol.Tally) {
+		s.give(snapshot, unpaired{pair: t.Pair, count: max(t.Count, 1), give: func(to *probe.Snapshot, key probe.PairKey) { addRequests(to, key, t) }}, pair)
+	})
+	s.hellos.Drain(now, func(t protocol.HandshakeTally) {
+		s.give(snapshot, unpaired{pair: t.Pair, count: t.Count, give: func(to *probe.Snapshot, key probe.PairKey) { s.addHandshakes(to, key, t) }}, pair)
+	})
 	s.addLags(snapshot, now, pair)
 }
 
@@ -126,21 +145,33 @@ func (s *streams) addLags(snapshot *probe.Snapshot, now int64, pair func(uint64)
 	}
 }
 
-func (s *streams) addTally(snapshot *probe.Snapshot, u unpaired, pair func(uint64) (probe.PairKey, bool)) {
-	t := u.tally
-	key, ok := pair(t.Pair)
-	if !ok {
-		if u.turns++; u.turns > keepUnpaired {
-			s.lost.Add(max(t.Count, 1))
-			return
-		}
-		s.unpaired = append(s.unpaired, u)
+// give adds to the snapshot what belongs to a pair that was read, and keeps the rest for a while.
+func (s *streams) give(snapshot *probe.Snapshot, u unpaired, pair func(uint64) (probe.PairKey, bool)) {
+	key, ok := pair(u.pair)
+	if ok {
+		u.give(snapshot, key)
 		return
 	}
-	snapshot.Requests = append(snapshot.Requests, probe.RequestDelta{
+	if u.turns++; u.turns > keepUnpaired {
+		s.lost.Add(u.count)
+		return
+	}
+	s.unpaired = append(s.unpaired, u)
+}
+
+func addRequests(to *probe.Snapshot, key probe.PairKey, t *protocol.Tally) {
+	to.Requests = append(to.Requests, probe.RequestDelta{
 		Pair: key, Protocol: probe.Protocol(t.Protocol), Method: t.Method, Route: t.Operation, Code: t.Status, Failed: t.Failed, Cut: t.Cut,
 		Count: t.Count, Sum: t.Sum, Buckets: t.Buckets, Messages: t.Messages,
 	})
+}
+
+// addHandshakes adds TLS connections; the name that a client asked for is one of the address that it went to.
+func (s *streams) addHandshakes(to *probe.Snapshot, key probe.PairKey, t protocol.HandshakeTally) {
+	to.TLS = append(to.TLS, probe.HandshakeDelta{Pair: key, Version: t.Version, SNI: t.SNI, ALPN: t.ALPN, Cipher: t.Cipher, Count: t.Count})
+	if key.Role == probe.RoleClient && t.SNI != "" {
+		s.names.Add(to.Time, names.Sighting{Client: uint64(key.Owner), Addr: key.Remote.Addr(), Port: key.Remote.Port(), Name: t.SNI, Source: names.SNI})
+	}
 }
 
 // monotonic is the clock of the kernel programs (bpf_ktime_get_ns).

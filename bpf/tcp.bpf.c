@@ -303,6 +303,8 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 		end_requests(c, key, now, modern);
 	if (c->shipped || c->announced)
 		ship_close(c, key, now);
+	if (c->tls && !c->streams[0].shown != !c->streams[1].shown)
+		end_hello(c, key, now);
 	p = pair_of(c);
 	if (!p)
 		goto out;

@@ -90,7 +90,7 @@ type VetchConnT struct {
 		TokDigits uint8
 		TokFlags  uint8
 		Tries     uint8
-		Pad       uint32
+		Shown     uint32
 	}
 	Slots [4]VetchSlotT
 }

@@ -164,7 +164,7 @@ func (d *Digest) Flush(now time.Time) {
 		delete(d.waiting, p)
 	}
 	for l := range d.undecided {
-		d.publish(l, protocolName(probe.ProtocolUnknown))
+		d.publish(l, protocolName(l.speaks))
 	}
 }
 

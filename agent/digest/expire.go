@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -34,10 +35,8 @@ func (d *Digest) expire(now time.Time) {
 		return true
 	})
 	for _, e := range d.edges {
-		for client, v := range e.link.views {
-			if old(v.used) && !d.book.Known(client) {
-				delete(e.link.views, client)
-			}
+		for _, of := range []views{e.link.views, e.link.hellos} {
+			maps.DeleteFunc(of, func(client probe.OwnerID, v *view) bool { return old(v.used) && !d.book.Known(client) })
 		}
 	}
 	called := d.called()
@@ -113,7 +112,7 @@ func (b *container) reached(destination string) bool {
 
 // room is how many series each of these holds; it mirrors what was reserved for them.
 func (e *edge) room() int {
-	n := edgeSeries + len(e.coded)
+	n := edgeSeries + len(e.coded) + len(e.tls.ordered)
 	if e.bare {
 		n = bareSeries + len(e.coded)
 	}

@@ -6,7 +6,7 @@ import "github.com/vetch-dev/vetch/model"
 type families struct {
 	workloadRequests, workloadDuration, workloadFailed, workloadCut, workloadMessages, workloadOverflow *model.Family
 
-	edgeRequests, edgeDuration, edgeFailedRequests, edgeMessages, edgeBytes, edgeConnections, edgeActive, edgeFailed, edgeRetransmits, edgeRTT, caretta, consumerLag *model.Family
+	edgeRequests, edgeDuration, edgeFailedRequests, edgeMessages, edgeBytes, edgeConnections, edgeActive, edgeFailed, edgeRetransmits, edgeRTT, edgeTLS, caretta, consumerLag *model.Family
 
 	listen, connects, connectTime, connectFailures, active, retransmits, sent, received *model.Family
 
@@ -45,6 +45,7 @@ func newFamilies() families {
 		edgeFailed:         counter("vetch_edge_failed_connections_total", "", "Connects that were not established, by cause."),
 		edgeRetransmits:    counter("vetch_edge_retransmits_total", "", "TCP segments sent again by the watched end, the client's where both are."),
 		edgeRTT:            seconds("vetch_edge_rtt_seconds", "Smoothed TCP round-trip times of the connections."),
+		edgeTLS:            counter("vetch_edge_tls_connections_total", "", "TLS connections that began between client and server, by the version and cipher suite chosen and the name (SNI) and protocols (ALPN) asked for. Version none: the server chose none."),
 		caretta:            gauge("caretta_links_observed", "", "Bytes sent so far by one end of a link: role 1 the client's, role 2 the server's."),
 
 		consumerLag: gauge("vetch_kafka_consumer_lag", "", "Records of the topic between where the consumer fetches next and the end (high watermark), as last heard."),

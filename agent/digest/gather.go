@@ -145,6 +145,11 @@ func (d *Digest) gatherConnections(b *batch) {
 		}
 	})
 	each(func(e *edge) { b.counter(f.edgeRetransmits, e.base, float64(e.retransmits), e.born) })
+	each(func(e *edge) {
+		for _, c := range e.tls.ordered {
+			b.counter(f.edgeTLS, c.labels, float64(c.value), c.born)
+		}
+	})
 	each(func(e *edge) { b.histogram(f.edgeRTT, e.base, rttScale, &e.rtt, e.born) })
 	each(func(e *edge) {
 		for role, l := range e.caretta {

@@ -27,13 +27,34 @@ type link struct {
 	speaks  probe.Protocol
 	others  map[probe.Protocol]*edge // requests of further protocols on the same port
 	pairs   int
-	views   map[probe.OwnerID]*view // by client
+	views   views // of requests
+	hellos  views // of TLS connections
 }
 
-// view says which end's requests count for one client: the end that was first to report some.
+// views say by client which end counts: the one that was first to report something.
+type views map[probe.OwnerID]*view
+
 type view struct {
 	role probe.Role
 	used time.Time
+}
+
+// viewOf is the end that counts for the client of a pair.
+func (l *link) viewOf(p *pair, of *views, now time.Time) probe.Role {
+	client := p.key.Owner
+	if p.key.Role == probe.RoleServer {
+		client = p.key.Peer
+	}
+	if *of == nil {
+		*of = make(views)
+	}
+	v := (*of)[client]
+	if v == nil {
+		v = &view{role: p.key.Role}
+		(*of)[client] = v
+	}
+	v.used = now
+	return v.role
 }
 
 // edge is the series of one set of edge labels.
@@ -57,7 +78,8 @@ type edge struct {
 	coded                []*counter // codes in order of birth
 	messages             [2]uint64  // within requests: client to server, server to client
 	streamed             time.Time  // when messages was born; zero: there are none
-	failures             counter    // failed requests; there from the first request on, so that its rate is right
+	tls                  handshakes
+	failures             counter // failed requests; there from the first request on, so that its rate is right
 }
 
 // counter is a series that was born later than what it belongs to.
@@ -103,7 +125,7 @@ func (d *Digest) linkOf(p *pair, now time.Time) *link {
 			d.dropped[dropSeries]++
 			return nil
 		}
-		l = &link{key: key, first: p.heldSince(now), views: make(map[probe.OwnerID]*view)}
+		l = &link{key: key, first: p.heldSince(now)}
 		l.current = newEdge(l, d.began(p), now)
 		d.links[key] = l
 		d.undecided[l] = struct{}{}
@@ -168,17 +190,7 @@ func (d *Digest) linkRequest(p *pair, l *link, r *probe.RequestDelta, now time.T
 	if r.Count == 0 && r.Messages == [2]uint64{} {
 		return
 	}
-	client := p.key.Owner
-	if p.key.Role == probe.RoleServer {
-		client = p.key.Peer
-	}
-	v := l.views[client]
-	if v == nil {
-		v = &view{role: p.key.Role}
-		l.views[client] = v
-	}
-	v.used = now
-	if v.role != p.key.Role {
+	if l.viewOf(p, &l.views, now) != p.key.Role {
 		return
 	}
 	if e == nil {
@@ -267,9 +279,13 @@ func tells(protocol probe.Protocol) bool {
 }
 
 // recognise notes what a link speaks: the first protocol that tells. Where the link was already shown as plain TCP or TLS, another edge
-// takes over, so that no series goes back.
+// takes over, so that no series goes back. TLS is not shown at once: what is inside may be recognised soon.
 func (d *Digest) recognise(l *link, protocol probe.Protocol, now time.Time) {
 	if protocol == probe.ProtocolUnknown || tells(l.speaks) || protocol == l.speaks {
+		return
+	}
+	if !l.decided && protocol == probe.ProtocolTLS {
+		l.speaks = protocol
 		return
 	}
 	if l.decided && d.reserve(edgeSeries) {
@@ -283,11 +299,11 @@ func (d *Digest) recognise(l *link, protocol probe.Protocol, now time.Time) {
 	d.publish(l, protocolName(protocol))
 }
 
-// decide calls an edge plain TCP that nothing better was seen on for long enough.
+// decide calls an edge plain TCP, or TLS, that nothing better was seen on for long enough.
 func (d *Digest) decide(now time.Time) {
 	for l := range d.undecided {
 		if now.Sub(l.first) >= holdBack {
-			d.publish(l, protocolName(probe.ProtocolUnknown))
+			d.publish(l, protocolName(l.speaks))
 		}
 	}
 }
@@ -318,6 +334,7 @@ func (e *edge) publish(protocol string) {
 	for code, c := range e.codes {
 		c.labels = with(e.base, "code", codeLabel(code))
 	}
+	e.tls.publish(e.base)
 	if key.client.Kind != model.KindExternal {
 		e.caretta[0] = carettaLabels(key, protocol, "1")
 	}

@@ -25,6 +25,7 @@ type pair struct {
 	tcp      probe.PairDelta // sums of what is held
 	requests []heldRequest
 	fresh    []*probe.RequestDelta // of this snapshot
+	tls      []probe.HandshakeDelta
 
 	given bool // something of it is in the series already
 
@@ -90,6 +91,16 @@ func (d *Digest) take(s probe.Snapshot) (lost uint64, touched []*pair) {
 		p.changed = s.Time
 		touch(p)
 	}
+	for i := range s.TLS {
+		p := d.pair(s.TLS[i].Pair, s.Time)
+		if p == nil {
+			lost += s.TLS[i].Count
+			continue
+		}
+		p.shook(&s.TLS[i])
+		p.changed = s.Time
+		touch(p)
+	}
 	for p := range d.waiting {
 		touch(p)
 	}
@@ -136,6 +147,22 @@ func (p *pair) merge(delta *probe.PairDelta) {
 	if delta.Gone {
 		p.gone, t.Active = true, 0
 	}
+}
+
+// shook adds TLS connections to what is held, one entry for each kind.
+func (p *pair) shook(h *probe.HandshakeDelta) {
+	add := *h
+	if len(p.tls) >= 2*maxHandshakes {
+		add.Version, add.SNI, add.ALPN, add.Cipher = other, other, other, other
+	}
+	for i := range p.tls {
+		held := &p.tls[i]
+		if held.Version == add.Version && held.SNI == add.SNI && held.ALPN == add.ALPN && held.Cipher == add.Cipher {
+			held.Count += add.Count
+			return
+		}
+	}
+	p.tls = append(p.tls, add)
 }
 
 // resolve looks up the ends of the pairs that are new, or whose answer is not sure or old.
@@ -204,6 +231,14 @@ func (d *Digest) give(p *pair, now time.Time) {
 		d.request(p, &p.requests[i].RequestDelta, now)
 	}
 	p.requests = nil
+	if len(p.tls) > 0 {
+		if l := d.linkOf(p, now); l != nil {
+			for i := range p.tls {
+				d.linkHandshake(p, l, &p.tls[i], now)
+			}
+		}
+		p.tls = nil
+	}
 	d.connections(p, now)
 	p.given = true
 	if p.gone {

@@ -139,19 +139,27 @@ func TestTwoProtocolsOnOnePort(t *testing.T) {
 	}
 }
 
-// TestTLSAndThenMore: TLS names an edge while nothing better is known, and counts no requests.
+// TestTLSAndThenMore: TLS names an edge where nothing better is known for a while, and counts no requests.
 func TestTLSAndThenMore(t *testing.T) {
 	w := newWorld(t)
 	w.owner(1, "app")
 	w.owner(2, "web")
 	w.listener(2, "0.0.0.0:443")
 	c := w.client(1, 2, "127.0.0.1:443")
-	w.tcp(c, 1, 10, 20, 1)
-	w.next.Requests = append(w.next.Requests, probe.RequestDelta{Pair: c, Protocol: probe.ProtocolTLS})
+	hello := probe.HandshakeDelta{Pair: c, Version: "1.3", SNI: "shop.example.org", ALPN: "h2", Cipher: "TLS_AES_128_GCM_SHA256", Count: 2}
+	w.tcp(c, 2, 10, 20, 1)
+	w.next.TLS = append(w.next.TLS, hello)
 	w.poll()
+	if got := w.read().sum("vetch_edge_bytes_total"); got != 0 {
+		t.Errorf("shown with %v bytes before it is decided", got)
+	}
+	w.leap(holdBack)
 	r := w.read()
 	if got := r.sum("vetch_edge_bytes_total", `protocol="tls"`); got != 30 {
 		t.Errorf("tls bytes %v, want 30", got)
+	}
+	if got := r.sum("vetch_edge_tls_connections_total", `protocol="tls"`, `version="1.3"`, `sni="shop.example.org"`, `alpn="h2"`, `cipher="TLS_AES_128_GCM_SHA256"`); got != 2 {
+		t.Errorf("tls connections %v, want 2", got)
 	}
 	if got := r.sum("vetch_edge_requests_total") + r.sum("vetch_workload_requests_total"); got != 0 {
 		t.Errorf("%v requests of TLS", got)
@@ -159,14 +167,74 @@ func TestTLSAndThenMore(t *testing.T) {
 	w.tcp(c, 0, 1, 1, 1)
 	w.http(c, "/", 200, 4)
 	w.poll()
-	w.next.Requests = append(w.next.Requests, probe.RequestDelta{Pair: c, Protocol: probe.ProtocolTLS})
+	w.next.TLS = append(w.next.TLS, hello)
 	w.poll()
 	r = w.read()
 	if got := r.sum("vetch_edge_requests_total", `protocol="http"`); got != 4 {
 		t.Errorf("http requests %v, want 4", got)
 	}
-	if tls, http := r.sum("vetch_edge_bytes_total", `protocol="tls"`), r.sum("vetch_edge_bytes_total", `protocol="http"`); tls != 30 || http != 2 {
-		t.Errorf("bytes: tls %v, http %v", tls, http)
+	for _, name := range []string{"vetch_edge_bytes_total", "vetch_edge_tls_connections_total"} {
+		want := map[string]float64{"vetch_edge_bytes_total": 30, "vetch_edge_tls_connections_total": 2}[name]
+		if tls, http := r.sum(name, `protocol="tls"`), r.sum(name, `protocol="http"`); tls != want || http != 2 {
+			t.Errorf("%s: tls %v, http %v", name, tls, http)
+		}
+	}
+}
+
+// TestPlainTextOfTLS: an edge whose plain text is seen soon is never shown as TLS; each connection counts once, whichever end reports it first.
+func TestPlainTextOfTLS(t *testing.T) {
+	w := newWorld(t)
+	w.owner(1, "app")
+	w.owner(2, "web")
+	w.listener(2, "0.0.0.0:443")
+	c, s := w.client(1, 2, "127.0.0.1:443"), w.server(2, 1, "127.0.0.1:443", "127.0.0.1:0")
+	for _, p := range []probe.PairKey{s, c} {
+		w.tcp(p, 1, 10, 20, 1)
+		w.next.TLS = append(w.next.TLS, probe.HandshakeDelta{Pair: p, Version: "1.3", Count: 1})
+		w.poll()
+	}
+	w.http(s, "/", 200, 3) // only this end's plain text is seen
+	w.leap(holdBack)
+	r := w.read()
+	for name, want := range map[string]float64{"vetch_edge_requests_total": 3, "vetch_edge_tls_connections_total": 1, "vetch_edge_connections_total": 1} {
+		if all, http := r.sum(name), r.sum(name, `protocol="http"`); all != want || http != want {
+			t.Errorf("%s: %v, of http %v, want %v", name, all, http, want)
+		}
+	}
+}
+
+// TestServerNamesAreBounded: a client that makes up names does not make up series.
+func TestServerNamesAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.owner(1, "app")
+	w.owner(2, "web")
+	w.listener(2, "0.0.0.0:443")
+	c := w.client(1, 2, "127.0.0.1:443")
+	for i := range 1000 {
+		w.next.TLS = append(w.next.TLS, probe.HandshakeDelta{Pair: c, Version: fmt.Sprint(i % 3), SNI: fmt.Sprint("n", i), Count: 1})
+	}
+	w.poll()
+	w.leap(holdBack)
+	for i := range 1000 {
+		w.next.TLS = append(w.next.TLS, probe.HandshakeDelta{Pair: c, Version: fmt.Sprint(i % 3), SNI: fmt.Sprint("m", i), Cipher: fmt.Sprint(i), Count: 1})
+		if i%100 == 99 {
+			w.poll()
+		}
+	}
+	w.poll()
+	r := w.read()
+	if got := r.sum("vetch_edge_tls_connections_total"); got != 2000 {
+		t.Errorf("%v connections, want 2000", got)
+	}
+	if n := len(w.digest.edges[0].tls.ordered); n > maxHandshakes+1 {
+		t.Errorf("%d series", n)
+	}
+	w.gone(c)
+	for range 4 {
+		w.leap(DefaultSeriesExpiry + time.Minute)
+	}
+	if got := w.digest.Status().Series; got != 0 {
+		t.Errorf("%d series are left after expiry", got)
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	recordHead    = 48 // bytes of struct record_t
 	recordClose   = 1
 	recordUpgrade = 2
+	recordHello   = 3
 	upgradeSize   = 16                    // bytes of struct upgrade_t
 	drainEvery    = 20 * time.Millisecond // the kernel wakes the reader only when the ring fills
 )
@@ -32,7 +33,8 @@ type Record struct {
 	Sent    bool   // by the owner; else received
 	Role    Role
 	Adopted bool   // the connection is older than the probe
-	Closed  bool   // the connection ended; Data is empty
+	Closed  bool   // the connection ended, or of a Hello that nothing more comes of it; Data is empty
+	Hello   bool   // it is of the handshake of TLS
 	Data    []byte // valid during the call only
 	Upgrade *Upgrade
 }
@@ -135,6 +137,9 @@ func decodeRecord(b []byte) (Record, bool) {
 		return Record{}, false
 	}
 	r.Data = b[recordHead : recordHead+n]
+	if b[40] == recordHello {
+		r.Hello, r.Closed = true, n == 0
+	}
 	if b[40] == recordUpgrade {
 		if len(r.Data) < upgradeSize {
 			return Record{}, false

@@ -121,6 +121,17 @@ type RequestDelta struct {
 	Messages [2]uint64 // within operations that carry many: client to server, server to client. They may come before Count does
 }
 
+// HandshakeDelta is how many TLS connections of one kind a pair began since the poll before. Of those that are older than the agent only the
+// pair is known, and Count is 0.
+type HandshakeDelta struct {
+	Pair    PairKey
+	Version string // that the server chose: "1.3"; "none" where it chose none
+	SNI     string // the name that the client asked for; "" if none
+	ALPN    string // protocols that the client offered: "h2,http/1.1"
+	Cipher  string // cipher suite that the server chose
+	Count   uint64
+}
+
 // Listener is a socket that waits for connections.
 type Listener struct {
 	Owner OwnerID
@@ -143,5 +154,6 @@ type Snapshot struct {
 	Pairs     []PairDelta
 	Requests  []RequestDelta
 	Lags      []Lag      // of all consumers, now
+	TLS       []HandshakeDelta
 	Listeners []Listener // all that are open now
 }

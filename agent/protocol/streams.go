@@ -3,6 +3,7 @@ package protocol
 import (
 	"math"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -92,6 +93,7 @@ type Streams struct {
 	Stats   StreamStats
 	table   []Protocol
 	streams map[StreamID]*stream
+	unknown finished // connections that nobody knows
 	tallies map[tallyKey]*Tally
 	swept   int64
 }
@@ -109,7 +111,7 @@ type stream struct {
 	pair     uint64
 	adopted  bool
 	holes    bool // bytes were missed: what still waits at the end may have been answered
-	dead     bool // nobody knows it
+	greeted  bool // nobody knows it, but it may change to TLS
 	pieces   int
 	last     int64
 	halves   [2]direction
@@ -140,9 +142,13 @@ func (s *Streams) Take(p *Piece) Decision {
 		if st != nil {
 			s.end(p.Stream, st, p)
 		}
+		s.unknown.remove(p.Stream)
 		return Keep
 	}
 	if st == nil {
+		if p.Upgrade == nil && s.unknown.has(p.Stream) {
+			return Ignore
+		}
 		if len(s.streams) >= maxStreams || s.Stats.Bytes.Load() > maxStreamBytes {
 			s.Stats.Refused.Add(1)
 			return Ignore
@@ -155,9 +161,6 @@ func (s *Streams) Take(p *Piece) Decision {
 		s.upgrade(st, p)
 		return Keep
 	}
-	if st.dead {
-		return Ignore
-	}
 	st.last, st.pieces = p.At, st.pieces+1
 	if p.Pair != 0 {
 		s.bind(st, p.Pair)
@@ -165,7 +168,10 @@ func (s *Streams) Take(p *Piece) Decision {
 	s.append(st, p)
 	if st.conn == nil {
 		if d := s.detect(st); d != Keep {
-			s.give(st)
+			s.give(p.Stream, st)
+			if d == Ignore {
+				s.unknown.add(p.Stream)
+			}
 			return d
 		}
 		if st.conn == nil {
@@ -182,7 +188,8 @@ func (s *Streams) Take(p *Piece) Decision {
 
 // upgrade begins a WebSocket on a connection, whatever was thought of it before.
 func (s *Streams) upgrade(st *stream, p *Piece) {
-	s.give(st)
+	s.unknown.remove(p.Stream)
+	s.empty(st)
 	*st = stream{conn: newWebSocket(p.Upgrade.Method, p.Upgrade.Route, p.At), protocol: WebSocket().Name, pair: st.pair, last: p.At}
 	for d := range st.halves {
 		st.halves[d] = direction{started: true, next: p.Upgrade.Next[d], lost: p.Upgrade.Torn[d]}
@@ -291,7 +298,8 @@ func (s *Streams) detect(st *stream) Decision {
 		}
 	}
 	most := max(len(st.halves[0].buf)-st.halves[0].head, len(st.halves[1].buf)-st.halves[1].head)
-	if st.pieces > detectCalls || (!st.adopted && !maybe) || most > detectBytes {
+	st.greeted = st.greeted || !st.adopted && greets(st.halves[FromServer].buf)
+	if st.pieces > detectCalls || (!st.adopted && !maybe && !st.greeted) || most > detectBytes {
 		s.Stats.Unrecognised.Add(1)
 		return Ignore
 	}
@@ -307,9 +315,25 @@ func beginsHTTP1(b []byte) bool {
 	return false
 }
 
-// give lets go of a connection that nobody knows, but remembers that.
-func (s *Streams) give(st *stream) {
-	st.dead = true
+// greets says whether a server begins as one does that may be asked to go on in TLS: SMTP and FTP, IMAP, POP3, XMPP (RFC 3207, 4217, 2595,
+// 6120). The kernel looks for that change in what it ships.
+func greets(b []byte) bool {
+	for _, greeting := range []string{"220 ", "220-", "* OK", "+OK ", "<?xml"} {
+		if strings.HasPrefix(string(b[:min(len(b), len(greeting))]), greeting) {
+			return true
+		}
+	}
+	return false
+}
+
+// give lets go of a connection.
+func (s *Streams) give(id StreamID, st *stream) {
+	delete(s.streams, id)
+	s.Stats.Streams.Store(int64(len(s.streams)))
+	s.empty(st)
+}
+
+func (s *Streams) empty(st *stream) {
 	for d := range st.halves {
 		s.drop(&st.halves[d], len(st.halves[d].buf))
 	}
@@ -423,9 +447,7 @@ func (s *Streams) end(id StreamID, st *stream, p *Piece) {
 		})
 	}
 	s.Stats.Held.Add(uint64(len(st.held)))
-	s.give(st)
-	delete(s.streams, id)
-	s.Stats.Streams.Store(int64(len(s.streams)))
+	s.give(id, st)
 }
 
 // Drain gives out all tallies and begins anew; now is ns of the monotonic clock. Connections whose end was missed are forgotten after a while.

@@ -311,7 +311,7 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	}
 	if (c->protocol == PROTO_HTTP1 && now - c->last_rtt_ns < 1000000000)
 		return 0; /* its bytes are added with the response */
-	if (c->protocol == PROTO_STREAM && !c->tls)
+	if (ships(c, s))
 		ship(c, key, direction, b, ret, seq, now);
 	if (!c->ssl && may_be_of_library(c))
 		tls_wire(c, key, direction, modern);

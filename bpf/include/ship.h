@@ -199,6 +199,17 @@ static __always_inline void change_to_tls(struct conn_t *c, __u32 direction, __u
 }
 
 enum { SHIP_RECEIVED = 1, SHIP_PLAIN = 2 };
+#define HELLO_MAX 4096	/* bytes of each direction of a handshake */
+#define HELLO_MIDDLE 32 /* bytes that show a connection met in the middle to be TLS */
+
+/* What is shipped of the handshake names the connection itself. */
+static __always_inline void hello_head(struct record_t *head, struct conn_t *c, __u64 sk, __u64 now)
+{
+	record_head(head, c, sk, now);
+	head->kind = RECORD_HELLO;
+	head->opened_ns = c->opened_ns;
+	head->adopted = c->adopted;
+}
 
 /* Ships the bytes of one call; end is the sequence number after the last of them. A global function: the verifier looks at it once. */
 __noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 flags)
@@ -251,6 +262,53 @@ __noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 
 	return 0;
 }
 
+/* How many of n bytes of a TLS connection are to be shipped: what the client says until the server answers, and the server until the client
+   goes on; of one that was met in the middle only enough to see that it is TLS. */
+static __always_inline __u32 first_flight(struct conn_t *c, __u32 direction, __u32 n)
+{
+	struct stream_t *s = &c->streams[direction & 1], *other = &c->streams[!(direction & 1)];
+	__u32 room = HELLO_MAX - s->shown;
+
+	if (room > HELLO_MAX || (other->shown && (c->role == ROLE_CLIENT) == !direction))
+		room = 0;
+	if (c->adopted && room > HELLO_MIDDLE)
+		room = HELLO_MIDDLE;
+	if (n > room)
+		n = room;
+	s->shown += n;
+	if (!n || c->adopted)
+		s->shown = other->shown = HELLO_MAX;
+	return n;
+}
+
+/* Ships of one call what belongs to the hellos of TLS. */
+__noinline int ship_hello(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 direction)
+{
+	struct work_t *w = work_of(0);
+	struct conn_t *c;
+	__u64 sk;
+
+	if (!w)
+		return 0;
+	sk = w->sk;
+	c = bpf_map_lookup_elem(&conns, &sk);
+	if (!c || !n || n > 1U << 31)
+		return 0;
+	hello_head(&w->head, c, sk, w->now);
+	w->head.direction = direction;
+	w->head.seq = end - n;
+	w->skip = 0;
+	w->left = first_flight(c, direction, n);
+	w->segment = iovecs ? 0 : address;
+	w->segment_left = iovecs ? 0 : w->left;
+	w->iov = address;
+	w->iov_left = iovecs;
+	for (int i = 0; i < SHIP_STEPS; i++)
+		if (ship_step(c, w))
+			break;
+	return 0;
+}
+
 static __always_inline void ship(struct conn_t *c, __u64 sk, int direction, struct buffers_t *b, __u64 n, __u32 end, __u64 now)
 {
 	struct work_t *w = work_of(0);
@@ -259,7 +317,25 @@ static __always_inline void ship(struct conn_t *c, __u64 sk, int direction, stru
 		return;
 	w->now = now;
 	w->sk = sk;
-	ship_call(b->address, b->iovecs, n, end, direction);
+	if (!c->tls)
+		ship_call(b->address, b->iovecs, n, end, direction);
+	if (c->tls) /* which may just have been seen */
+		ship_hello(b->address, b->iovecs, n, end, direction);
+}
+
+/* Whether what a connection says is to be shipped as it is on the wire. */
+static __always_inline int ships(struct conn_t *c, struct stream_t *s)
+{
+	return c->tls ? s->shown < HELLO_MAX : c->protocol == PROTO_STREAM;
+}
+
+/* The handshake of a connection that ends was not answered. */
+static __always_inline void end_hello(struct conn_t *c, __u64 sk, __u64 now)
+{
+	struct record_t head;
+
+	hello_head(&head, c, sk, now);
+	ship_one(&head, 0);
 }
 
 static __always_inline void ship_close(struct conn_t *c, __u64 sk, __u64 now)

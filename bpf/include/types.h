@@ -8,7 +8,7 @@
 #define NUM_SLOTS 4
 
 enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
-/* STREAM: what it says is shipped to user space. TLS: counted by its bytes only. */
+/* STREAM: what it says is shipped to user space. TLS: its hellos are, and the rest is counted by its bytes only. */
 enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_TLS, PROTO_STREAM = 254, PROTO_OTHER = 255 };
 /* What is known of TLS on a connection: WIRE means that its bytes are cipher text, PLAIN that uprobes show what is inside. */
 enum tls { TLS_NONE, TLS_WIRE, TLS_PLAIN };
@@ -148,7 +148,7 @@ struct stream_t {
 	__u8 tok_digits;
 	__u8 tok_flags;
 	__u8 tries;
-	__u32 pad;
+	__u32 shown; /* bytes of a TLS handshake that were shipped */
 };
 
 /* A request that waits for its response (or a response that was seen before its request). */
@@ -234,7 +234,8 @@ struct pending_key_t {
 };
 
 /* One piece of what a connection said, on the way to user space. */
-enum record_kind { RECORD_DATA, RECORD_CLOSE, RECORD_UPGRADE };
+/* HELLO: of the handshake of TLS, whatever is shipped of what is inside; without data: it ended. */
+enum record_kind { RECORD_DATA, RECORD_CLOSE, RECORD_UPGRADE, RECORD_HELLO };
 
 struct record_t {
 	__u64 sk;
