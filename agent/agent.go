@@ -25,6 +25,7 @@ import (
 type Options struct {
 	Log               *slog.Logger // nil: nothing is logged
 	Probe             probe.Options
+	IgnoreRequests    []digest.IgnoreRule
 	RoutesPerWorkload int           // 0: digest.DefaultRoutesPerWorkload
 	SeriesExpiry      time.Duration // 0: digest.DefaultSeriesExpiry
 	NoTLS             bool          // leave programs and libraries that do TLS alone
@@ -83,7 +84,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.digest, err = digest.New(digest.Options{
 		Log: o.Log, Book: book, Names: outside, Machine: process.ReadMachine("/", o.Hostname), Version: o.Version, ProbeStats: a.probe.Stats,
-		RoutesPerWorkload: o.RoutesPerWorkload, SeriesExpiry: o.SeriesExpiry,
+		IgnoreRequests: o.IgnoreRequests, RoutesPerWorkload: o.RoutesPerWorkload, SeriesExpiry: o.SeriesExpiry,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the digest: %w", err), a.Close())

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vetch-dev/vetch/agent"
+	"github.com/vetch-dev/vetch/agent/digest"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/config"
 )
@@ -67,6 +68,14 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*agen
 	if err != nil {
 		return nil, err
 	}
+	ignored := make([]digest.IgnoreRule, len(l.Agent.IgnoreRequests))
+	for i, text := range l.Agent.IgnoreRequests {
+		rule, err := config.ParseRequestRule(text)
+		if err != nil {
+			return nil, err
+		}
+		ignored[i] = digest.IgnoreRule{Name: rule.Name, Match: rule.Match}
+	}
 	a, err := agent.New(agent.Options{
 		Log: log,
 		Probe: probe.Options{
@@ -74,6 +83,7 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*agen
 			NoUprobes: !l.Agent.TLS.Enabled,
 		},
 		NoTLS:             !l.Agent.TLS.Enabled,
+		IgnoreRequests:    ignored,
 		RoutesPerWorkload: l.Agent.RoutesPerWorkload,
 		SeriesExpiry:      l.Agent.SeriesExpiry,
 		Hostname:          hostname,

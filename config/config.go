@@ -27,6 +27,7 @@ type Metrics struct {
 type Agent struct {
 	Hook              string        // HookAuto, HookSocket or HookSyscall
 	IgnoreCgroups     []string      // globs of cgroup paths whose traffic is dropped in the kernel
+	IgnoreRequests    []string      // presets and patterns (ParseRequestRule) of requests that only count in vetch_requests_ignored_total
 	RoutesPerWorkload int           // further routes count under "~other"
 	SeriesExpiry      time.Duration // series of what is gone end after this
 	PollInterval      time.Duration // time between two readings of the kernel's maps

@@ -23,6 +23,7 @@ func Options() []Option {
 		{"metrics.interval", "time between two samples of a series", func(c *Config) value { return (*durationValue)(&c.Metrics.Interval) }},
 		{"agent.hook", "kernel hook for socket traffic: auto, socket (Linux 6.3+) or syscall", func(c *Config) value { return (*stringValue)(&c.Agent.Hook) }},
 		{"agent.ignore_cgroups", "globs of cgroup paths whose traffic is dropped in the kernel", func(c *Config) value { return (*listValue)(&c.Agent.IgnoreCgroups) }},
+		{"agent.ignore_requests", "requests to leave out: health-checks, scrapes, patterns such as workload=shop-* route=/internal/*", func(c *Config) value { return (*listValue)(&c.Agent.IgnoreRequests) }},
 		{"agent.routes_per_workload", "routes told apart for each workload; the rest counts as ~other", func(c *Config) value { return (*intValue)(&c.Agent.RoutesPerWorkload) }},
 		{"agent.series_expiry", "end the series of what is gone after this", func(c *Config) value { return (*durationValue)(&c.Agent.SeriesExpiry) }},
 		{"agent.poll_interval", "time between two readings of the kernel's counters", func(c *Config) value { return (*durationValue)(&c.Agent.PollInterval) }},

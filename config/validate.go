@@ -45,6 +45,12 @@ func (c *Config) Validate() error {
 		_, err := path.Match(glob, "")
 		check(err == nil, "agent.ignore_cgroups", "%q is not a glob", glob)
 	}
+	check(len(c.Agent.IgnoreRequests) <= maxRequestRules, "agent.ignore_requests", "at most %d rules, not %d", maxRequestRules, len(c.Agent.IgnoreRequests))
+	for i, text := range c.Agent.IgnoreRequests {
+		_, err := ParseRequestRule(text)
+		check(err == nil, "agent.ignore_requests", "%v", err)
+		check(!slices.Contains(c.Agent.IgnoreRequests[:i], text), "agent.ignore_requests", "%q is there twice", text)
+	}
 	check(c.Agent.RoutesPerWorkload >= 1 && c.Agent.RoutesPerWorkload <= 100_000, "agent.routes_per_workload",
 		"must be between 1 and 100000, not %d", c.Agent.RoutesPerWorkload)
 	between("agent.series_expiry", c.Agent.SeriesExpiry, 10*time.Second, 7*24*time.Hour)

@@ -43,6 +43,7 @@ type Options struct {
 	// ProbeStats gives the probe's own figures; nil leaves them out.
 	ProbeStats func() probe.Stats
 
+	IgnoreRequests    []IgnoreRule  // the first that fits decides
 	RoutesPerWorkload int           // routes of one serving workload; what is over it counts under "~other"
 	SeriesExpiry      time.Duration // after the last change, when nothing that made the series is there any more
 	MaxSeries         int           // all series together
@@ -80,6 +81,7 @@ type Digest struct {
 	lags       []lagSeries
 	reserved   int // series in use
 	dropped    map[string]uint64
+	ignored    []uint64 // requests by rule
 	snapshots  uint64
 	swept      time.Time
 }
@@ -106,7 +108,7 @@ func New(o Options) (*Digest, error) {
 		servings: make(map[model.Workload]*serving), containers: make(map[containerKey]*container),
 		externals: make(map[string]int), dropped: make(map[string]uint64, len(dropReasons)),
 	}
-	d.before = d.started
+	d.before, d.ignored = d.started, make([]uint64, len(o.IgnoreRequests))
 	for _, reason := range dropReasons {
 		d.dropped[reason] = 0
 	}

@@ -14,7 +14,7 @@ type families struct {
 
 	hookAttached, eventsLost, mapEntries, mapMax, mapMemory *model.Family
 
-	series, seriesMax, dropped, snapshots, conntrack, lookupFailures, named, namedMax *model.Family
+	series, seriesMax, dropped, ignored, snapshots, conntrack, lookupFailures, named, namedMax *model.Family
 }
 
 func newFamilies() families {
@@ -73,6 +73,7 @@ func newFamilies() families {
 		series:         gauge("vetch_digest_series", "", "Series that the digest holds."),
 		seriesMax:      gauge("vetch_digest_max_series", "", "Series that the digest has room for."),
 		dropped:        counter("vetch_digest_dropped_total", "", "Observations that are not in the series, or not under their own name, by the limit that was met."),
+		ignored:        counter("vetch_requests_ignored_total", "", "Requests that a rule of agent.ignore_requests left out of all other metrics, by rule."),
 		snapshots:      counter("vetch_digest_snapshots_total", "", "Readings of the kernel maps that were taken in."),
 		conntrack:      counter("vetch_process_conntrack_queries_total", "", "Connections looked up in the connection tracker, by result."),
 		named:          gauge("vetch_names_addresses", "", "Addresses whose names are remembered."),

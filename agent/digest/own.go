@@ -15,6 +15,9 @@ func (d *Digest) gatherOwn(b *batch) {
 	for _, reason := range dropReasons {
 		b.counter(f.dropped, labelSet("reason", reason), float64(d.dropped[reason]), d.started)
 	}
+	for i, rule := range d.options.IgnoreRequests {
+		b.counter(f.ignored, labelSet("rule", rule.Name), float64(d.ignored[i]), d.started)
+	}
 	b.counter(f.snapshots, labels.EmptyLabels(), float64(d.snapshots), d.started)
 	book := d.book.Stats()
 	for _, q := range []struct {

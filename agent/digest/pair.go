@@ -248,6 +248,12 @@ func (d *Digest) give(p *pair, now time.Time) {
 
 // request counts one kind of request of a settled pair for its edge and its container.
 func (d *Digest) request(p *pair, r *probe.RequestDelta, now time.Time) {
+	if rule, ok := d.ignoring(p.ends.Server, r); ok {
+		if l := d.linkOf(p, now); l != nil {
+			d.ignore(p, l, r, rule, now)
+		}
+		return
+	}
 	if box := d.boxOf(p, now); box != nil {
 		d.boxRequest(p, box, r, now)
 	}

@@ -64,6 +64,9 @@ func (d *Digest) serve(p *pair, r *probe.RequestDelta, now time.Time) {
 		d.dropped[dropUnknown]++
 		w = cleanWorkload(w)
 	}
+	if _, ok := d.ignoring(w, r); ok {
+		return
+	}
 	s := d.servings[w]
 	if s == nil {
 		if !d.reserve(1) {
