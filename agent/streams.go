@@ -83,6 +83,12 @@ func (s *streams) run(ctx context.Context, p *probe.Probe) error {
 }
 
 func (s *streams) take(r *probe.Record) probe.Verdict {
+	if r.Asked != nil {
+		if host := protocol.RequestHost(r.Data); host != "" {
+			s.names.Add(time.Now(), names.Sighting{Client: uint64(r.Asked.Owner), Addr: r.Asked.To.Addr(), Port: r.Asked.To.Port(), Name: host, Source: names.Host})
+		}
+		return probe.Ship
+	}
 	direction := protocol.FromServer
 	if r.Sent == (r.Role == probe.RoleClient) {
 		direction = protocol.FromClient

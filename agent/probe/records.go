@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -19,7 +20,9 @@ const (
 	recordClose   = 1
 	recordUpgrade = 2
 	recordHello   = 3
+	recordRequest = 4
 	upgradeSize   = 16                    // bytes of struct upgrade_t
+	askedSize     = 32                    // bytes of struct asked_t
 	drainEvery    = 20 * time.Millisecond // the kernel wakes the reader only when the ring fills
 )
 
@@ -37,6 +40,13 @@ type Record struct {
 	Hello   bool   // it is of the handshake of TLS
 	Data    []byte // valid during the call only
 	Upgrade *Upgrade
+	Asked   *Asked
+}
+
+// Asked says that Data is the beginning of a connection's first request in HTTP/1, and that it went to another machine. The pair is not known yet.
+type Asked struct {
+	Owner OwnerID
+	To    netip.AddrPort // as the owner's socket sees it
 }
 
 // Upgrade says that a connection became a WebSocket with an HTTP/1 response. Sent and Seq of its Record say in which direction that went, and
@@ -137,14 +147,21 @@ func decodeRecord(b []byte) (Record, bool) {
 		return Record{}, false
 	}
 	r.Data = b[recordHead : recordHead+n]
-	if b[40] == recordHello {
+	switch b[40] {
+	case recordHello:
 		r.Hello, r.Closed = true, n == 0
-	}
-	if b[40] == recordUpgrade {
+	case recordUpgrade:
 		if len(r.Data) < upgradeSize {
 			return Record{}, false
 		}
 		r.Upgrade = &Upgrade{Method: method(r.Data[12]), Seq: binary.NativeEndian.Uint32(r.Data[8:]), Torn: r.Data[13] != 0}
+	case recordRequest:
+		if len(r.Data) < askedSize {
+			return Record{}, false
+		}
+		port := binary.NativeEndian.Uint16(r.Data[24:])
+		r.Asked = &Asked{Owner: OwnerID(binary.NativeEndian.Uint64(r.Data)), To: addrPort([16]uint8(r.Data[8:24]), port)}
+		r.Data = r.Data[askedSize:]
 	}
 	return r, true
 }

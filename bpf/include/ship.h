@@ -309,6 +309,59 @@ __noinline int ship_hello(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32
 	return 0;
 }
 
+#define REQUEST_MAX 1024 /* bytes of the first request */
+
+/* Ships the beginning of the first request to another machine, which says what that is called. */
+__noinline int ship_request(__u64 address, __u32 iovecs, __u32 n)
+{
+	struct work_t *w = work_of(0);
+	struct record_t *r;
+	struct asked_t *asked;
+	struct conn_t *c;
+	struct iovec v;
+	__u64 sk;
+
+	if (!w)
+		return 0;
+	sk = w->sk;
+	c = bpf_map_lookup_elem(&conns, &sk);
+	if (!c)
+		return 0;
+	c->streams[0].shown = HELLO_MAX;
+	if (c->peer_sk || is_loopback(&c->remote))
+		return 0;
+	if (iovecs) {
+		if (bpf_probe_read_user(&v, sizeof(v), (void *)address)) {
+			count_lost(LOST_READ_FAULT, 1);
+			return 0;
+		}
+		address = v.iov_base;
+		n = v.iov_len < n ? v.iov_len : n;
+	}
+	if (n > REQUEST_MAX)
+		n = REQUEST_MAX;
+	r = bpf_ringbuf_reserve(&records, sizeof(*r) + sizeof(*asked) + REQUEST_MAX, 0);
+	if (!r) {
+		count_lost(LOST_RING_FULL, 1);
+		return 0;
+	}
+	asked = (struct asked_t *)(r + 1);
+	record_head(r, c, sk, w->now);
+	r->kind = RECORD_REQUEST;
+	r->length = sizeof(*asked) + n;
+	__builtin_memset(asked, 0, sizeof(*asked));
+	asked->owner = c->owner;
+	asked->remote = c->remote;
+	asked->remote_port = c->remote_port;
+	if (bpf_probe_read_user(asked + 1, n, (void *)address)) {
+		bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);
+		count_lost(LOST_READ_FAULT, 1);
+		return 0;
+	}
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
 static __always_inline void ship(struct conn_t *c, __u64 sk, int direction, struct buffers_t *b, __u64 n, __u32 end, __u64 now)
 {
 	struct work_t *w = work_of(0);
@@ -317,7 +370,9 @@ static __always_inline void ship(struct conn_t *c, __u64 sk, int direction, stru
 		return;
 	w->now = now;
 	w->sk = sk;
-	if (!c->tls)
+	if (!c->tls && c->protocol == PROTO_HTTP1)
+		ship_request(b->address, b->iovecs, n);
+	else if (!c->tls)
 		ship_call(b->address, b->iovecs, n, end, direction);
 	if (c->tls) /* which may just have been seen */
 		ship_hello(b->address, b->iovecs, n, end, direction);
@@ -326,7 +381,9 @@ static __always_inline void ship(struct conn_t *c, __u64 sk, int direction, stru
 /* Whether what a connection says is to be shipped as it is on the wire. */
 static __always_inline int ships(struct conn_t *c, struct stream_t *s)
 {
-	return c->tls ? s->shown < HELLO_MAX : c->protocol == PROTO_STREAM;
+	if (c->tls)
+		return s->shown < HELLO_MAX;
+	return c->protocol == PROTO_STREAM || (c->protocol == PROTO_HTTP1 && c->role == ROLE_CLIENT && s == &c->streams[0] && !s->shown);
 }
 
 /* The handshake of a connection that ends was not answered. */

@@ -148,7 +148,7 @@ struct stream_t {
 	__u8 tok_digits;
 	__u8 tok_flags;
 	__u8 tries;
-	__u32 shown; /* bytes of a TLS handshake that were shipped */
+	__u32 shown; /* bytes of a TLS handshake, or of the first request in HTTP/1, that were shipped */
 };
 
 /* A request that waits for its response (or a response that was seen before its request). */
@@ -235,7 +235,7 @@ struct pending_key_t {
 
 /* One piece of what a connection said, on the way to user space. */
 /* HELLO: of the handshake of TLS, whatever is shipped of what is inside; without data: it ended. */
-enum record_kind { RECORD_DATA, RECORD_CLOSE, RECORD_UPGRADE, RECORD_HELLO };
+enum record_kind { RECORD_DATA, RECORD_CLOSE, RECORD_UPGRADE, RECORD_HELLO, RECORD_REQUEST };
 
 struct record_t {
 	__u64 sk;
@@ -289,6 +289,14 @@ struct go_wait_key_t {
 	__u64 g;
 	__u32 tgid;
 	__u32 pad;
+};
+
+/* Before the beginning of the first request in HTTP/1 to another machine: who asks, and where that is. The pair is not known yet. */
+struct asked_t {
+	__u64 owner;
+	struct addr_t remote;
+	__u16 remote_port;
+	__u16 pad[3];
 };
 
 /* Behind the record of an upgrade. Its seq is where the direction of the response goes on. */
