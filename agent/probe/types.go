@@ -153,7 +153,7 @@ type Snapshot struct {
 	Gone      []OwnerID
 	Pairs     []PairDelta
 	Requests  []RequestDelta
-	Lags      []Lag      // of all consumers, now
+	Lags      []Lag // of all consumers, now
 	TLS       []HandshakeDelta
 	Listeners []Listener // all that are open now
 }
