@@ -235,7 +235,7 @@ func (m *mongoMessage) fitsPacked(b []byte) Verdict {
 	if len(b) < 9 {
 		return Maybe
 	}
-	op, size := int32(mongoInt(b, 0)), int64(mongoInt(b, 4))
+	op, size := mongoInt(b, 0), int64(mongoInt(b, 4))
 	return fitsIf(true, op != mongoCompressed && size >= mongoLeast(op, Direction(b2i(m.answer))) && size <= mongoMaxSize && b[8] <= mongoZstd)
 }
 
