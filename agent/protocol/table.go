@@ -6,6 +6,6 @@ func Table() []Protocol {
 		HTTP2(), AMQP(), Dubbo(), MQTT(), NATS(),
 		PostgreSQL(), MySQL(),
 		Memcached(), Redis(),
-		MongoDB(), Kafka(),
+		MongoDB(), Kafka(), ZooKeeper(), FoundationDB(),
 	}
 }

@@ -105,13 +105,13 @@ func (h *webSocketHalf) read(d Direction, b []byte) (int64, bool, error) {
 		return 0, false, err
 	}
 	length, size := int64(b[1]&0x7f), 2
-	switch {
-	case length == 126:
+	switch length {
+	case 126:
 		if size = 4; len(b) < size {
 			return 0, false, nil
 		}
 		length = int64(binary.BigEndian.Uint16(b[2:]))
-	case length == 127:
+	case 127:
 		if size = 10; len(b) < size {
 			return 0, false, nil
 		}

@@ -114,6 +114,7 @@ var plays = []struct {
 	{"amqp", "amqp091-go, with and without confirms", rabbitService, playRabbitMQ, "parcels"},
 	{"mongodb", "mongo-driver, FerretDB", mongoService, playMongoDB, ""},
 	{"kafka", "franz-go, kfake", kafkaService, playKafka, ""},
+	{"zookeeper", "go-zookeeper", zooKeeperService, playZooKeeper, ""},
 	{"websocket", "gorilla/websocket", chatService, playWebSocket, ""},
 	{"dubbo", "dubbo-go", dubboService, playDubbo, ""},
 	{"http2", "curl, and h2load with 100 streams at once", nginxHTTP2Service, playNginxHTTP2, ""},

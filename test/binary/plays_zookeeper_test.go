@@ -1,0 +1,118 @@
+package binary
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"github.com/stretchr/testify/require"
+)
+
+// zooKeeperService runs a server on a Java of its own name. It is ready when readyZooKeeper says so.
+func zooKeeperService(t testing.TB) service {
+	java, err := filepath.EvalSymlinks("/usr/bin/java")
+	require.NoError(t, err, "this test needs zookeeper (see CONTRIBUTING.md)")
+	s, path := installed(t, java)
+	settings, bin := filepath.Join(s.dir, "zoo.cfg"), filepath.Join(s.dir, "bin")
+	require.NoError(t, os.Mkdir(bin, 0o755))
+	require.NoError(t, os.Symlink(filepath.Join(filepath.Dir(filepath.Dir(java)), "lib"), filepath.Join(s.dir, "lib"))) // where Java looks for the rest of it
+	require.NoError(t, os.Rename(path, filepath.Join(bin, s.workload)))
+	require.NoError(t, os.WriteFile(settings, []byte("tickTime=1000\ndataDir="+s.dir+"\nclientPort="+s.port()+"\nclientPortAddress="+s.host()+
+		"\nadmin.enableServer=false\n4lw.commands.whitelist=ruok,srvr\n"), 0o644))
+	serve(t, s.dir, exec.Command(filepath.Join(bin, s.workload), "-Xmx128m", "-cp", "/usr/share/java/zookeeper.jar", "org.apache.zookeeper.server.ZooKeeperServerMain", settings))
+	return s
+}
+
+// zooWord asks a server by four letters.
+func zooWord(s service, word string) (string, error) {
+	conn, err := net.Dial("tcp", s.address)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(5 * time.Second)) //nolint:errcheck // one that is not ready may not answer
+	if _, err := conn.Write([]byte(word)); err != nil {
+		return "", err
+	}
+	answer, err := io.ReadAll(conn)
+	return string(answer), err
+}
+
+func readyZooKeeper(t testing.TB, s service) {
+	t.Helper()
+	require.NoError(t, poll(t.Context(), 60*time.Second, func() error {
+		answer, err := zooWord(s, "srvr")
+		if err == nil && !strings.HasPrefix(answer, "Zookeeper version: ") {
+			err = fmt.Errorf("zookeeper is not ready: %q", answer)
+		}
+		return err
+	}))
+}
+
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
+
+// zooSession opens a session.
+func zooSession(t *testing.T, s service) *zk.Conn {
+	t.Helper()
+	readyZooKeeper(t, s)
+	conn, events, err := zk.Connect([]string{s.address}, 20*time.Second, zk.WithLogger(silent{}))
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	opened := make(chan struct{})
+	go func() {
+		for e := range events {
+			if e.State == zk.StateHasSession {
+				close(opened)
+			}
+		}
+	}()
+	<-opened
+	return conn
+}
+
+func playZooKeeper(t *testing.T, s service) map[string]int {
+	conn := zooSession(t, s)
+	const n = 200
+	acl := zk.WorldACL(zk.PermAll)
+	require.NoError(t, conn.AddAuth("digest", []byte("user:"+secret)))
+	for _, path := range []string{"/shop", "/shop/carts"} {
+		_, err := conn.Create(path, []byte(secret), 0, acl)
+		require.NoError(t, err)
+	}
+	for i := range n {
+		path := fmt.Sprintf("/shop/carts/%s%d", secret, i)
+		_, err := conn.Create(path, []byte(secret), 0, acl)
+		require.NoError(t, err)
+		_, _, watch, err := conn.GetW(path)
+		require.NoError(t, err)
+		_, err = conn.Set(path, []byte(secret), 0)
+		require.NoError(t, err)
+		<-watch
+		_, err = conn.Set(path, []byte(secret), 0)
+		require.ErrorIs(t, err, zk.ErrBadVersion)
+		_, _, err = conn.Exists("/no/such/" + secret)
+		require.NoError(t, err)
+		_, err = conn.Multi(&zk.SetDataRequest{Path: path, Data: []byte(secret), Version: -1}, &zk.CheckVersionRequest{Path: path, Version: 2})
+		require.NoError(t, err)
+		_, err = conn.Multi(&zk.SetDataRequest{Path: path, Version: -1}, &zk.DeleteRequest{Path: path, Version: 77})
+		require.ErrorIs(t, err, zk.ErrBadVersion)
+	}
+	conn.Close()
+	for range 20 {
+		answer, err := zooWord(s, "ruok")
+		require.NoError(t, err)
+		require.Equal(t, "imok", answer)
+	}
+	return map[string]int{"connect ok": 1, "auth digest ok": 1, "create /shop ok": 1, "create /shop/carts ok": n + 1, "getData /shop/carts ok": n, "setData /shop/carts ok": n, "notification /shop/carts ok": n,
+		"setData /shop/carts BADVERSION": n, "exists /no/such NONODE": n, "multi ok": n, "multi BADVERSION": n, "closeSession ok": 1, "ruok ok": 20,
+		"ping ok": anyNumber, "srvr ok": anyNumber, "srvr not_serving": anyNumber, "srvr none": anyNumber}
+}
