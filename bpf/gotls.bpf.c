@@ -200,12 +200,6 @@ static __always_inline int go_read_end(struct pt_regs *ctx, int modern)
 	return 0;
 }
 
-SEC("uprobe")
-int go_tls_read_end(struct pt_regs *ctx)
-{
-	return go_read_end(ctx, 1);
-}
-
 /* For kernels before 5.17. */
 SEC("uprobe")
 int go_tls_read_end_old(struct pt_regs *ctx)
@@ -234,15 +228,27 @@ static __always_inline int go_write(struct pt_regs *ctx, int modern)
 	return 0;
 }
 
-SEC("uprobe")
-int go_tls_write(struct pt_regs *ctx)
-{
-	return go_write(ctx, 1);
-}
-
 /* For kernels before 5.17. */
 SEC("uprobe")
 int go_tls_write_old(struct pt_regs *ctx)
 {
 	return go_write(ctx, 0);
+}
+
+/* All places at which plain text is read, by the number that each was attached with (agent/probe/uprobes.go): the parser is large, and so is
+   verified once. */
+enum { POINT_TLS_RETURN = 1, POINT_GO_READ_END, POINT_GO_WRITE };
+
+SEC("uprobe")
+int plain_point(struct pt_regs *ctx)
+{
+	switch (bpf_get_attach_cookie(ctx)) {
+	case POINT_TLS_RETURN:
+		return end_call(ctx->sp, RESULT(ctx), 1);
+	case POINT_GO_READ_END:
+		return go_read_end(ctx, 1);
+	case POINT_GO_WRITE:
+		return go_write(ctx, 1);
+	}
+	return 0;
 }

@@ -137,13 +137,7 @@ int tls_init(struct pt_regs *ctx)
 	return begin_call(ctx->sp, CALL_INIT, 0, ARG_1(ctx), 0);
 }
 
-SEC("uprobe")
-int tls_return(struct pt_regs *ctx)
-{
-	return end_call(ctx->sp, RESULT(ctx), 1);
-}
-
-/* For kernels before 5.17. */
+/* The return of all of these. For kernels before 5.17; newer ones run plain_point there. */
 SEC("uprobe")
 int tls_return_old(struct pt_regs *ctx)
 {

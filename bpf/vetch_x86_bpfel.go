@@ -398,10 +398,9 @@ const (
 	VetchMapZero              = "zero"
 	VetchProgGoTlsHandshake   = "go_tls_handshake"
 	VetchProgGoTlsRead        = "go_tls_read"
-	VetchProgGoTlsReadEnd     = "go_tls_read_end"
 	VetchProgGoTlsReadEndOld  = "go_tls_read_end_old"
-	VetchProgGoTlsWrite       = "go_tls_write"
 	VetchProgGoTlsWriteOld    = "go_tls_write_old"
+	VetchProgPlainPoint       = "plain_point"
 	VetchProgSockReceived     = "sock_received"
 	VetchProgSockSent         = "sock_sent"
 	VetchProgSyscallEnd       = "syscall_end"
@@ -417,7 +416,6 @@ const (
 	VetchProgTlsNew           = "tls_new"
 	VetchProgTlsRead          = "tls_read"
 	VetchProgTlsReadEx        = "tls_read_ex"
-	VetchProgTlsReturn        = "tls_return"
 	VetchProgTlsReturnOld     = "tls_return_old"
 	VetchProgTlsSendfile      = "tls_sendfile"
 	VetchProgTlsWrite         = "tls_write"
@@ -482,10 +480,9 @@ type VetchSpecs struct {
 type VetchProgramSpecs struct {
 	GoTlsHandshake  *ebpf.ProgramSpec `ebpf:"go_tls_handshake"`
 	GoTlsRead       *ebpf.ProgramSpec `ebpf:"go_tls_read"`
-	GoTlsReadEnd    *ebpf.ProgramSpec `ebpf:"go_tls_read_end"`
 	GoTlsReadEndOld *ebpf.ProgramSpec `ebpf:"go_tls_read_end_old"`
-	GoTlsWrite      *ebpf.ProgramSpec `ebpf:"go_tls_write"`
 	GoTlsWriteOld   *ebpf.ProgramSpec `ebpf:"go_tls_write_old"`
+	PlainPoint      *ebpf.ProgramSpec `ebpf:"plain_point"`
 	SockReceived    *ebpf.ProgramSpec `ebpf:"sock_received"`
 	SockSent        *ebpf.ProgramSpec `ebpf:"sock_sent"`
 	SyscallEnd      *ebpf.ProgramSpec `ebpf:"syscall_end"`
@@ -501,7 +498,6 @@ type VetchProgramSpecs struct {
 	TlsNew          *ebpf.ProgramSpec `ebpf:"tls_new"`
 	TlsRead         *ebpf.ProgramSpec `ebpf:"tls_read"`
 	TlsReadEx       *ebpf.ProgramSpec `ebpf:"tls_read_ex"`
-	TlsReturn       *ebpf.ProgramSpec `ebpf:"tls_return"`
 	TlsReturnOld    *ebpf.ProgramSpec `ebpf:"tls_return_old"`
 	TlsSendfile     *ebpf.ProgramSpec `ebpf:"tls_sendfile"`
 	TlsWrite        *ebpf.ProgramSpec `ebpf:"tls_write"`
@@ -644,10 +640,9 @@ type VetchVariables struct {
 type VetchPrograms struct {
 	GoTlsHandshake  *ebpf.Program `ebpf:"go_tls_handshake"`
 	GoTlsRead       *ebpf.Program `ebpf:"go_tls_read"`
-	GoTlsReadEnd    *ebpf.Program `ebpf:"go_tls_read_end"`
 	GoTlsReadEndOld *ebpf.Program `ebpf:"go_tls_read_end_old"`
-	GoTlsWrite      *ebpf.Program `ebpf:"go_tls_write"`
 	GoTlsWriteOld   *ebpf.Program `ebpf:"go_tls_write_old"`
+	PlainPoint      *ebpf.Program `ebpf:"plain_point"`
 	SockReceived    *ebpf.Program `ebpf:"sock_received"`
 	SockSent        *ebpf.Program `ebpf:"sock_sent"`
 	SyscallEnd      *ebpf.Program `ebpf:"syscall_end"`
@@ -663,7 +658,6 @@ type VetchPrograms struct {
 	TlsNew          *ebpf.Program `ebpf:"tls_new"`
 	TlsRead         *ebpf.Program `ebpf:"tls_read"`
 	TlsReadEx       *ebpf.Program `ebpf:"tls_read_ex"`
-	TlsReturn       *ebpf.Program `ebpf:"tls_return"`
 	TlsReturnOld    *ebpf.Program `ebpf:"tls_return_old"`
 	TlsSendfile     *ebpf.Program `ebpf:"tls_sendfile"`
 	TlsWrite        *ebpf.Program `ebpf:"tls_write"`
@@ -680,10 +674,9 @@ func (p *VetchPrograms) Close() error {
 	return _VetchClose(
 		p.GoTlsHandshake,
 		p.GoTlsRead,
-		p.GoTlsReadEnd,
 		p.GoTlsReadEndOld,
-		p.GoTlsWrite,
 		p.GoTlsWriteOld,
+		p.PlainPoint,
 		p.SockReceived,
 		p.SockSent,
 		p.SyscallEnd,
@@ -699,7 +692,6 @@ func (p *VetchPrograms) Close() error {
 		p.TlsNew,
 		p.TlsRead,
 		p.TlsReadEx,
-		p.TlsReturn,
 		p.TlsReturnOld,
 		p.TlsSendfile,
 		p.TlsWrite,

@@ -14,7 +14,12 @@ import (
 const (
 	hookTLS = "uprobe_tls"
 	oldTwin = "_old" // how the twin of a program for kernels before 5.17 is called
+	// plainPoint stands for all programs in cookies on newer kernels. The places are told apart by a number.
+	plainPoint = "plain_point"
 )
+
+// cookies are those of enum POINT_* in bpf/gotls.bpf.c.
+var cookies = map[string]uint64{"tls_return": 1, "go_tls_read_end": 2, "go_tls_write": 3}
 
 // ErrNoUprobes says that this kernel does not take programs in user-space functions.
 var ErrNoUprobes = errors.New("this kernel cannot trace functions of programs")
@@ -93,6 +98,10 @@ func (p *Probe) attachGroup(file *link.Executable, group []Point) ([]link.Link, 
 	if program == nil {
 		return nil, errors.New("there is no such program")
 	}
+	var cookie uint64
+	if program == p.uprobes[plainPoint] {
+		cookie = cookies[group[0].Program]
+	}
 	attach, attachMulti := file.Uprobe, file.UprobeMulti
 	if group[0].Return {
 		attach, attachMulti = file.Uretprobe, file.UretprobeMulti
@@ -101,6 +110,7 @@ func (p *Probe) attachGroup(file *link.Executable, group []Point) ([]link.Link, 
 		options := &link.UprobeMultiOptions{}
 		for _, point := range group {
 			options.Addresses = append(options.Addresses, point.Offset)
+			options.Cookies = append(options.Cookies, cookie)
 		}
 		l, err := attachMulti(nil, program, options)
 		if err != nil {
@@ -110,7 +120,7 @@ func (p *Probe) attachGroup(file *link.Executable, group []Point) ([]link.Link, 
 	}
 	var links []link.Link
 	for _, point := range group {
-		l, err := attach(point.Program, program, &link.UprobeOptions{Address: point.Offset})
+		l, err := attach(point.Program, program, &link.UprobeOptions{Address: point.Offset, Cookie: cookie})
 		if err != nil {
 			return links, err
 		}
@@ -123,13 +133,14 @@ func (p *Probe) attachGroup(file *link.Executable, group []Point) ([]link.Link, 
 func chooseUprobes(spec *ebpf.CollectionSpec, loop bool) map[string]string {
 	out := map[string]string{}
 	for name, program := range spec.Programs {
-		if program.Type != ebpf.Kprobe || strings.HasSuffix(name, oldTwin) {
-			continue
-		}
-		if spec.Programs[name+oldTwin] != nil && !loop {
-			out[name] = name + oldTwin
-		} else {
+		switch base, old := strings.CutSuffix(name, oldTwin); {
+		case program.Type != ebpf.Kprobe || name == plainPoint && !loop:
+		case !old:
 			out[name] = name
+		case loop:
+			out[base] = plainPoint
+		default:
+			out[base] = name
 		}
 	}
 	return out
