@@ -102,7 +102,7 @@ func (a *Agent) watchTLS(o Options) error {
 	}
 	var err error
 	a.tls, err = tls.New(tls.Options{
-		Log: o.Log, IgnoreCgroups: o.Probe.IgnoreCgroups,
+		Log: o.Log, IgnoreCgroups: o.Probe.IgnoreCgroups, Unseen: a.probe.UnseenTLS,
 		Attach: func(path string, points []tls.Point) (io.Closer, error) {
 			list := make([]probe.Point, len(points))
 			for i, p := range points {

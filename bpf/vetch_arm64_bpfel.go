@@ -393,6 +393,7 @@ const (
 	VetchMapSources           = "sources"
 	VetchMapTlsSessions       = "tls_sessions"
 	VetchMapTlsThreads        = "tls_threads"
+	VetchMapTlsUnseen         = "tls_unseen"
 	VetchMapVerdicts          = "verdicts"
 	VetchMapWork              = "work"
 	VetchMapZero              = "zero"
@@ -532,6 +533,7 @@ type VetchMapSpecs struct {
 	Sources      *ebpf.MapSpec `ebpf:"sources"`
 	TlsSessions  *ebpf.MapSpec `ebpf:"tls_sessions"`
 	TlsThreads   *ebpf.MapSpec `ebpf:"tls_threads"`
+	TlsUnseen    *ebpf.MapSpec `ebpf:"tls_unseen"`
 	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
 	Work         *ebpf.MapSpec `ebpf:"work"`
 	Zero         *ebpf.MapSpec `ebpf:"zero"`
@@ -589,6 +591,7 @@ type VetchMaps struct {
 	Sources      *ebpf.Map `ebpf:"sources"`
 	TlsSessions  *ebpf.Map `ebpf:"tls_sessions"`
 	TlsThreads   *ebpf.Map `ebpf:"tls_threads"`
+	TlsUnseen    *ebpf.Map `ebpf:"tls_unseen"`
 	Verdicts     *ebpf.Map `ebpf:"verdicts"`
 	Work         *ebpf.Map `ebpf:"work"`
 	Zero         *ebpf.Map `ebpf:"zero"`
@@ -614,6 +617,7 @@ func (m *VetchMaps) Close() error {
 		m.Sources,
 		m.TlsSessions,
 		m.TlsThreads,
+		m.TlsUnseen,
 		m.Verdicts,
 		m.Work,
 		m.Zero,

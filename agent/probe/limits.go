@@ -34,6 +34,7 @@ var leastRecent = map[string]limit{
 	"tls_sessions": {16384, 2048},
 	"go_reads":     {16384, 2048},
 	"go_waits":     {1024, 1024},
+	"tls_unseen":   {1024, 1024},
 }
 
 // setLimits sizes the maps for the kernel and the machine. A machine under 2 GiB gets a quarter.

@@ -50,6 +50,21 @@ func (a *Attachment) Close() error {
 // CanAttach reports whether this kernel takes programs in user-space functions.
 func (p *Probe) CanAttach() bool { return p.uprobesErr == nil && !p.options.NoUprobes }
 
+// UnseenTLS gives the processes that had TLS on a connection since the last call of which no program saw the plain text.
+func (p *Probe) UnseenTLS() []uint32 {
+	var pids []uint32
+	var pid uint32
+	var since uint64
+	entries := p.unseen.Iterate()
+	for entries.Next(&pid, &since) {
+		pids = append(pids, pid)
+	}
+	for _, pid := range pids {
+		p.unseen.Delete(pid) //nolint:errcheck // it may be gone already
+	}
+	return pids
+}
+
 // AttachPoints puts programs into a file by its path as this process sees it ("/proc/7/root/usr/lib/libssl.so.3"), in the order of points,
 // where all of one program go with the first of it: those that tell of new sessions belong at the end, so that nothing of a session that
 // they told of goes unseen. All or none are attached. It may be called from any goroutine, until Close. The caller closes the Attachment.

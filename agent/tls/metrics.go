@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -48,8 +49,8 @@ func reasonOf(err error) string {
 
 // collector exports a Watcher.
 type collector struct {
-	w                                                      *Watcher
-	files, processes, limit, failed, inspected, took, lost *prometheus.Desc
+	w                                                              *Watcher
+	files, processes, limit, unseen, failed, inspected, took, lost *prometheus.Desc
 }
 
 // Collector exports what is probed and what could not be.
@@ -61,6 +62,7 @@ func (w *Watcher) Collector() prometheus.Collector {
 		desc("probed_files", "Programs and libraries whose plain text is seen, by the library that does the TLS.", "library"),
 		desc("processes", "Processes that are known to use them; at most 1024 for each file.", "library"),
 		desc("max_probed_files", "Limit of vetch_tls_probed_files."),
+		desc("unseen_processes", "Processes that did TLS in the last 10 minutes of which not all is seen; at most 1024."),
 		desc("probe_failures_total", "Programs and libraries with TLS that cannot be looked into, by reason.", "reason"),
 		desc("inspected_files_total", "Programs and libraries that were looked at for TLS."),
 		desc("inspect_seconds_total", "Time spent on that."),
@@ -84,7 +86,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			processes[found.Library] += len(f.users)
 		}
 	}
-	figures := c.w.counts
+	figures, unseen := c.w.counts, c.w.unseen.number(time.Now())
 	figures.errors = maps.Clone(figures.errors)
 	c.w.mu.Unlock()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
@@ -98,6 +100,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.processes, float64(processes[library]), string(library))
 	}
 	gauge(c.limit, float64(c.w.options.MaxFiles))
+	gauge(c.unseen, float64(unseen))
 	for name, n := range figures.errors {
 		counter(c.failed, float64(n), name)
 	}

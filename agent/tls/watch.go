@@ -29,7 +29,9 @@ const (
 type Options struct {
 	Log *slog.Logger // nil: nothing is logged
 	// Attach puts kernel programs into a file. What it returns is closed when nobody uses the file any more. nil only looks.
-	Attach        func(path string, points []Point) (io.Closer, error)
+	Attach func(path string, points []Point) (io.Closer, error)
+	// Unseen gives processes that do TLS which is not seen, each some time after it began. nil: nobody knows.
+	Unseen        func() []uint32
 	IgnoreCgroups []string // globs; what only processes in them use is not probed
 	MaxFiles      int      // that are probed at once; 0 is 512
 	Proc          string   // "" is /proc
@@ -43,6 +45,7 @@ type Watcher struct {
 	mu       sync.Mutex
 	files    map[fileID]*watched
 	seen     map[mappedFile]seen
+	unseen   unseen
 	counts   counts
 }
 
@@ -81,7 +84,7 @@ func New(o Options) (*Watcher, error) {
 			return nil, fmt.Errorf("pattern %q: %w", g, err)
 		}
 	}
-	w := &Watcher{log: o.Log, options: o, files: map[fileID]*watched{}, seen: map[mappedFile]seen{}, counts: newCounts()}
+	w := &Watcher{log: o.Log, options: o, files: map[fileID]*watched{}, seen: map[mappedFile]seen{}, unseen: newUnseen(), counts: newCounts()}
 	if o.Attach != nil {
 		var err error
 		if w.mappings, err = openMappings(); err != nil {
@@ -126,13 +129,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 			return err
 		case m := <-events:
 			w.mu.Lock()
-			w.mapped(m)
+			w.mapped(m, false)
 			w.mu.Unlock()
 		case <-hurry.C:
 			if n := w.lost(); n > lost {
 				lost = n
 				w.tryScan()
 			}
+			w.lookCloser()
 		case <-tick.C:
 			if w.mappings == nil {
 				w.tryScan()
@@ -166,22 +170,22 @@ func (w *Watcher) scan() error {
 		list := mappedBy(w.options.Proc, pid)
 		w.mu.Lock()
 		for _, m := range list {
-			w.mapped(m)
+			w.mapped(m, false)
 		}
 		w.mu.Unlock()
 	}
 	return nil
 }
 
-// mapped looks at one file of one process.
-func (w *Watcher) mapped(m mapping) {
+// mapped looks at one file of one process; at libraries of any name when it is to look close.
+func (w *Watcher) mapped(m mapping, closely bool) {
 	now := time.Now()
 	if s, ok := w.seen[m.file]; ok && now.Sub(s.at) < seenFor {
 		s.file.use(m.pid)
 		return
 	}
 	library := strings.Contains(path.Base(m.file.path), ".so")
-	if library && !mayHoldTLS(m.file.path) {
+	if library && !closely && !mayHoldTLS(m.file.path) {
 		return
 	}
 	if !library && !isProgram(w.options.Proc, m.pid, m.file.path) || ignored(w.options.Proc, m.pid, w.options.IgnoreCgroups) {

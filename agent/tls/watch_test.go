@@ -76,7 +76,7 @@ func (m *machine) attach(path string, points []Point) (io.Closer, error) {
 
 func (m *machine) watch(o Options) *Watcher {
 	o.Proc, o.Attach = filepath.Join(m.dir, "proc"), m.attach
-	w := &Watcher{log: slog.New(slog.DiscardHandler), options: o, files: map[fileID]*watched{}, seen: map[mappedFile]seen{}, counts: newCounts()}
+	w := &Watcher{log: slog.New(slog.DiscardHandler), options: o, files: map[fileID]*watched{}, seen: map[mappedFile]seen{}, unseen: newUnseen(), counts: newCounts()}
 	if w.options.MaxFiles == 0 {
 		w.options.MaxFiles = defaultMaxFiles
 	}
@@ -175,6 +175,28 @@ func TestWatcherIgnoresCgroups(t *testing.T) {
 	require.Equal(t, map[string]int{"outside": 1}, m.attached)
 	_, err := New(Options{IgnoreCgroups: []string{"["}})
 	require.Error(t, err)
+}
+
+// A process that does TLS which is not seen is looked at closely, its program once in a while.
+func TestWatcherLooksCloser(t *testing.T) {
+	m := newMachine(t)
+	program := m.write("program", []byte("no"))
+	m.process(1, "/", program, m.write("libother.so", madeGo(func([]byte) {})))
+	m.process(2, "/", program, m.write("libmore.so", madeGo(func([]byte) {})))
+	told := [][]uint32{{77, 1}, {2}, nil}
+	w := m.watch(Options{Unseen: func() []uint32 {
+		now := told[0]
+		told = told[1:]
+		return now
+	}})
+	require.Empty(t, m.attached)
+	w.lookCloser()
+	require.Equal(t, map[string]int{"libother.so": 1}, m.attached)
+	w.lookCloser()
+	require.Equal(t, map[string]int{"libother.so": 1}, m.attached)
+	require.Equal(t, 3, w.unseen.number(time.Now()))
+	w.unseen.learn(nil, time.Now().Add(unseenFor))
+	require.Zero(t, w.unseen.number(time.Now()))
 }
 
 // Only what may hold TLS by its name is opened of libraries, never through a link that leads out, and nothing that is no plain file.

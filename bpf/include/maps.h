@@ -32,6 +32,7 @@ HASH_MAP(partials, __u64, struct route_t, 256);	      /* route text of a request
 HASH_MAP(ignored, __u64, __u8, 1024);		      /* cgroup inode -> drop its traffic */
 
 LRU_MAP(tls_sessions, struct tls_session_key_t, struct tls_session_t, 4096);
+LRU_MAP(tls_unseen, __u32, __u64, 1024); /* processes with TLS that no probe sees, and since when */
 LRU_MAP(go_reads, struct go_call_key_t, struct go_call_t, 4096);
 LRU_MAP(go_waits, struct go_wait_key_t, __u64, 1024); /* the *tls.Conn */
 HASH_MAP(verdicts, __u64, struct verdict_t, 1024);   /* struct sock* -> what user space wants of it */

@@ -8,6 +8,7 @@
 enum tls_call { CALL_NONE, CALL_HANDSHAKE, CALL_READ, CALL_READ_EX, CALL_WRITE, CALL_WRITE_EX, CALL_SENDFILE, CALL_INIT };
 enum { VOTE_READ = 1, VOTE_WRITE = 2 };
 #define MAX_LOOKS 200
+#define UNSEEN_AFTER 12 /* calls on a TLS connection that no library owned up to: handshakes take fewer */
 
 /* The state of this thread, made if it is not there. */
 static __always_inline struct tls_thread_t *tls_thread_made(void)
@@ -92,8 +93,13 @@ static __noinline void vote(__u64 ssl, __u64 sk, __u64 opened_ns, __u8 kind)
 /* Whether it is worth asking for the library behind a call: TLS, or what was met in the middle and nobody recognised yet. */
 static __always_inline int may_be_of_library(struct conn_t *c)
 {
+	if (c->tls == TLS_WIRE) {
+		if (c->looks <= UNSEEN_AFTER)
+			c->looks++;
+		return 1;
+	}
 	if (c->tls)
-		return c->tls == TLS_WIRE;
+		return 0;
 	return c->middle && c->protocol != PROTO_HTTP1 && c->looks++ < MAX_LOOKS;
 }
 
@@ -120,6 +126,15 @@ static __noinline void go_wire(struct conn_t *c, __u64 sk)
 		bind_session(s, ssl, c, sk);
 }
 
+/* User space looks again at what this process has mapped. */
+static __always_inline void tell_unseen(void)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	__u64 now = bpf_ktime_get_ns();
+
+	bpf_map_update_elem(&tls_unseen, &tgid, &now, BPF_ANY);
+}
+
 /* This thread read or wrote a connection that is not bound yet. */
 static __noinline void tls_wire(struct conn_t *c, __u64 sk, int direction, int modern)
 {
@@ -129,6 +144,8 @@ static __noinline void tls_wire(struct conn_t *c, __u64 sk, int direction, int m
 
 	if (modern && c->tls)
 		go_wire(c, sk);
+	if (c->looks == UNSEEN_AFTER && c->tls && !c->ssl)
+		tell_unseen();
 	if (!t || c->ssl)
 		return;
 	ssl = t->ssl;
