@@ -89,3 +89,21 @@ func TestGoTLSOlder(t *testing.T) {
 		})
 	}
 }
+
+// TestGoTLSHTTP2 has fifty goroutines of one program ask at once on one connection, in HTTP/2 inside of TLS.
+func TestGoTLSHTTP2(t *testing.T) {
+	s, address := server(t, how{}, "tls-h2-web", "127.0.0.1:0", "-tls", "bare")
+	asks := named(t, "tls-h2")
+	warm(t, asks)
+	for _, v := range built.watchers {
+		awaitProbed(t, v, 1)
+	}
+	report := start(t, how{}, asks, "client", "-addr", address, "-tls", "counted", "-http2", "-requests", "5000", "-concurrency", "50",
+		"-targets", "GET /h2tls/ok,POST /h2tls/missing,GET /h2tls/broken?size=50000").report(t, time.Minute)
+	e := exchanged{protocol: "http2", by: "net/http in TLS", server: s.name, port: strconv.Itoa(portOf(t, address)), want: map[string]int{}}
+	for _, r := range report.Requests {
+		e.want[r.Path+" "+strconv.Itoa(r.Code)] += r.Count
+	}
+	require.Len(t, e.want, 3)
+	checkExchanged(t, built.watchers, e)
+}

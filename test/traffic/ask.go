@@ -15,26 +15,11 @@ import (
 
 // askHTTP sends requests with net/http, one after the other.
 func askHTTP(s settings, tally *conversation.Tally, _ *gate) error {
-	client := &http.Client{
-		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				conn, err := new(net.Dialer).DialContext(ctx, network, address)
-				if err != nil {
-					return nil, err
-				}
-				tally.Opened()
-				return conversation.Conn{Conn: conn, Tally: tally}, nil
-			},
-			DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-				return dialTLS(ctx, s.tls, address, tally)
-			},
-			DisableKeepAlives:  s.closing,
-			DisableCompression: true,
-			MaxIdleConns:       1,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	client := s.shared
+	if client == nil {
+		client = newClient(s, tally)
+		defer client.CloseIdleConnections()
 	}
-	defer client.CloseIdleConnections()
 	body := bytes.Repeat([]byte("b"), s.body)
 	start := time.Now()
 	for i := range s.requests {
@@ -47,6 +32,34 @@ func askHTTP(s settings, tally *conversation.Tally, _ *gate) error {
 		}
 	}
 	return nil
+}
+
+// newClient makes one that counts its connections and their bytes.
+func newClient(s settings, tally *conversation.Tally) *http.Client {
+	var protocols []string
+	if s.http2 {
+		protocols = []string{"h2"}
+	}
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				tally.Opened()
+				return conversation.Conn{Conn: conn, Tally: tally}, nil
+			},
+			DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+				return dialTLS(ctx, s.tls, address, tally, protocols...)
+			},
+			ForceAttemptHTTP2:  s.http2,
+			DisableKeepAlives:  s.closing,
+			DisableCompression: true,
+			MaxIdleConns:       1,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 func askOnce(client *http.Client, s settings, t target, body []byte, tally *conversation.Tally) error {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -30,6 +31,8 @@ type settings struct {
 	timeout     time.Duration
 	rate        float64
 	tls         string
+	http2       bool
+	shared      *http.Client // nil: each worker has its own
 }
 
 // target is what one request asks for.
@@ -56,6 +59,7 @@ func client(args []string) error {
 	flags.DurationVar(&s.timeout, "timeout", 10*time.Second, "connect: give up after")
 	flags.Float64Var(&s.rate, "rate", 0, "http, raw: requests a second over all connections, each on its own schedule; 0: as fast as responses come")
 	flags.StringVar(&s.tls, "tls", "", "http, raw: do TLS: "+tlsCounted+", "+tlsBare+" or "+tlsHidden)
+	flags.BoolVar(&s.http2, "http2", false, "http, with -tls: HTTP/2, all of it on one connection")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -74,6 +78,12 @@ func work(s settings) error {
 	tally := conversation.NewTally()
 	workers := min(s.concurrency, s.requests)
 	gate := newGate(s.wait, workers)
+	if s.http2 {
+		s.shared = newClient(s, tally)
+		if err := askOnce(s.shared, s, s.targets[0], nil, tally); err != nil { // so that all find the connection open
+			return err
+		}
+	}
 	var group sync.WaitGroup
 	for i := range workers {
 		share := s
@@ -85,6 +95,9 @@ func work(s settings) error {
 		group.Go(func() { tally.Failed(do(share, tally, gate)) })
 	}
 	group.Wait()
+	if s.shared != nil {
+		s.shared.CloseIdleConnections()
+	}
 	return tally.Print(os.Stdout)
 }
 

@@ -41,8 +41,8 @@ func carried(kind string, conn net.Conn, tally *conversation.Tally) (net.Conn, e
 	return nil, fmt.Errorf("no such way to do TLS: %q", kind)
 }
 
-// dialTLS connects and shakes hands. No certificate is checked.
-func dialTLS(ctx context.Context, kind, address string, tally *conversation.Tally) (net.Conn, error) {
+// dialTLS connects and shakes hands, offering some protocols. No certificate is checked.
+func dialTLS(ctx context.Context, kind, address string, tally *conversation.Tally, protocols ...string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func dialTLS(ctx context.Context, kind, address string, tally *conversation.Tall
 	if conn, err = carried(kind, conn, tally); err != nil {
 		return nil, err
 	}
-	secure := tls.Client(conn, &tls.Config{ServerName: "localhost", InsecureSkipVerify: true})
+	secure := tls.Client(conn, &tls.Config{ServerName: "localhost", InsecureSkipVerify: true, NextProtos: protocols})
 	return secure, secure.HandshakeContext(ctx)
 }
 
@@ -73,7 +73,7 @@ func serveTLS(listener net.Listener, kind string, tally *conversation.Tally) (ne
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
 	}
-	return serving{listener, kind, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: key}}}, tally}, nil
+	return serving{listener, kind, &tls.Config{NextProtos: []string{"h2", "http/1.1"}, Certificates: []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: key}}}, tally}, nil
 }
 
 // Accept is that of net.Listener.
