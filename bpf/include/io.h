@@ -242,6 +242,10 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, str
 		for (int i = 0; i < 1024; i++)
 			if (take_turn_old(sk, (direction == RECEIVED ? SHIP_RECEIVED : 0) | (plain ? SHIP_PLAIN : 0)))
 				break;
+	} else if (plain) { /* below a uprobe there is no room on the stack for the loop's function */
+		for (int i = 0; i < 1024; i++)
+			if (take_turn(c, w, direction))
+				break;
 	} else if (!take_turn(c, w, direction) && !take_turn(c, w, direction) && !take_turn(c, w, direction)) {
 		t = (struct turn_t){.c = c, .w = w, .direction = direction};
 		bpf_loop(65536, turns, &t, 0);

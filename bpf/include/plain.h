@@ -37,6 +37,12 @@ static __noinline void begin_plain(struct conn_t *c, __u64 sk, __u64 now, __u32 
 	}
 }
 
+/* n bytes of plain text that cannot be seen. With a frame of its own: all of a chain of calls have 512 bytes together. */
+static __noinline void miss_plain(struct conn_t *c, __u64 sk, int direction, __u64 n, __u64 now)
+{
+	gap(c, sk, &c->streams[direction & 1], n, now, (c->role == ROLE_CLIENT) == direction, 0);
+}
+
 static __always_inline int on_plain(__u64 sk, __u64 address, __u64 n, __u64 begin, __u32 flags, int modern)
 {
 	struct buffers_t b = {.address = address};
@@ -71,7 +77,7 @@ static __always_inline int on_plain(__u64 sk, __u64 address, __u64 n, __u64 begi
 		if (address)
 			parse(c, sk, direction, &b, n, now, response, modern, 1);
 		else
-			gap(c, sk, &c->streams[direction], n, now, response, modern);
+			miss_plain(c, sk, direction, n, now);
 	}
 	if (c->protocol != PROTO_STREAM || !address)
 		return 1;
