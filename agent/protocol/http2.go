@@ -29,6 +29,7 @@ type http2Stream struct {
 	answered      bool // and counted
 	trailed       bool // the response ended with trailers
 	unsure        bool // the response may have passed unseen
+	among         bool // calls: the connection has carried some
 	reset         bool
 	resetBy       Direction
 	resetCode     uint32
@@ -58,6 +59,7 @@ type http2Conn struct {
 	limit   uint32 // the last stream that the server will answer
 	early   int    // streams in the table whose request was not seen yet
 	moved   bool   // messages were counted since the last Report
+	calls   bool   // there were calls of gRPC
 }
 
 func newHTTP2Conn() *http2Conn {

@@ -116,7 +116,7 @@ func (l *headerList) contentType() string {
 
 // open makes a stream. Where there are too many, the one that waits longest is counted without knowing how it ends.
 func (c *http2Conn) open(id uint32, emit func(Exchange)) *http2Stream {
-	st := &http2Stream{}
+	st := &http2Stream{among: c.calls}
 	c.early++
 	if old, full := c.streams.put(id, st); full {
 		if old.asked && !old.answered {
@@ -164,7 +164,9 @@ func (c *http2Conn) settle(id uint32, st *http2Stream, emit func(Exchange)) {
 	}
 	if !st.answered && (st.reset || st.ended[FromServer] != 0) {
 		st.answered = true
-		emit(st.outcome())
+		e := st.outcome()
+		c.calls = c.calls || e.Protocol == "grpc"
+		emit(e)
 	}
 	if st.reset || st.ended[FromClient] != 0 && st.ended[FromServer] != 0 {
 		st.report(emit)
@@ -173,15 +175,15 @@ func (c *http2Conn) settle(id uint32, st *http2Stream, emit func(Exchange)) {
 }
 
 // isGRPC says whether the stream is a call. Where the content type of the request is not known, that of the response tells, and where neither
-// is, trailers do: hardly anything else has them.
+// is, trailers do, for hardly anything else has them, and that other streams of the connection are calls.
 func (st *http2Stream) isGRPC() bool {
 	switch {
 	case st.types[FromClient] != http2Unknown:
 		return st.types[FromClient] == "grpc"
-	case st.types[FromServer] != http2Unknown:
+	case st.status != "" && st.types[FromServer] != http2Unknown:
 		return st.types[FromServer] == "grpc"
 	}
-	return st.trailed && (st.method == "POST" || st.method == "")
+	return (st.trailed || st.among) && (st.method == "POST" || st.method == "")
 }
 
 // exchange is the stream as an exchange whose end is not known.

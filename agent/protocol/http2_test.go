@@ -413,11 +413,13 @@ func TestHTTP2JoinedInTheMiddle(t *testing.T) {
 	say(FromServer, server.ok(19, true).accept(21).data(21, false, message("x")).trailers(21, "0"), 5)
 	say(FromClient, client.call(23, "/new.Service/Call").data(23, true, message("x")), 6)
 	say(FromServer, server.accept(23).data(23, false, message("x")).trailers(23, "5"), 7)
+	say(FromClient, client.call(25, "/new.Service/Call").data(25, true, message("x")), 8)
+	say(FromServer, server.headers(25, true, ":status", "200", "content-type", "application/grpc+proto", "grpc-status", "5"), 8)
 	f.close(9)
 	require.Empty(t, f.errors)
 	require.Equal(t, map[string]int{
 		"GET ~unknown: 200": 1, "GET /new: 200": 2, "GET /: ~unknown": 1, "PUT ~unknown: 206": 1,
-		"grpc ~unknown: ~unknown": 1, "grpc /new.Service/Call: ~unknown": 1,
+		"grpc ~unknown: ~unknown": 1, "grpc /new.Service/Call: ~unknown[1 1]": 1, "grpc /new.Service/Call: ~unknown[1 0]": 1,
 	}, http2Lines(f.exchanges))
 }
 

@@ -3,6 +3,7 @@ package binary
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/h2c"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -213,3 +216,84 @@ func TestGRPCStreams(t *testing.T) {
 		requireNoSecret(t, v)
 	}
 }
+
+// TestHTTP2Upgraded has connections of HTTP/1 become HTTP/2. The request that asked for it counts as HTTP/1.
+func TestHTTP2Upgraded(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := &http.Server{Handler: h2c.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/missing" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		io.WriteString(w, secret)
+	}), &http2.Server{})}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	url := "http://" + listener.Addr().String()
+	const n = 20
+	for range n {
+		ran(t, exec.Command("nghttp", "-u", "-n", url+"/first", url+"/users/42", url+"/missing"))
+	}
+	want := map[string]float64{"http 101": n, "http2 200": n, "http2 404": n}
+	edge := labels{"server": self(t), "port": fmt.Sprint(portOf(t, listener.Addr().String()))}
+	for _, v := range built.watchers {
+		require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+			if got := v.mustRead(t).by("vetch_edge_requests_total", edge, "protocol", "code"); !maps.Equal(got, want) {
+				return fmt.Errorf("want %v, got %v", want, got)
+			}
+			return nil
+		}), "%s hook: %v", v.hook, v.mustRead(t).by("vetch_protocol_events_lost_total", nil, "reason"))
+		require.Equal(t, float64(n), v.mustRead(t).sum("vetch_workload_requests_total", labels{"workload": self(t), "protocol": "http2", "method": "GET", "route": "/users/{id}", "code": "200"}))
+	}
+}
+
+// TestGRPCOfOlderConnections starts vetch when the connection is open. Each call is counted, and no path is made up.
+func TestGRPCOfOlderConnections(t *testing.T) {
+	s := echoService(t)
+	c := dialEcho(t, s.address)
+	defer c.Close()
+	ask := func(method string, n int) {
+		for range n {
+			_, err := c.Ask(t.Context(), method, secret)
+			require.True(t, status.Code(err) == codes.OK || status.Code(err) == codes.Unimplemented, "%v", err)
+		}
+	}
+	ask(echo.Unary, 3)
+	var watchers []*vetch
+	for _, hook := range hooks() {
+		watchers = append(watchers, watch(t, settings{hook: hook}))
+	}
+	ask(echo.Unary, 10) // the first are spent on finding what it is
+	const n = 200
+	served, edge := labels{"workload": s.workload, "protocol": "grpc"}, labels{"server": s.workload, "port": s.port(), "protocol": "grpc"}
+	before := make([]map[string]float64, len(watchers))
+	settled := func(v *vetch, atLeast float64) (got map[string]float64) {
+		t.Helper()
+		since := time.Now()
+		require.NoError(t, poll(t.Context(), 20*time.Second, func() error {
+			r := v.mustRead(t)
+			now := r.by("vetch_workload_requests_total", served, "route", "code")
+			now["edge"] = r.sum("vetch_edge_requests_total", edge)
+			if !maps.Equal(now, got) {
+				got, since = now, time.Now()
+			}
+			if now["edge"] < atLeast || now[unknownCall] < atLeast || time.Since(since) < 3*pollInterval {
+				return fmt.Errorf("not settled: %v", now)
+			}
+			return nil
+		}), "%s hook: %v", v.hook, got)
+		return got
+	}
+	for i, v := range watchers {
+		before[i] = settled(v, 5)
+	}
+	ask(echo.Unary, n)
+	ask("/vetch.test.Echo/Late", n) // a path that was not used before
+	for i, v := range watchers {
+		require.Equal(t, map[string]float64{
+			unknownCall: before[i][unknownCall] + n, "/vetch.test.Echo/Late ~unknown": n, "edge": before[i]["edge"] + 2*n,
+		}, settled(v, n), "%s hook", v.hook)
+	}
+}
+
+const unknownCall = "~unknown ~unknown"
