@@ -126,7 +126,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		defer stop() // the ring is read until the last snapshot is taken
 		return a.probe.Run(ctx, func(s probe.Snapshot) {
 			start := time.Now()
-			a.streams.add(&s, a.probe.PairKey)
+			a.streams.add(&s, a.probe.PairKey, a.probe.AddOwner)
 			a.digest.Apply(s)
 			a.busy.Add(time.Since(start).Seconds())
 		})

@@ -20,12 +20,13 @@ const keepUnpaired = 3
 
 // streams joins the records of the probe with the protocols: what connections say becomes requests of their pairs.
 type streams struct {
-	mu       sync.Mutex // records come on one goroutine, snapshots on another
-	streams  *protocol.Streams
-	hellos   *protocol.Hellos
-	unpaired []unpaired
-	lost     atomic.Uint64 // exchanges and TLS connections whose pair was never read
-	names    *names.Book   // of addresses outside, as far as connections tell
+	mu        sync.Mutex // records come on one goroutine, snapshots on another
+	streams   *protocol.Streams
+	hellos    *protocol.Hellos
+	unpaired  []unpaired
+	lost      atomic.Uint64 // exchanges and TLS connections whose pair was never read
+	names     *names.Book   // of addresses outside, as far as connections tell
+	datagrams *protocol.Datagrams
 }
 
 // unpaired is what connections of a pair did that was not read yet.
@@ -36,7 +37,7 @@ type unpaired struct {
 }
 
 func newStreams(outside *names.Book) *streams {
-	return &streams{streams: protocol.NewStreams(protocol.Table()), hellos: protocol.NewHellos(), names: outside}
+	return &streams{streams: protocol.NewStreams(protocol.Table()), hellos: protocol.NewHellos(), names: outside, datagrams: protocol.NewDatagrams()}
 }
 
 // register exports how near the bounds are and what was lost.
@@ -56,10 +57,15 @@ func (s *streams) register(to prometheus.Registerer) error {
 			return fmt.Errorf("register %s: %w", g.name, err)
 		}
 	}
+	if err := s.registerDatagrams(to); err != nil {
+		return err
+	}
+	datagrams := &s.datagrams.Stats
 	hellos := &s.hellos.Stats
 	for reason, counts := range map[string][]*atomic.Uint64{
 		"desynced": {&stats.Desynced}, "missed": {&stats.Missed}, "refused": {&stats.Refused, &hellos.Refused}, "unrecognised": {&stats.Unrecognised},
 		"held": {&stats.Held, &hellos.Held}, "unpaired": {&s.lost},
+		"unreadable": {&datagrams.Unreadable}, "unasked": {&datagrams.Unasked}, "questions_full": {&datagrams.Refused},
 		"places": {&stats.Places},
 	} {
 		counter := prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -79,10 +85,14 @@ func (s *streams) register(to prometheus.Registerer) error {
 
 // run reads records until ctx ends.
 func (s *streams) run(ctx context.Context, p *probe.Probe) error {
-	return p.ReadRecords(ctx, s.take, func() {})
+	return p.ReadRecords(ctx, s.take, s.advance)
 }
 
 func (s *streams) take(r *probe.Record) probe.Verdict {
+	if r.Datagram != nil {
+		s.takeDatagram(r)
+		return probe.Ship
+	}
 	if r.Asked != nil {
 		if host := protocol.RequestHost(r.Data); host != "" {
 			s.names.Add(time.Now(), names.Sighting{Client: uint64(r.Asked.Owner), Addr: r.Asked.To.Addr(), Port: r.Asked.To.Port(), Name: host, Source: names.Host})
@@ -118,7 +128,7 @@ func (s *streams) take(r *probe.Record) probe.Verdict {
 }
 
 // add appends what the streams counted since the last snapshot to this one.
-func (s *streams) add(snapshot *probe.Snapshot, pair func(uint64) (probe.PairKey, bool)) {
+func (s *streams) add(snapshot *probe.Snapshot, pair func(uint64) (probe.PairKey, bool), owner func(*probe.Snapshot, probe.OwnerID)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	waiting := s.unpaired
@@ -134,6 +144,12 @@ func (s *streams) add(snapshot *probe.Snapshot, pair func(uint64) (probe.PairKey
 		s.give(snapshot, unpaired{pair: t.Pair, count: t.Count, give: func(to *probe.Snapshot, key probe.PairKey) { s.addHandshakes(to, key, t) }}, pair)
 	})
 	s.addLags(snapshot, now, pair)
+	for _, found := range s.streams.Answers() {
+		if key, ok := pair(found.Pair); ok && key.Role == probe.RoleClient {
+			s.learn(snapshot.Time, uint64(key.Owner), &found.Answer)
+		}
+	}
+	s.addDatagrams(snapshot, owner)
 }
 
 // addLags adds up what consumers have not read yet, as of now.

@@ -3,6 +3,7 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /* The I/O hooks: sock_send_length and sock_recv_length (6.3+), or the end of every system call. All feed on_io(). */
 #include "include/io.h"
+#include "include/udp.h"
 
 #if defined(__TARGET_ARCH_x86)
 enum { NR_READ = 0, NR_WRITE = 1, NR_READV = 19, NR_WRITEV = 20, NR_SENDFILE = 40, NR_SENDTO = 44, NR_RECVFROM = 45, NR_SENDMSG = 46,
@@ -12,6 +13,7 @@ enum { NR_READ = 0, NR_WRITE = 1, NR_READV = 19, NR_WRITEV = 20, NR_SENDFILE = 4
 #define REG_2 si
 #define REG_3 dx
 #define REG_4 r10
+#define REG_5 r8
 #define REG_MODE cs
 #define IS_COMPAT(mode) ((mode) == 0x23)
 #elif defined(__TARGET_ARCH_arm64)
@@ -22,16 +24,18 @@ enum { NR_READ = 63, NR_WRITE = 64, NR_READV = 65, NR_WRITEV = 66, NR_SENDFILE =
 #define REG_2 regs[1]
 #define REG_3 regs[2]
 #define REG_4 regs[3]
+#define REG_5 regs[4]
 #define REG_MODE pstate
 #define IS_COMPAT(mode) ((mode) & 0x10)
 #endif
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
+#define BATCH_STEP (sizeof(struct user_msghdr) + 8) /* of the array of sendmmsg and recvmmsg */
 
 /* A system call's number and arguments. */
 struct call_t {
 	__s64 nr;
-	__u64 a1, a2, a3, a4;
+	__u64 a1, a2, a3, a4, a5;
 	__u64 mode;
 };
 
@@ -94,9 +98,64 @@ static __always_inline void pick_message(struct sock *sk, struct buffers_t *b)
 		return;
 	if (c->mmsg == array && c->mmsg_next < count)
 		i = c->mmsg_next;
-	message_buffers(array + i * (sizeof(struct user_msghdr) + 8), b);
+	message_buffers(array + i * BATCH_STEP, b);
 	c->mmsg = array;
 	c->mmsg_next = i + 1;
+}
+
+/* Puts where a call's one message lies into the scratch. */
+static __always_inline void find_message(struct udp_work_t *w, struct call_t *r)
+{
+	__s64 nr = r->nr;
+
+	if (nr == NR_WRITE || nr == NR_READ || nr == NR_RECVFROM)
+		set_buffer(w, r->a2, r->a3, 0);
+	else if (nr == NR_SENDTO)
+		set_buffer(w, r->a2, r->a3, r->a5);
+	else if (nr == NR_WRITEV || nr == NR_READV)
+		set_vector(w, r->a2, r->a3, 0);
+	else if (nr == NR_SENDMSG || nr == NR_RECVMSG)
+		set_header(w, r->a2);
+	else
+		set_buffer(w, 0, 0, 0);
+}
+
+static __always_inline int is_batch(struct call_t *r)
+{
+	return r->nr == NR_SENDMMSG || r->nr == NR_RECVMMSG;
+}
+
+/* One datagram passed. ret is its length, or an error. */
+static __noinline int on_udp_length(struct sock *sk, int ret, int direction)
+{
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	__u32 zero_key = 0;
+	__u64 key = (__u64)sk;
+	struct udp_work_t *w = bpf_map_lookup_elem(&udp_work, &zero_key);
+	struct udp_t *u;
+	struct call_t r;
+
+	r.nr = (__s32)regs->REG_NR;
+	r.a2 = regs->REG_2;
+	r.a3 = regs->REG_3;
+	r.a5 = regs->REG_5;
+	if (!w || !ship_streams || IS_COMPAT(regs->REG_MODE) || (ret < DNS_HEAD && !is_batch(&r)))
+		return 0;
+	if (is_batch(&r)) {
+		w->sk = key;
+		u = udp_of(w);
+		if (!u)
+			return 0;
+		r.a2 += count_message(u, direction, r.a2, r.a3, ret) * BATCH_STEP;
+		if (ret < DNS_HEAD)
+			return 0;
+		set_header(w, r.a2);
+	} else {
+		find_message(w, &r);
+	}
+	w->length = ret;
+	w->sk = key;
+	return on_datagram(direction);
 }
 
 static __always_inline int on_length(struct sock *sk, int ret, int direction)
@@ -107,7 +166,11 @@ static __always_inline int on_length(struct sock *sk, int ret, int direction)
 	struct pt_regs *regs;
 	struct call_t r;
 
-	if (ret <= 0 || (family != AF_INET && family != AF_INET6) || sk->sk_protocol != IPPROTO_TCP)
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	if (sk->sk_protocol == IPPROTO_UDP)
+		return on_udp_length(sk, ret, direction);
+	if (ret <= 0 || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
@@ -137,7 +200,7 @@ int BPF_PROG(sock_received, struct sock *sk, int ret, int flags)
 	return on_length(sk, ret, RECEIVED);
 }
 
-/* The TCP socket behind a file descriptor of the current task, NULL if it is none. */
+/* The socket behind a file descriptor of the current task, NULL if it is none. */
 static __always_inline struct sock *socket_of(__u32 fd)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
@@ -148,7 +211,7 @@ static __always_inline struct sock *socket_of(__u32 fd)
 	if (fd >= BPF_CORE_READ(table, max_fds))
 		return NULL;
 	bpf_probe_read_kernel(&file, sizeof(file), files + fd);
-	return socket_of_file(file);
+	return any_socket_of_file(file);
 }
 
 enum { NOT_IO = -1 };
@@ -183,6 +246,39 @@ static __always_inline int direction_of(struct call_t *r, __u32 *fd)
 	return flags & (MSG_PEEK | MSG_ERRQUEUE) ? NOT_IO : RECEIVED;
 }
 
+/* The datagrams of a call that has ended; ret is the length of the one, or the number of several. The registers are read anew: the caller's
+   stack has no room for more. */
+static __noinline int on_udp_call(struct sock *sk, struct pt_regs *regs, __s64 ret, int direction)
+{
+	__u32 zero_key = 0, n = 0;
+	struct udp_work_t *w = bpf_map_lookup_elem(&udp_work, &zero_key);
+	struct call_t r;
+
+	if (!w || !ship_streams || !is_udp(sk) || IS_COMPAT(BPF_CORE_READ(regs, REG_MODE)))
+		return 0;
+	r.nr = (__s32)BPF_CORE_READ(regs, REG_NR);
+	r.a2 = BPF_CORE_READ(regs, REG_2);
+	r.a3 = BPF_CORE_READ(regs, REG_3);
+	r.a5 = BPF_CORE_READ(regs, REG_5);
+	w->sk = (__u64)sk;
+	if (!is_batch(&r)) {
+		find_message(w, &r);
+		w->length = ret;
+		return on_datagram(direction);
+	}
+	for (int i = 0; i < DATAGRAM_BATCH && i < ret; i++) {
+		set_header(w, r.a2);
+		if (!bpf_probe_read_user(&n, sizeof(n), (void *)(r.a2 + sizeof(struct user_msghdr)))) {
+			w->length = n;
+			on_datagram(direction);
+		}
+		r.a2 += BATCH_STEP;
+	}
+	if (ret > DATAGRAM_BATCH)
+		count_lost(LOST_CALL_LONG, 1);
+	return 0;
+}
+
 static __always_inline int on_syscall(struct bpf_raw_tracepoint_args *ctx, int modern)
 {
 	struct buffers_t b;
@@ -207,6 +303,10 @@ static __always_inline int on_syscall(struct bpf_raw_tracepoint_args *ctx, int m
 	sk = socket_of(fd);
 	if (!sk)
 		return 0;
+	if (!is_tcp(sk)) {
+		on_udp_call(sk, regs, ret, direction);
+		return 0;
+	}
 	find_buffers(&r, direction, &b);
 	if (r.nr == NR_SENDMMSG) {
 		/* the result is the number of messages; how many bytes, the sequence number tells */

@@ -95,6 +95,23 @@ type VetchConnT struct {
 	Slots [4]VetchSlotT
 }
 
+type VetchDatagramT struct {
+	_     structs.HostLayout
+	Head  VetchRecordT
+	Owner uint64
+	Local struct {
+		_ structs.HostLayout
+		B [16]uint8
+	}
+	Remote struct {
+		_ structs.HostLayout
+		B [16]uint8
+	}
+	Netns      uint32
+	LocalPort  uint16
+	RemotePort uint16
+}
+
 type VetchGoCallKeyT struct {
 	_     structs.HostLayout
 	G     uint64
@@ -279,6 +296,19 @@ type VetchSourceT struct {
 	Sk uint64
 }
 
+type VetchTaskIds struct {
+	_     structs.HostLayout
+	KnV1  uint64
+	KnV2  uint64
+	Exe   uint64
+	V1    uint64
+	V2    uint64
+	Ino   uint64
+	Name  [4]uint64
+	Dev   uint32
+	Netns uint32
+}
+
 type VetchTlsSessionKeyT struct {
 	_    structs.HostLayout
 	Ssl  uint64
@@ -328,6 +358,63 @@ type VetchTryParseT struct {
 	Now       uint64
 	Direction uint32
 	Iovecs    uint32
+}
+
+type VetchUdpT struct {
+	_      structs.HostLayout
+	Owner  uint64
+	Array  [2]uint64
+	Next   [2]uint32
+	Others uint32
+	Port   uint16
+	Pad    uint16
+}
+
+type VetchUdpWorkT struct {
+	_      structs.HostLayout
+	Buffer uint64
+	Room   uint64
+	Name   uint64
+	Length uint64
+	Sk     uint64
+	Record VetchDatagramT
+	Fresh  VetchUdpT
+	Header struct {
+		_             structs.HostLayout
+		MsgName       uint64
+		MsgNamelen    int32
+		Pad           uint32
+		MsgIov        uint64
+		MsgIovlen     uint64
+		MsgControl    uint64
+		MsgControllen uint64
+		MsgFlags      uint32
+		Pad2          uint32
+	}
+	Vector struct {
+		_       structs.HostLayout
+		IovBase uint64
+		IovLen  uint64
+	}
+	Address struct {
+		_       structs.HostLayout
+		Family  uint16
+		Port    uint16
+		Address uint32
+	}
+	Head struct {
+		_           structs.HostLayout
+		Id          uint16
+		Flags       uint8
+		More        uint8
+		Questions   [2]uint8
+		Answers     [2]uint8
+		Authorities [2]uint8
+		Additionals [2]uint8
+		Label       uint8
+		Letter      uint8
+	}
+	Pad [2]uint8
 }
 
 type VetchVerdictT struct {
@@ -391,9 +478,12 @@ const (
 	VetchMapRoutes            = "routes"
 	VetchMapSeries            = "series"
 	VetchMapSources           = "sources"
+	VetchMapTaskScratch       = "task_scratch"
 	VetchMapTlsSessions       = "tls_sessions"
 	VetchMapTlsThreads        = "tls_threads"
 	VetchMapTlsUnseen         = "tls_unseen"
+	VetchMapUdpSockets        = "udp_sockets"
+	VetchMapUdpWork           = "udp_work"
 	VetchMapVerdicts          = "verdicts"
 	VetchMapWork              = "work"
 	VetchMapZero              = "zero"
@@ -531,9 +621,12 @@ type VetchMapSpecs struct {
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Series       *ebpf.MapSpec `ebpf:"series"`
 	Sources      *ebpf.MapSpec `ebpf:"sources"`
+	TaskScratch  *ebpf.MapSpec `ebpf:"task_scratch"`
 	TlsSessions  *ebpf.MapSpec `ebpf:"tls_sessions"`
 	TlsThreads   *ebpf.MapSpec `ebpf:"tls_threads"`
 	TlsUnseen    *ebpf.MapSpec `ebpf:"tls_unseen"`
+	UdpSockets   *ebpf.MapSpec `ebpf:"udp_sockets"`
+	UdpWork      *ebpf.MapSpec `ebpf:"udp_work"`
 	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
 	Work         *ebpf.MapSpec `ebpf:"work"`
 	Zero         *ebpf.MapSpec `ebpf:"zero"`
@@ -589,9 +682,12 @@ type VetchMaps struct {
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Series       *ebpf.Map `ebpf:"series"`
 	Sources      *ebpf.Map `ebpf:"sources"`
+	TaskScratch  *ebpf.Map `ebpf:"task_scratch"`
 	TlsSessions  *ebpf.Map `ebpf:"tls_sessions"`
 	TlsThreads   *ebpf.Map `ebpf:"tls_threads"`
 	TlsUnseen    *ebpf.Map `ebpf:"tls_unseen"`
+	UdpSockets   *ebpf.Map `ebpf:"udp_sockets"`
+	UdpWork      *ebpf.Map `ebpf:"udp_work"`
 	Verdicts     *ebpf.Map `ebpf:"verdicts"`
 	Work         *ebpf.Map `ebpf:"work"`
 	Zero         *ebpf.Map `ebpf:"zero"`
@@ -615,9 +711,12 @@ func (m *VetchMaps) Close() error {
 		m.Routes,
 		m.Series,
 		m.Sources,
+		m.TaskScratch,
 		m.TlsSessions,
 		m.TlsThreads,
 		m.TlsUnseen,
+		m.UdpSockets,
+		m.UdpWork,
 		m.Verdicts,
 		m.Work,
 		m.Zero,

@@ -11,7 +11,7 @@ packages() {
 	test) echo nginx-light:nginx wrk:wrk chromium:chromium curl:curl python3:python3 iproute2:ip nftables:nft \
 		iptables:iptables conntrack:conntrack procps:ps \
 		postgresql:/usr/bin/pgbench mariadb-server:mariadbd redis-server:redis-server memcached:memcached nats-server:nats-server \
-		nghttp2-client:h2load mosquitto:mosquitto mosquitto-clients:mosquitto_pub rabbitmq-server:rabbitmq-server \
+		nghttp2-client:h2load unbound:unbound bind9-dnsutils:dig mosquitto:mosquitto mosquitto-clients:mosquitto_pub rabbitmq-server:rabbitmq-server \
 		zookeeper:/usr/share/zookeeper/bin/zkServer.sh ;;
 	kernel) echo qemu-system-x86:qemu-system-x86_64 debian-archive-keyring ;;
 	esac

@@ -25,7 +25,9 @@ type container struct {
 	ordered      []*flow
 	destinations map[string]int // flows and failures by destination
 	failed       map[string]*counter
-	inbound      []*tally // requests that it answered
+	inbound      []*tally            // requests that it answered
+	outbound     []*tally            // requests that are counted whatever their destination
+	domains      map[string]struct{} // names that go by themselves in them
 }
 
 // flowKey is a destination before and after NAT, as text.
@@ -66,6 +68,7 @@ func (d *Digest) boxOf(p *pair, now time.Time) *container {
 		box = &container{
 			key: key, labels: d.containerLabels(key),
 			flows: make(map[flowKey]*flow), destinations: make(map[string]int), failed: make(map[string]*counter),
+			domains: make(map[string]struct{}),
 		}
 		d.containers[key] = box
 		d.boxes = append(d.boxes, box)

@@ -132,11 +132,11 @@ func (e *edge) room() int {
 
 func (f *flow) room() int { return flowRoom + tallyRoom(f.requests) }
 
-func (b *container) room() int { return tallyRoom(b.inbound) + len(b.failed) }
+func (b *container) room() int { return tallyRoom(b.inbound) + tallyRoom(b.outbound) + len(b.failed) }
 
 func tallyRoom(tallies []*tally) (n int) {
 	for _, t := range tallies {
-		n += len(t.ordered) + t.duration.room()
+		n += len(t.ordered) + len(t.times) + t.duration.room()
 	}
 	return n
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/model"
 )
@@ -16,6 +18,7 @@ type containerForm struct {
 	noun      string           // "queries"
 	classes   bool             // the status is the class of an HTTP code or "grpc:CODE", else "ok" or "failed"
 	messages  bool             // only messages are counted, by the label "method", and have no duration
+	domains   bool             // by the labels "request_type", "domain" and "status", which the histogram has too; of a container, whatever the destination
 
 	outbound, inbound formFamilies
 }
@@ -41,6 +44,7 @@ var containerForms = []containerForm{
 	{protocols: []probe.Protocol{"clickhouse"}, name: "clickhouse", noun: "queries"},
 	{protocols: []probe.Protocol{"nats"}, name: "nats", noun: "messages", messages: true},
 	{protocols: []probe.Protocol{"amqp"}, name: "rabbitmq", noun: "messages", messages: true},
+	{protocols: []probe.Protocol{protocolDNS}, name: "dns", noun: "requests", domains: true},
 }
 
 // formOf finds or makes the form of a protocol; nil for what has no name that a metric could have.
@@ -84,9 +88,22 @@ type tally struct {
 	counts   map[tallyKey]*counter
 	ordered  []*counter // in order of birth
 	duration requestSeries
+	timed    map[tallyKey]*requestSeries // instead, where the histograms have the labels of the counters
+	times    []*requestSeries            // in order of birth
 }
 
-type tallyKey struct{ status, method string }
+type tallyKey struct{ status, method, kind, domain string }
+
+// labels adds those of a kind of request.
+func (k tallyKey) labels(base labels.Labels) labels.Labels {
+	b := labels.NewBuilder(base)
+	for _, l := range [][2]string{{"status", k.status}, {"method", k.method}, {"request_type", k.kind}, {"domain", k.domain}} {
+		if l[1] != "" {
+			b.Set(l[0], l[1])
+		}
+	}
+	return b.Labels()
+}
 
 // boxRequest counts requests, for the flow of a client and for the container of a server.
 func (d *Digest) boxRequest(p *pair, box *container, r *probe.RequestDelta, now time.Time) {
@@ -101,7 +118,13 @@ func (d *Digest) boxRequest(p *pair, box *container, r *probe.RequestDelta, now 
 		}
 	}
 	set, base := &box.inbound, box.labels
-	if p.key.Role == probe.RoleClient {
+	switch {
+	case form.domains:
+		key = box.domainKey(r)
+		if p.key.Role == probe.RoleClient {
+			set = &box.outbound
+		}
+	case p.key.Role == probe.RoleClient:
 		f := d.flowOf(p, box, now)
 		if f == nil {
 			return
@@ -116,21 +139,38 @@ func (d *Digest) boxRequest(p *pair, box *container, r *probe.RequestDelta, now 
 			d.dropped[dropSeries] += r.Count
 			return
 		}
-		c = &counter{born: d.began(p), labels: with(base, "status", key.status)}
-		if key.method != "" {
-			c.labels = with(c.labels, "method", key.method)
-		}
+		c = &counter{born: d.began(p), labels: key.labels(base)}
 		t.counts[key] = c
 		t.ordered = append(t.ordered, c)
 	}
 	c.value += r.Count
-	if form.messages {
+	switch {
+	case form.messages:
+		return
+	case form.domains:
+		if series := t.timeOf(d, p, key, c.labels); series != nil {
+			series.duration.add(r.Buckets[:], r.Sum)
+		}
 		return
 	}
 	if t.duration.born.IsZero() && d.reserve(1) {
 		t.duration.born, t.duration.labels = d.began(p), base
 	}
 	t.duration.duration.add(r.Buckets[:], r.Sum)
+}
+
+// timeOf finds or makes the histogram of a kind of request; nil where there is no room.
+func (t *tally) timeOf(d *Digest, p *pair, key tallyKey, l labels.Labels) *requestSeries {
+	series := t.timed[key]
+	if series == nil && d.reserve(1) {
+		series = &requestSeries{counter: counter{born: d.began(p), labels: l}}
+		if t.timed == nil {
+			t.timed = make(map[tallyKey]*requestSeries)
+		}
+		t.timed[key] = series
+		t.times = append(t.times, series)
+	}
+	return series
 }
 
 func tallyOf(set *[]*tally, form *containerForm) *tally {

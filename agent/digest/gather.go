@@ -201,6 +201,7 @@ func (d *Digest) gatherRequests(b *batch) {
 				each(box.inbound)
 				continue
 			}
+			each(box.outbound)
 			for _, f := range box.ordered {
 				each(f.requests)
 			}
@@ -216,6 +217,9 @@ func (d *Digest) gatherRequests(b *batch) {
 			})
 			tallies(form, inbound, func(t *tally) {
 				b.histogram(families.duration, t.duration.labels, durationScale, &t.duration.duration, t.duration.born)
+				for _, s := range t.times {
+					b.histogram(families.duration, s.labels, durationScale, &s.duration, s.born)
+				}
 			})
 		}
 	}

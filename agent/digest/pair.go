@@ -268,7 +268,7 @@ func (d *Digest) connections(p *pair, now time.Time) {
 	if l := d.linkOf(p, now); l != nil && !p.ends.Watched {
 		d.linkConnections(p, l, &t, now)
 	}
-	if p.key.Role == probe.RoleClient {
+	if p.key.Role == probe.RoleClient && !p.key.Datagrams {
 		if box := d.boxOf(p, now); box != nil {
 			d.boxConnections(p, box, &t, now)
 		}

@@ -151,6 +151,9 @@ func (s *serving) failuresOf(d *Digest, p *pair, key requestKey) *counter {
 // key names a kind of request, within the limits of routes, methods and codes.
 func (s *serving) key(d *Digest, r *probe.RequestDelta) requestKey {
 	key := requestKey{protocol: r.Protocol, method: clean(r.Method, 16), route: clean(r.Route, maxRoute), code: clean(r.Code, maxCode)}
+	if r.Protocol == protocolDNS {
+		key.route = boundDomain(s.routes, key.route, d.options.RoutesPerWorkload)
+	}
 	key.route = bound(s.routes, key.route, d.options.RoutesPerWorkload)
 	key.method = bound(s.methods, key.method, maxMethods)
 	key.code = bound(s.codes, key.code, maxCodes)

@@ -15,17 +15,18 @@ type limit struct {
 }
 
 var limits = map[string]limit{
-	"conns":     {65536, 8192},
-	"sources":   {16384, 4096},
-	"owners":    {4096, 512},
-	"pairs":     {16384, 2048},
-	"series":    {16384, 3072},
-	"routes":    {16384, 3072},
-	"listeners": {4096, 1024},
-	"pending":   {16384, 2048},
-	"partials":  {1024, 128},
-	"ignored":   {4096, 1024},
-	"verdicts":  {8192, 1024},
+	"conns":       {65536, 8192},
+	"sources":     {16384, 4096},
+	"owners":      {4096, 512},
+	"pairs":       {16384, 2048},
+	"series":      {16384, 3072},
+	"routes":      {16384, 3072},
+	"listeners":   {4096, 1024},
+	"pending":     {16384, 2048},
+	"partials":    {1024, 128},
+	"ignored":     {4096, 1024},
+	"verdicts":    {8192, 1024},
+	"udp_sockets": {8192, 2048},
 }
 
 // leastRecent are the bounds of the maps that forget what was not used for long. Each CPU keeps some free entries of them to itself.

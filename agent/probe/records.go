@@ -28,19 +28,20 @@ const (
 
 // Record is a piece of what a connection said that the kernel does not count by itself.
 type Record struct {
-	Socket  uint64 // with Opened: the connection
-	Opened  uint64 // ns of the monotonic clock
-	Pair    uint64 // see Probe.PairKey; 0 while it is not known
-	At      int64  // ns of the monotonic clock
-	Seq     uint32 // TCP sequence number of the first byte
-	Sent    bool   // by the owner; else received
-	Role    Role
-	Adopted bool   // the connection is older than the probe
-	Closed  bool   // the connection ended, or of a Hello that nothing more comes of it; Data is empty
-	Hello   bool   // it is of the handshake of TLS
-	Data    []byte // valid during the call only
-	Upgrade *Upgrade
-	Asked   *Asked
+	Socket   uint64 // with Opened: the connection
+	Opened   uint64 // ns of the monotonic clock
+	Pair     uint64 // see Probe.PairKey; 0 while it is not known
+	At       int64  // ns of the monotonic clock
+	Seq      uint32 // TCP sequence number of the first byte
+	Sent     bool   // by the owner; else received
+	Role     Role
+	Adopted  bool   // the connection is older than the probe
+	Closed   bool   // the connection ended, or of a Hello that nothing more comes of it; Data is empty
+	Hello    bool   // it is of the handshake of TLS
+	Data     []byte // valid during the call only
+	Upgrade  *Upgrade
+	Datagram *Datagram // not nil: it is a datagram, of which Socket, At, Sent and Data are set
+	Asked    *Asked
 }
 
 // Asked says that Data is the beginning of a connection's first request in HTTP/1, and that it went to another machine. The pair is not known yet.
@@ -142,6 +143,9 @@ func decodeRecord(b []byte) (Record, bool) {
 		Socket: binary.NativeEndian.Uint64(b), Opened: binary.NativeEndian.Uint64(b[8:]), Pair: binary.NativeEndian.Uint64(b[16:]),
 		At: int64(binary.NativeEndian.Uint64(b[24:])), Seq: binary.NativeEndian.Uint32(b[32:]),
 		Closed: b[40] == recordClose, Sent: b[41] == 0, Role: Role(b[42]), Adopted: b[43] != 0,
+	}
+	if b[40] == recordDatagram {
+		return decodeDatagram(b, r)
 	}
 	if int(n) > len(b)-recordHead {
 		return Record{}, false

@@ -113,7 +113,7 @@ func (s *stats) maps() []MapStat {
 		switch {
 		case name == "conns":
 			stat.Entries = s.connections()
-		case stat.Entries < 0 && m.Type() == ebpf.Hash:
+		case stat.Entries < 0 && (m.Type() == ebpf.Hash || m.Type() == ebpf.LRUHash):
 			stat.Entries = s.counted(name, m)
 		}
 		out = append(out, stat)

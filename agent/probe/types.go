@@ -46,6 +46,8 @@ type PairKey struct {
 	Actual netip.AddrPort
 	// Peer is the owner of the other end where that is on this machine and known, else 0.
 	Peer OwnerID
+	// Datagrams says that these are messages of UDP sockets and no connections. The kernel keeps no such pairs, who reads the records makes them.
+	Datagrams bool
 }
 
 // ConnectError says why a connection was not established.
@@ -156,4 +158,5 @@ type Snapshot struct {
 	Lags      []Lag // of all consumers, now
 	TLS       []HandshakeDelta
 	Listeners []Listener // all that are open now
+	Answering []Listener // UDP sockets that were asked something lately
 }

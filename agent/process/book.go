@@ -44,6 +44,7 @@ type Book struct {
 	outside  *names.Book
 	space    *addressBook
 	listen   listeners
+	answer   listeners // UDP sockets that are asked
 	tracker  conntrack
 	owners   map[probe.OwnerID]*owner
 	tenants  map[uint32]map[model.Workload]int // owners by namespace
@@ -86,6 +87,7 @@ func New(o Options) (*Book, error) {
 		outside:  o.Names,
 		space:    newAddressBook(own, door, o.Addresses, proc.anyIn),
 		listen:   listeners{by: make(map[listenKey]*listener)},
+		answer:   listeners{by: make(map[listenKey]*listener)},
 		tracker:  conntrack{proc: proc},
 		owners:   make(map[probe.OwnerID]*owner),
 		tenants:  make(map[uint32]map[model.Workload]int),
@@ -104,14 +106,16 @@ func (b *Book) Update(s probe.Snapshot) {
 			o.gone, o.used = true, s.Time
 		}
 	}
-	b.listen.update(s.Time, s.Listeners, func(id probe.OwnerID) model.Workload {
+	who := func(id probe.OwnerID) model.Workload {
 		if o := b.owners[id]; o != nil {
 			o.used = s.Time
 			b.space.see(o.NetNS, 0, s.Time)
 			return o.Workload
 		}
 		return model.Workload{}
-	})
+	}
+	b.listen.update(s.Time, s.Listeners, who)
+	b.answer.update(s.Time, s.Answering, who)
 	b.space.refresh(s.Time, false)
 	if s.Time.Sub(b.swept) >= sweepEvery {
 		b.swept = s.Time
@@ -205,6 +209,6 @@ func (b *Book) Stats() Stats {
 	return Stats{
 		ConntrackFound: c.Found.Load(), ConntrackNone: c.None.Load(), ConntrackErrors: c.Errors.Load(), ConntrackLimited: c.Limited.Load(),
 		NamesFailed: b.runtimes.failed.Load(), AddressesFailed: b.space.failed.Load(),
-		SpacesOverflow: b.space.overflow.Load(), ListenersOverflow: b.listen.overflow.Load(), OwnersOverflow: b.overflow.Load(),
+		SpacesOverflow: b.space.overflow.Load(), ListenersOverflow: b.listen.overflow.Load() + b.answer.overflow.Load(), OwnersOverflow: b.overflow.Load(),
 	}
 }

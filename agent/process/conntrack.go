@@ -55,7 +55,7 @@ type nsEntry struct{ netns, pid uint32 }
 
 // destination gives where the packets of a flow really go: the first namespace that knows the flow says.
 // ok is false where none does.
-func (c *conntrack) destination(from, to netip.AddrPort, namespaces ...nsEntry) (actual netip.AddrPort, ok bool) {
+func (c *conntrack) destination(protocol int, from, to netip.AddrPort, namespaces ...nsEntry) (actual netip.AddrPort, ok bool) {
 	if c.off {
 		return netip.AddrPort{}, false
 	}
@@ -66,7 +66,7 @@ func (c *conntrack) destination(from, to netip.AddrPort, namespaces ...nsEntry) 
 	c.asked++
 	var failed bool
 	for _, ns := range namespaces {
-		answer, err := c.ask(ns, from, to)
+		answer, err := c.ask(protocol, ns, from, to)
 		switch {
 		case err == nil && answer != to:
 			c.stats.Found.Add(1)
@@ -88,7 +88,7 @@ func (c *conntrack) destination(from, to netip.AddrPort, namespaces ...nsEntry) 
 	return actual, ok
 }
 
-func (c *conntrack) ask(ns nsEntry, from, to netip.AddrPort) (netip.AddrPort, error) {
+func (c *conntrack) ask(protocol int, ns nsEntry, from, to netip.AddrPort) (netip.AddrPort, error) {
 	handle, opened := c.sockets[ns.netns]
 	if !opened {
 		if socket, err := c.proc.netfilterSocket(ns.pid, ns.netns); err == nil {
@@ -99,7 +99,7 @@ func (c *conntrack) ask(ns nsEntry, from, to netip.AddrPort) (netip.AddrPort, er
 	if handle == nil {
 		return netip.AddrPort{}, errOtherNamespace
 	}
-	request := flowRequest(from, to)
+	request := flowRequest(protocol, from, to)
 	request.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: handle}
 	answers, err := request.Execute(unix.NETLINK_NETFILTER, 0)
 	if err != nil {
@@ -111,8 +111,8 @@ func (c *conntrack) ask(ns nsEntry, from, to netip.AddrPort) (netip.AddrPort, er
 	return replySource(answers[0])
 }
 
-// flowRequest asks for the one TCP flow that starts with packets from -> to. The attributes are those of linux/netfilter/nfnetlink_conntrack.h.
-func flowRequest(from, to netip.AddrPort) *nl.NetlinkRequest {
+// flowRequest asks for the one flow of a protocol (IPPROTO_TCP) that starts with packets from -> to. The attributes are those of linux/netfilter/nfnetlink_conntrack.h.
+func flowRequest(protocol int, from, to netip.AddrPort) *nl.NetlinkRequest {
 	family, source, destination := unix.AF_INET, nl.CTA_IP_V4_SRC, nl.CTA_IP_V4_DST
 	if from.Addr().Is6() {
 		family, source, destination = unix.AF_INET6, nl.CTA_IP_V6_SRC, nl.CTA_IP_V6_DST
@@ -124,7 +124,7 @@ func flowRequest(from, to netip.AddrPort) *nl.NetlinkRequest {
 	ip.AddRtAttr(source, from.Addr().AsSlice())
 	ip.AddRtAttr(destination, to.Addr().AsSlice())
 	proto := tuple.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_PROTO, nil)
-	proto.AddRtAttr(nl.CTA_PROTO_NUM, []byte{unix.IPPROTO_TCP})
+	proto.AddRtAttr(nl.CTA_PROTO_NUM, []byte{byte(protocol)})
 	proto.AddRtAttr(nl.CTA_PROTO_SRC_PORT, nl.BEUint16Attr(from.Port()))
 	proto.AddRtAttr(nl.CTA_PROTO_DST_PORT, nl.BEUint16Attr(to.Port()))
 	request.AddData(tuple)

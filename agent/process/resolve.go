@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/model"
 )
@@ -70,11 +72,15 @@ func (b *Book) clientEnds(now time.Time, key probe.PairKey, sample netip.AddrPor
 		}
 		e.Missing = true
 	}
-	workload, how := b.behind(key.NetNS, e.Actual)
+	listen, protocol := &b.listen, unix.IPPROTO_TCP
+	if key.Datagrams {
+		listen, protocol = &b.answer, unix.IPPROTO_UDP
+	}
+	workload, how := b.behind(listen, key.NetNS, e.Actual)
 	if how != byListener && e.Actual == remote && sample.IsValid() && sample.Port() != 0 {
-		if actual, ok := b.translate(key.NetNS, unmap(sample), remote); ok && actual != remote {
+		if actual, ok := b.translate(protocol, key.NetNS, unmap(sample), remote); ok && actual != remote {
 			e.Actual = actual
-			if workload, how = b.behind(key.NetNS, actual); how == byListener {
+			if workload, how = b.behind(listen, key.NetNS, actual); how == byListener {
 				b.natted[target{workload, actual.Port()}] = now
 			}
 		}
@@ -111,11 +117,19 @@ func (b *Book) serverEnds(key probe.PairKey) Ends {
 		e.Watched, e.Sure = true, !e.Missing
 		return e
 	}
+	if key.Datagrams && !key.Remote.IsValid() { // it is watched here, or did not get an answer to tell who it is
+		e.Watched, e.Sure = true, !e.Missing
+		return e
+	}
 	remote := unmap(key.Remote)
 	var how evidence
 	e.Client, how = b.ownerOf(key.NetNS, remote.Addr())
 	if _, ok := b.natted[target{e.Server, e.Port}]; ok && how == byAddress && !remote.Addr().IsLoopback() {
 		e.Client, e.Watched, e.Sure = model.Workload{}, true, true
+		return e
+	}
+	if key.Datagrams && how == byAddress { // what a watched process asked, it tells itself
+		e.Client, e.Watched, e.Sure = model.Workload{}, true, !e.Missing
 		return e
 	}
 	e.Sure = !e.Missing && how == outside && !isLocalRange(remote.Addr())
@@ -131,12 +145,12 @@ const (
 	byListener                 // somebody listens there, or did until lately
 )
 
-// behind says who serves at an address, as a socket in a network namespace sees it.
-func (b *Book) behind(from uint32, to netip.AddrPort) (model.Workload, evidence) {
+// behind says who of some listeners serves at an address, as a socket in a network namespace sees it.
+func (b *Book) behind(listen *listeners, from uint32, to netip.AddrPort) (model.Workload, evidence) {
 	candidates := b.space.candidates(from, to.Addr())
 	var closed *listener
 	for _, netns := range candidates {
-		if found := b.listen.at(netns, to); found != nil {
+		if found := listen.at(netns, to); found != nil {
 			if found.open {
 				return found.workload, byListener
 			}
@@ -168,15 +182,15 @@ func (b *Book) ownerOf(from uint32, addr netip.Addr) (model.Workload, evidence) 
 }
 
 // translate asks the trackers of the client's and of the machine's own namespace where a connection really goes.
-func (b *Book) translate(netns uint32, from, to netip.AddrPort) (netip.AddrPort, bool) {
-	if from.Addr().Is4() != to.Addr().Is4() {
+func (b *Book) translate(protocol int, netns uint32, from, to netip.AddrPort) (netip.AddrPort, bool) {
+	if from.Addr().Is4() != to.Addr().Is4() || from.Addr().IsUnspecified() {
 		return netip.AddrPort{}, false
 	}
 	spaces := make([]nsEntry, 0, 2)
 	if entry, ok := b.space.entry(netns); ok && entry != b.space.door {
 		spaces = append(spaces, entry)
 	}
-	return b.tracker.destination(from, to, append(spaces, b.space.door)...)
+	return b.tracker.destination(protocol, from, to, append(spaces, b.space.door)...)
 }
 
 // isLocalRange reports whether an address is one that machines and clusters give to their own, so that its owner may show up yet.

@@ -35,7 +35,8 @@ type Exchange struct {
 	End           int64 // ns: last byte of the response
 	RequestBytes  int64
 	ResponseBytes int64
-	Cut           bool // the connection ended before the response was whole
+	Cut           bool    // the connection ended before the response was whole
+	Answer        *Answer // what DNS found; nil for all else
 	// Messages are those that went each way within the operation since the Conn last told, by Direction. Only what carries a stream of
 	// messages has them: a WebSocket, a gRPC call.
 	Messages [2]int64

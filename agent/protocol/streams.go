@@ -15,6 +15,7 @@ const NumBuckets = 209
 const (
 	maxStreams     = 8192
 	maxStreamBytes = 32 << 20 // of all streams together
+	maxFound       = 4096     // answers of DNS between two Drains; those beyond name nothing
 	maxHeld        = 256      // kinds of exchange of one connection that wait for its pair
 	detectBytes    = 4096     // of one direction, after which nothing is recognised any more
 	detectCalls    = 16       // shipped pieces, likewise
@@ -95,6 +96,7 @@ type Streams struct {
 	streams map[StreamID]*stream
 	unknown finished // connections that nobody knows
 	tallies map[tallyKey]*Tally
+	answers []FoundAnswer
 	swept   int64
 }
 
@@ -391,6 +393,9 @@ func (s *Streams) emit(st *stream, e Exchange) {
 	if e.Protocol == "" {
 		e.Protocol = st.protocol
 	}
+	if e.Answer != nil && len(s.answers) < maxFound {
+		s.answers = append(s.answers, FoundAnswer{Pair: st.pair, Answer: *e.Answer})
+	}
 	key := tallyKey{st.pair, e.Protocol, e.Method, e.Operation, e.Status, e.Failed, e.Cut}
 	t := s.tallies[key]
 	if t == nil {
@@ -448,6 +453,13 @@ func (s *Streams) end(id StreamID, st *stream, p *Piece) {
 	}
 	s.Stats.Held.Add(uint64(len(st.held)))
 	s.give(id, st)
+}
+
+// Answers gives out the addresses that DNS found since the last call.
+func (s *Streams) Answers() []FoundAnswer {
+	found := s.answers
+	s.answers = nil
+	return found
 }
 
 // Drain gives out all tallies and begins anew; now is ns of the monotonic clock. Connections whose end was missed are forgotten after a while.

@@ -10,8 +10,15 @@ static __always_inline int is_tcp(struct sock *sk)
 	return (family == AF_INET || family == AF_INET6) && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP;
 }
 
-/* The TCP socket behind a file, NULL if it is none. */
-static __always_inline struct sock *socket_of_file(struct file *file)
+static __always_inline int is_udp(struct sock *sk)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	return (family == AF_INET || family == AF_INET6) && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_UDP;
+}
+
+/* The TCP, MPTCP or UDP socket behind a file, or another one's; NULL if it is no socket. */
+static __always_inline struct sock *any_socket_of_file(struct file *file)
 {
 	struct socket *socket;
 	struct sock *sk;
@@ -23,6 +30,14 @@ static __always_inline struct sock *socket_of_file(struct file *file)
 	/* Go listens with MPTCP: its first subflow is the TCP socket, and what is accepted from plain clients is plain TCP. */
 	if (sk && bpf_core_field_exists(((struct mptcp_sock *)0)->first) && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
 		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
+	return sk;
+}
+
+/* The TCP socket behind a file, NULL if it is none. */
+static __always_inline struct sock *socket_of_file(struct file *file)
+{
+	struct sock *sk = any_socket_of_file(file);
+
 	return sk && is_tcp(sk) ? sk : NULL;
 }
 

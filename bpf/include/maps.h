@@ -37,6 +37,9 @@ LRU_MAP(go_reads, struct go_call_key_t, struct go_call_t, 4096);
 LRU_MAP(go_waits, struct go_wait_key_t, __u64, 1024); /* the *tls.Conn */
 HASH_MAP(verdicts, __u64, struct verdict_t, 1024);   /* struct sock* -> what user space wants of it */
 
+/* struct sock* -> UDP socket. No hook tells of their end, so the least used goes when there is no room. */
+LRU_MAP(udp_sockets, __u64, struct udp_t, 1024);
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);
@@ -102,6 +105,23 @@ struct zero_t {
 	struct tls_thread_t thread;
 };
 ARRAY_MAP(zero, BPF_MAP_TYPE_ARRAY, struct zero_t, 1);
+
+/* One message of a UDP socket, and what is read on the way: the stack is for the calls. */
+struct udp_work_t {
+	__u64 buffer; /* user address of its first bytes */
+	__u64 room;   /* bytes there */
+	__u64 name;   /* user address of where it goes, 0 if the call does not say */
+	__u64 length; /* of the message */
+	__u64 sk;
+	struct datagram_t record;
+	struct udp_t fresh;
+	struct user_msghdr header;
+	struct iovec vector;
+	struct user_sockaddr_in address;
+	struct dns_head_t head;
+	__u8 pad[2];
+};
+ARRAY_MAP(udp_work, BPF_MAP_TYPE_PERCPU_ARRAY, struct udp_work_t, 1);
 
 ARRAY_MAP(owner_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct owner_t, 2);
 

@@ -25,13 +25,13 @@ static __always_inline void record_path(char path[5][96], struct kernfs_node *kn
 }
 
 struct task_ids {
-	struct kernfs_node *kn_v1;
-	struct kernfs_node *kn_v2;
-	struct file *exe;
+	__u64 kn_v1, kn_v2, exe; /* pointers */
 	__u64 v1, v2, ino;
 	__u64 name[4]; /* of the executable: an inode may have several, one after the other too */
 	__u32 dev, netns;
 };
+
+ARRAY_MAP(task_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct task_ids, 2); /* of owner_of, which is called with a deep stack */
 
 static __always_inline __u64 task_hash(struct task_struct *task, struct task_ids *t)
 {
@@ -61,9 +61,9 @@ static __always_inline __u64 task_hash(struct task_struct *task, struct task_ids
 		t->dev = BPF_CORE_READ(exe, f_inode, i_sb, s_dev);
 		bpf_probe_read_kernel_str(t->name, sizeof(t->name), BPF_CORE_READ(exe, f_path.dentry, d_name.name));
 	}
-	t->kn_v1 = kn_v1;
-	t->kn_v2 = kn_v2;
-	t->exe = exe;
+	t->kn_v1 = (__u64)kn_v1;
+	t->kn_v2 = (__u64)kn_v2;
+	t->exe = (__u64)exe;
 	t->netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
 	h = mix(h, t->v1);
 	h = mix(h, t->v2);
@@ -83,11 +83,15 @@ static __always_inline int is_ignored(__u64 cgroup)
 /* Finds or records the owner of a task and returns its hash, 0 if there is no room. *drop is set when its traffic is to be ignored. */
 static __always_inline __u64 owner_of(struct task_struct *task, __u32 scratch, __u8 *drop)
 {
-	struct task_ids t;
-	__u64 id = task_hash(task, &t);
-	struct owner_t *o = bpf_map_lookup_elem(&owners, &id);
+	struct task_ids *t = bpf_map_lookup_elem(&task_scratch, &scratch);
+	struct owner_t *o;
 	struct file *exe;
+	__u64 id;
 
+	if (!t)
+		return 0;
+	id = task_hash(task, t);
+	o = bpf_map_lookup_elem(&owners, &id);
 	if (o) {
 		*drop = o->ignored;
 		return id;
@@ -95,22 +99,22 @@ static __always_inline __u64 owner_of(struct task_struct *task, __u32 scratch, _
 	o = bpf_map_lookup_elem(&owner_scratch, &scratch);
 	if (!o)
 		return 0;
-	o->cgroup_v1 = t.v1;
-	o->cgroup_v2 = t.v2;
-	o->exe_ino = t.ino;
-	o->exe_dev = t.dev;
-	o->netns = t.netns;
+	o->cgroup_v1 = t->v1;
+	o->cgroup_v2 = t->v2;
+	o->exe_ino = t->ino;
+	o->exe_dev = t->dev;
+	o->netns = t->netns;
 	o->pid = BPF_CORE_READ(task, tgid);
 	o->routes = 0;
 	o->overflow = 0;
-	o->ignored = is_ignored(t.v1) || is_ignored(t.v2);
+	o->ignored = is_ignored(t->v1) || is_ignored(t->v2);
 	BPF_CORE_READ_STR_INTO(&o->comm, task, group_leader, comm);
 	o->exe[0] = 0;
-	exe = t.exe;
+	exe = (struct file *)t->exe;
 	if (exe)
 		bpf_probe_read_kernel_str(o->exe, sizeof(o->exe), BPF_CORE_READ(exe, f_path.dentry, d_name.name));
-	record_path(o->path_v1, t.kn_v1);
-	record_path(o->path_v2, t.kn_v2);
+	record_path(o->path_v1, (struct kernfs_node *)t->kn_v1);
+	record_path(o->path_v2, (struct kernfs_node *)t->kn_v2);
 	if (bpf_map_update_elem(&owners, &id, o, BPF_NOEXIST) == -7 /* E2BIG */)
 		count_lost(LOST_OWNERS_FULL, 1);
 	*drop = o->ignored;

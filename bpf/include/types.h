@@ -235,7 +235,7 @@ struct pending_key_t {
 
 /* One piece of what a connection said, on the way to user space. */
 /* HELLO: of the handshake of TLS, whatever is shipped of what is inside; without data: it ended. */
-enum record_kind { RECORD_DATA, RECORD_CLOSE, RECORD_UPGRADE, RECORD_HELLO, RECORD_REQUEST };
+enum record_kind { RECORD_DATA, RECORD_CLOSE, RECORD_UPGRADE, RECORD_HELLO, RECORD_REQUEST, RECORD_DATAGRAM };
 
 struct record_t {
 	__u64 sk;
@@ -249,6 +249,40 @@ struct record_t {
 	__u8 role;
 	__u8 adopted;	/* it was met in the middle */
 	__u32 pad;
+};
+
+/* A datagram on the way to user space: it has no pair and no sequence number. */
+struct datagram_t {
+	struct record_t head;
+	__u64 owner;
+	struct addr_t local; /* zero where the socket is bound to all addresses */
+	struct addr_t remote; /* zero where it is not known: received on a socket that is not connected */
+	__u32 netns;
+	__u16 local_port;
+	__u16 remote_port;
+};
+
+/* The beginning of a DNS message, RFC 1035 section 4.1.1, and of the name it asks for. */
+struct dns_head_t {
+	__u16 id;
+	__u8 flags; /* QR, opcode, AA, TC, RD */
+	__u8 more;  /* RA, Z, AD, CD, RCODE */
+	__u8 questions[2];
+	__u8 answers[2];
+	__u8 authorities[2];
+	__u8 additionals[2];
+	__u8 label; /* bytes of the first label */
+	__u8 letter;
+};
+
+/* A UDP socket, as far as it was looked at. */
+struct udp_t {
+	__u64 owner;
+	__u64 array[2]; /* sendmmsg, recvmmsg: the address of the messages of the call under way, and */
+	__u32 next[2];	/* the number of the next one */
+	__u32 others;	/* datagrams in a row that were not DNS */
+	__u16 port;
+	__u16 pad;
 };
 
 /* A session of a TLS library (SSL *, gnutls_session_t) and the connection that it is on. */

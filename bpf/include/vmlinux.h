@@ -37,6 +37,7 @@ enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2, BPF_RB_AVAIL_DATA = 0 };
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
 #define IPPROTO_MPTCP 262
 enum { TCP_ESTABLISHED = 1, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT,
        TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_LISTEN, TCP_CLOSING, TCP_NEW_SYN_RECV };
@@ -196,6 +197,17 @@ struct pt_regs {
 struct iovec {
 	__u64 iov_base;
 	__u64 iov_len;
+};
+struct user_sockaddr_in {
+	__u16 family;
+	__be16 port;
+	__be32 address;
+};
+struct user_sockaddr_in6 {
+	__u16 family;
+	__be16 port;
+	__be32 flow;
+	__u8 address[16];
 };
 struct user_msghdr {
 	__u64 msg_name;
