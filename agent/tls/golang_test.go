@@ -337,3 +337,30 @@ func FuzzReadGoCode(f *testing.F) {
 		}
 	})
 }
+
+func FuzzGoTable(f *testing.F) {
+	var table []byte
+	madeGo(func(t []byte) { table = bytes.Clone(t) })
+	f.Add(table, false)
+	f.Add(table, true)
+	f.Fuzz(func(t *testing.T, table []byte, merged bool) {
+		name := ".gopclntab"
+		if merged { // as the C linker does
+			name = ".data.rel.ro"
+		}
+		info := append([]byte("\xff Go buildinf:\x08\x02"), make([]byte, 16)...)
+		info = append(info, "\x08go1.26.8\x00"...)
+		code := bytes.Repeat([]byte{0x49, 0x3b, 0x66, 0x10, 0x76, 0x08, 0x55, 0x5d, 0xc3, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc}, 8)
+		file := program(elf.EM_X86_64, elf.ET_DYN, part{".text", elf.SHT_PROGBITS, code}, part{name, elf.SHT_PROGBITS, table}, part{".go.buildinfo", elf.SHT_PROGBITS, info},
+			part{".relocations", elf.SHT_RELA, table}) //nolint:misspell // as ELF calls it
+		found, err := findInBytes(file)
+		if err == nil && len(found.Points) == 0 {
+			t.Fatal("nothing found and no error")
+		}
+		for _, p := range found.Points {
+			if p.Offset >= uint64(len(file)) {
+				t.Fatalf("point %v lies outside of a file of %d bytes", p, len(file))
+			}
+		}
+	})
+}

@@ -104,9 +104,9 @@ func (m *image) pointers(addrs ...uint64) ([]uint64, error) {
 	if m.Machine == elf.EM_AARCH64 {
 		relative = uint32(elf.R_AARCH64_RELATIVE)
 	}
-	const size = 24 // of an Elf64_Rela
+	const size = 24 // bytes of a relocation with addend
 	for _, s := range m.Sections {
-		if s.Type != elf.SHT_RELA || s.Flags&elf.SHF_COMPRESSED != 0 {
+		if s.Type != elf.SHT_RELA || s.Flags&elf.SHF_COMPRESSED != 0 { //nolint:misspell // as ELF calls it
 			continue
 		}
 		w := m.window(s.Offset, s.Offset+s.FileSize)

@@ -81,7 +81,7 @@ func openMapRing(cpu int) (*mapRing, error) {
 	page := os.Getpagesize()
 	mem, err := unix.Mmap(fd, 0, (1+ringPages)*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		unix.Close(fd) //nolint:errcheck // nothing was written
+		unix.Close(fd)
 		return nil, err
 	}
 	return &mapRing{fd: fd, mem: mem, size: uint64(ringPages * page)}, nil
@@ -146,10 +146,10 @@ func (m *mappings) read(ctx context.Context, take func(mapping)) error {
 func (m *mappings) close() {
 	for _, r := range m.rings {
 		unix.Munmap(r.mem) //nolint:errcheck // nothing is left to do about it
-		unix.Close(r.fd)   //nolint:errcheck // nothing was written
+		unix.Close(r.fd)
 	}
 	if m.wake >= 0 {
-		unix.Close(m.wake) //nolint:errcheck // nothing was written
+		unix.Close(m.wake)
 	}
 	m.rings, m.wake = nil, -1
 }

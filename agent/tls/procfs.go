@@ -153,8 +153,8 @@ func identify(f *os.File) (fileID, stamp, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return fileID{}, stamp{}, fmt.Errorf("%w: it is no plain file", ErrMalformed)
 	}
-	id := fileID{device: st.Dev, inode: st.Ino} //nolint:unconvert // 32 bits wide on some architectures
-	switch int64(fs.Type) {                     //nolint:unconvert // the same
+	id := fileID{device: st.Dev, inode: st.Ino}
+	switch int64(fs.Type) { //nolint:unconvert // the same
 	case unix.FUSE_SUPER_MAGIC:
 		return fileID{}, stamp{}, errFileSystem
 	case unix.OVERLAYFS_SUPER_MAGIC:

@@ -63,7 +63,7 @@ func (u *unseen) next(proc string, now time.Time) uint32 {
 		if unix.Stat(procPath(proc, pid, "exe"), &st) != nil {
 			continue
 		}
-		id := programID{st.Dev, st.Ino} //nolint:unconvert // 32 bits wide on some architectures
+		id := programID{st.Dev, st.Ino}
 		if at, ok := u.closer[id]; ok && now.Sub(at) < closeAgain {
 			continue
 		}

@@ -104,7 +104,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer func() {
 			cancel()
-			<-reading
+			<-reading //nolint:errcheck // what ended it early was returned
 		}()
 		go func() {
 			reading <- w.mappings.read(ctx, func(m mapping) {
