@@ -13,7 +13,7 @@ import (
 
 // brokers are the protocols of caches, document stores and brokers, which share half, fifo and table.
 func brokers() []Protocol {
-	return []Protocol{DNS(), Redis(), Memcached(), NATS(), MQTT(), AMQP(), Dubbo(), MongoDB(), Kafka(), ZooKeeper(), HTTP2()}
+	return []Protocol{DNS(), Redis(), Memcached(), NATS(), MQTT(), AMQP(), Dubbo(), Cassandra(), ClickHouse(), MongoDB(), Kafka(), ZooKeeper(), HTTP2()}
 }
 
 func TestBrokersAreToldApart(t *testing.T) {

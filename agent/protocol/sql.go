@@ -103,7 +103,7 @@ func (p *sqlParser) kind(t sqlToken) string {
 func (p *sqlParser) direct() {
 	for t := p.scan.next(); ; t = p.scan.next() {
 		switch {
-		case t.kind == sqlWord && sqlNoise[t.upper()]:
+		case p.noise(t):
 		case t.isName() && !(t.kind == sqlWord && sqlNoTable[t.upper()]):
 			p.table = p.name(t)
 			return
@@ -213,7 +213,7 @@ func (p *sqlParser) find(from *sqlFromFinder) string {
 // after reads what stands behind FROM: a table, or "" for a query in parentheses or a common table expression.
 func (p *sqlParser) after(from *sqlFromFinder) string {
 	t := p.scan.next()
-	for t.kind == sqlWord && sqlNoise[t.upper()] {
+	for p.noise(t) {
 		t = p.scan.next()
 	}
 	if !t.isName() || t.kind == sqlWord && sqlNoTable[t.upper()] {
@@ -226,6 +226,17 @@ func (p *sqlParser) after(from *sqlFromFinder) string {
 		}
 	}
 	return p.name(t)
+}
+
+// noise says whether a word may stand before a table and means none itself. With a dot behind it, it is a schema: system.tables.
+func (p *sqlParser) noise(t sqlToken) bool {
+	if t.kind != sqlWord || !sqlNoise[t.upper()] {
+		return false
+	}
+	at := p.scan.i
+	next := p.scan.next()
+	p.scan.i = at
+	return next.kind != sqlPunct || next.text[0] != '.'
 }
 
 // name reads a name that may have prefixes (schema, database), and returns its last part, safe for a label.

@@ -30,6 +30,8 @@ func TestParseSQL(t *testing.T) {
 		{"SELECT (SELECT max(x) FROM a), b FROM c", pg, "SELECT a"},
 		{"(SELECT a FROM t) UNION (SELECT b FROM u)", pg, "SELECT t"},
 		{"SELECT * FROM ONLY t", pg, "SELECT t"},
+		{"SELECT * FROM system.local WHERE key = 'MARKER'", cql, "SELECT local"},
+		{"TRUNCATE TABLE system . tables", ch, "TRUNCATE tables"},
 		{"SELECT * FROM generate_series(1,1000)", pg, "SELECT generate_series"},
 		{"SELECT $$MARKER FROM MARKER$$ FROM t", pg, "SELECT t"},
 		{"SELECT $a$MARKER $$ FROM MARKER$a$, $1 FROM t", pg, "SELECT t"},
