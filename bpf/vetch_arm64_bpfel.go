@@ -443,6 +443,8 @@ type VetchWorkT struct {
 	Len          uint32
 	Event        uint32
 	Skip         uint32
+	Plain        uint32
+	Pad          uint32
 	Sk           uint64
 	Total        uint64
 	Head         VetchRecordT

@@ -121,6 +121,7 @@ static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, s
 	if (!w)
 		return NULL;
 	w->now = now;
+	w->plain = plain;
 	w->left = n;
 	w->total = n;
 	w->pos = 0;
@@ -175,15 +176,14 @@ static __always_inline void close_buffers(struct conn_t *c, __u64 sk, struct str
 	}
 }
 
-/* Steps until something is to be handled, TURN_STEPS at the most. Returns 1 when there is no more. */
-#define TURN_STEPS 4
+/* Steps until something is to be handled, some at the most: the old verifier takes longer for each. Returns 1 when there is no more. */
 static __always_inline int turn(struct conn_t *c, struct work_t *w, int direction, int atomics)
 {
 	struct stream_t *s = &c->streams[direction & 1];
 	int response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
 	int r = STEP_MORE;
 
-	for (int j = 0; j < TURN_STEPS; j++) {
+	for (int j = 0; j < (atomics ? 4 : 2); j++) {
 		r = step(c, s, w, response);
 		if (r != STEP_MORE)
 			break;
@@ -239,7 +239,7 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, str
 	if (s->state == S_LOST && !resync(c, s, w, response))
 		return;
 	if (!modern) {
-		for (int i = 0; i < 1024; i++)
+		for (int i = 0; i < 2048; i++)
 			if (take_turn_old(sk, (direction == RECEIVED ? SHIP_RECEIVED : 0) | (plain ? SHIP_PLAIN : 0)))
 				break;
 	} else if (plain) { /* below a uprobe there is no room on the stack for the loop's function */

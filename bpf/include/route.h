@@ -101,7 +101,8 @@ static __always_inline __u64 route_of(struct conn_t *c, struct stream_t *s, stru
 		c->last_route = 0;
 		return ROUTE_OTHER;
 	}
-	if (o->routes < max_routes_per_owner) {
+	w = work_of(w->plain); /* the same, as a map's value: before 6.2 a pointer that was an argument may not be given to a map */
+	if (w && o->routes < max_routes_per_owner) {
 		w->route.owner = owner;
 		w->route.len = s->out;
 		if (!bpf_map_update_elem(&routes, &id, &w->route, BPF_ANY)) {

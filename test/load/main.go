@@ -31,16 +31,20 @@ type bench struct {
 }
 
 var benches = []bench{
-	{"closed", closedLoop}, {"agent", agentCost}, {"ingest", ingest}, {"map", mapAtScale}, {"web", webPage},
+	{"closed", closedLoop}, {"protocols", otherProtocols}, {"agent", agentCost}, {"ingest", ingest}, {"map", mapAtScale}, {"web", webPage},
 }
 
 func main() {
+	if address := os.Getenv(echoAddress); address != "" {
+		fmt.Fprintln(os.Stderr, serveEcho(address))
+		os.Exit(1)
+	}
 	var s settings
 	var only string
 	flag.StringVar(&s.out, "o", filepath.Join("docs", "benchmarks.md"), "file to write; - is standard output")
 	flag.IntVar(&s.pairs, "pairs", 5, "rounds of the closed loop")
 	flag.DurationVar(&s.window, "window", 4*time.Second, "length of one measurement of the closed loop")
-	flag.StringVar(&only, "only", "", "comma-separated: closed, agent, ingest, map, web")
+	flag.StringVar(&only, "only", "", "comma-separated: closed, protocols, agent, ingest, map, web")
 	flag.Parse()
 	if only != "" {
 		s.only = strings.Split(only, ",")
@@ -62,7 +66,7 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(t.dir)
+	defer t.remove()
 	p := &page{machine: describeMachine()}
 	var failed []error
 	for _, b := range benches {
@@ -88,10 +92,19 @@ func run(ctx context.Context, s settings) error {
 }
 
 // tools are the programs that are measured and that make load.
-type tools struct{ dir, vetch, traffic string }
+type tools struct {
+	dir, vetch, traffic string
+	leftovers           []string // folders of other users
+}
+
+func (t *tools) remove() {
+	for _, dir := range append(t.leftovers, t.dir) {
+		os.RemoveAll(dir)
+	}
+}
 
 func newTools(ctx context.Context) (*tools, error) {
-	for _, program := range []string{"nginx", "wrk"} {
+	for _, program := range []string{"nginx", "wrk", "redis-server", "redis-benchmark", "pgbench"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return nil, fmt.Errorf("%w: apt-get install %s", err, program)
 		}

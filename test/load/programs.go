@@ -20,18 +20,23 @@ type process struct {
 	cmd     *exec.Cmd
 	address string
 	out     *strings.Builder
+	signal  syscall.Signal // that ends it; SIGTERM if 0
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
 // stop ends it and waits.
 func (p *process) stop() error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	signal := p.signal
+	if signal == 0 {
+		signal = syscall.SIGTERM
+	}
+	if err := p.cmd.Process.Signal(signal); err != nil {
 		return fmt.Errorf("it was gone already: %w; it said: %s", err, p.out)
 	}
 	timer := time.AfterFunc(10*time.Second, func() { p.cmd.Process.Kill() })
 	defer timer.Stop()
-	if err := p.cmd.Wait(); err != nil {
+	if err := p.cmd.Wait(); err != nil && signal != syscall.SIGKILL {
 		return fmt.Errorf("it ended badly: %w; it said: %s", err, p.out)
 	}
 	return nil
