@@ -49,6 +49,7 @@ type Book struct {
 	owners   map[probe.OwnerID]*owner
 	tenants  map[uint32]map[model.Workload]int // owners by namespace
 	natted   map[target]time.Time
+	called   map[calledKey]string // programs that go by another name than their executable
 	swept    time.Time
 	overflow atomic.Uint64 // owners not kept
 }
@@ -92,6 +93,7 @@ func New(o Options) (*Book, error) {
 		owners:   make(map[probe.OwnerID]*owner),
 		tenants:  make(map[uint32]map[model.Workload]int),
 		natted:   make(map[target]time.Time),
+		called:   make(map[calledKey]string),
 	}, nil
 }
 

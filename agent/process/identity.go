@@ -20,7 +20,7 @@ type Identity struct {
 	PodUID      string
 }
 
-// identify names an owner by its container, else its unit, else its executable.
+// identify names an owner by its container, else its unit, else its program.
 func (b *Book) identify(o probe.Owner) Identity {
 	place := b.proc.placeOf(o)
 	id := Identity{NetNS: o.NetNS, Runtime: place.Runtime, PodUID: place.PodUID}
@@ -32,7 +32,7 @@ func (b *Book) identify(o probe.Owner) Identity {
 		id.Workload = model.Workload{Kind: model.KindUnit, Name: name}
 		id.ContainerID = place.UnitPath
 	default:
-		name := programName(o)
+		name := b.programName(o)
 		id.Workload = model.Workload{Kind: model.KindProcess, Name: name}
 		id.ContainerID = "/process/" + name
 	}
@@ -63,18 +63,6 @@ func (b *Book) nameContainer(id *Identity, place Place) {
 		prefix = "/" + place.Runtime + "/"
 	}
 	id.ContainerID = prefix + name
-}
-
-// programName is the executable's name, else the thread's.
-func programName(o probe.Owner) string {
-	name := strings.TrimSpace(o.Exe)
-	if name == "" {
-		name, _, _ = strings.Cut(strings.TrimSpace(o.Comm), "/") // kernel threads: "kworker/0:1"
-	}
-	if name == "" {
-		return "~unknown"
-	}
-	return name
 }
 
 // podSuffix holds the letters that Kubernetes makes random suffixes of: no vowels and none that look alike.

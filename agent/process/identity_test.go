@@ -241,3 +241,63 @@ func TestMachine(t *testing.T) {
 		t.Errorf("got %+v", empty)
 	}
 }
+
+// TestCalledNames: what a program is called by, where that can be verified, and what was verified holds for those that are gone.
+func TestCalledNames(t *testing.T) {
+	for _, tc := range []struct {
+		name, exe, comm, cmdline string
+		links                    map[string]string // below the process's root
+		want                     string
+	}{
+		{"a link beside the executable", "redis-check-rdb", "redis-server", "/usr/bin/redis-server 127.0.0.1:6379\x00", map[string]string{"/usr/bin/redis-server": "redis-check-rdb"}, "redis-server"},
+		{"a hard link elsewhere", "busybox", "wget", "wget\x00http://x\x00", map[string]string{"/bin/wget": "="}, "wget"},
+		{"a long link, which the kernel cuts", "tool", "a-very-long-nam", "/opt/a-very-long-name-of-a-tool\x00", map[string]string{"/opt/a-very-long-name-of-a-tool": "/usr/bin/tool"}, "a-very-long-name-of-a-tool"},
+		{"a version", "python3.11", "python3", "python3\x00app.py\x00", map[string]string{"/usr/bin/python3": "python3.11"}, "python3"},
+		{"a script", "python3.11", "gunicorn", "/usr/bin/python3\x00/usr/local/bin/gunicorn\x00app:app\x00", nil, "gunicorn"},
+		{"a script with options of the interpreter", "perl", "serve-long-name", "/usr/bin/perl\x00-w\x00/srv/serve-long-name.pl\x00", nil, "serve-long-name.pl"},
+		{"a login shell", "dash", "sh", "-sh\x00", map[string]string{"/bin/sh": "/usr/bin/dash"}, "sh"},
+		{"a thread that renamed itself", "server", "main-loop", "/usr/bin/server\x00", nil, "server"},
+		{"what looks like a script but is none", "server", "worker", "server\x00worker\x00", nil, "server"},
+		{"a file of that name that is another", "server", "other", "other\x00", map[string]string{"/usr/bin/other": "+"}, "server"},
+		{"the same name", "nginx", "nginx", "nginx: master\x00", nil, "nginx"},
+		{"a cut name", "a-very-long-name", "a-very-long-nam", "x\x00", nil, "a-very-long-name"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b, root := testBook(t, nil)
+			exe := filepath.Join(root, "proc/77/root/usr/bin", tc.exe)
+			netns := fakeProcess(t, root, 77, exe, "0::/\n")
+			writeFile(t, exe, "program")
+			writeFile(t, filepath.Join(root, "proc/77/cmdline"), tc.cmdline)
+			for link, target := range tc.links {
+				link = filepath.Join(root, "proc/77/root", link)
+				if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				var err error
+				switch {
+				case target == "=":
+					err = os.Link(exe, link)
+				case target == "+":
+					writeFile(t, link, "another")
+				case target[0] == '/':
+					err = os.Symlink(filepath.Join(root, "proc/77/root", target), link)
+				default:
+					err = os.Symlink(target, link)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			now := time.Now()
+			b.Update(probe.Snapshot{Time: now, Owners: []probe.Owner{
+				{ID: 1, PID: 77, Exe: tc.exe, Comm: tc.comm, NetNS: netns, PathV2: "/"},
+				{ID: 2, PID: 4_000_000, Exe: tc.exe, Comm: tc.comm, PathV2: "/"},
+			}})
+			for id := range probe.OwnerID(2) {
+				if got, _ := b.Identity(id + 1); got.Workload.Name != tc.want || got.ContainerID != "/process/"+tc.want {
+					t.Errorf("owner %d is %+v, want %s", id+1, got, tc.want)
+				}
+			}
+		})
+	}
+}

@@ -84,9 +84,9 @@ func helloBody(b []byte, kind byte) (body []byte, whole, ok bool) {
 		}
 		part := b[tlsRecordHead:min(tlsRecordHead+n, len(b))]
 		if message == nil {
-			message = part // mostly all of it
+			message = part[:len(part):len(part)] // mostly all of it
 		} else {
-			message = append(message[:len(message):len(message)], part...)
+			message = append(message, part...)
 		}
 		b = b[tlsRecordHead+len(part):]
 		if len(part) < n || len(message) > tlsMaxHello {

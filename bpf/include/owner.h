@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
-/* Who a task is: cgroup, executable and network namespace, hashed. The names behind the hash are recorded while the task lives. */
+/* Who a task is: cgroup, executable, what it was called by, and network namespace, hashed. The names behind the hash are recorded while the task lives. */
 #pragma once
 #include "maps.h"
 
@@ -71,6 +71,11 @@ static __always_inline __u64 task_hash(struct task_struct *task, struct task_ids
 #pragma unroll
 	for (int i = 0; i < 4; i++)
 		h = mix(h, t->name[i]);
+	/* and by what it was called: a link to the executable, a script */
+	t->name[0] = t->name[1] = 0;
+	BPF_CORE_READ_STR_INTO((char(*)[16])t->name, task, group_leader, comm);
+	h = mix(h, t->name[0]);
+	h = mix(h, t->name[1]);
 	h = mix(h, ((__u64)t->dev << 32) | t->netns);
 	return h ? h : 1;
 }
