@@ -36,6 +36,7 @@ type nodeFigures struct {
 	requests requests // from the serving end, or where nobody watches that, from its callers
 	callers  bool     // requests come from the callers
 	in, out  []*edgeFigures
+	held     Health // so far; "" where that is not known
 }
 
 // edgeFigures are what the metrics say about one edge, as rates over the window. A nil map or pointer: no such series.
@@ -48,6 +49,7 @@ type edgeFigures struct {
 	sent, received       *float64
 	failed               map[string]float64 // by error
 	rtt                  *histogram.FloatHistogram
+	held                 Health
 }
 
 // graph is a map before it has health and positions.
@@ -61,13 +63,14 @@ func newGraph(sp span) *graph {
 	return &graph{window: sp.length(), nodes: map[model.Workload]*nodeFigures{}, edges: map[edgeKey]*edgeFigures{}}
 }
 
-// readGraph asks the engine for all figures of the selection over the span.
-func (s *Service) readGraph(ctx context.Context, sel selection, sp span) (*graph, error) {
+// readGraph asks the engine for all figures of the selection over the span. Levels hold from the last answer of the kind named.
+func (s *Service) readGraph(ctx context.Context, answer string, sel selection, sp span) (*graph, error) {
 	g := newGraph(sp)
 	if err := s.ask(ctx, sp.end, g.questions(sel)); err != nil {
 		return nil, err
 	}
 	g.link()
+	s.levels.apply(answer, sp, g)
 	return g, nil
 }
 
@@ -78,6 +81,7 @@ func (s *Service) readNodes(ctx context.Context, sp span) (*graph, error) {
 		return nil, err
 	}
 	g.link()
+	s.levels.apply(answerWorkloads, sp, g)
 	kinds := g.kindsByCaller()
 	if len(kinds) == 0 {
 		return g, nil

@@ -19,6 +19,9 @@ const (
 
 	warningFailures  = 3
 	criticalFailures = 10
+
+	// A level that was reached holds until the figures are this much below what it takes, so that a share of 5 % does not flicker.
+	hold = 0.8
 )
 
 // Errors of failed connects. A canceled one was given up by the client itself (the slower half of a happy-eyeballs race): it is
@@ -28,13 +31,19 @@ const (
 	errorOther    = "other"
 )
 
-// judge turns a share of failures into a level. rate is failures a second.
-func judge(rate, share float64, window time.Duration) Health {
+// judge turns a share of failures into a level. rate is failures a second, held the level so far.
+func judge(rate, share float64, window time.Duration, held Health) Health {
 	failures := math.Round(rate * window.Seconds())
+	over := func(level Health, needShare, needFailures float64) bool {
+		if severity(held) >= severity(level) {
+			needShare, needFailures = needShare*hold, needFailures*hold
+		}
+		return share >= needShare && failures >= needFailures
+	}
 	switch {
-	case share >= criticalShare && failures >= criticalFailures:
+	case over(Critical, criticalShare, criticalFailures):
 		return Critical
-	case share >= warningShare && failures >= warningFailures:
+	case over(Warning, warningShare, warningFailures):
 		return Warning
 	default:
 		return OK
@@ -46,6 +55,7 @@ type verdict struct {
 	health  Health
 	reasons []string
 	failing float64 // failures a second behind the reasons, for sorting
+	held    Health  // the health so far
 }
 
 func (v *verdict) add(h Health, failing float64, reason string) {
@@ -73,11 +83,11 @@ func severity(h Health) int {
 }
 
 // newVerdict starts with "ok", or "idle" where nothing happened.
-func newVerdict(active bool) verdict {
+func newVerdict(active bool, held Health) verdict {
 	if active {
-		return verdict{health: OK, reasons: []string{}}
+		return verdict{health: OK, reasons: []string{}, held: held}
 	}
-	return verdict{health: Idle, reasons: []string{}}
+	return verdict{health: Idle, reasons: []string{}, held: held}
 }
 
 func (v *verdict) addRequests(r requests, window time.Duration) {
@@ -85,7 +95,7 @@ func (v *verdict) addRequests(r requests, window time.Duration) {
 		return
 	}
 	share := r.errors() / r.all
-	v.add(judge(r.errors(), share, window), r.errors(), sayRequests(r))
+	v.add(judge(r.errors(), share, window, v.held), r.errors(), sayRequests(r))
 }
 
 // sayRequests is a sentence such as "4.2 % of requests fail (5xx)".
@@ -135,12 +145,12 @@ func (c connects) blamed() float64 {
 	return sum
 }
 
-func (c connects) judge(window time.Duration) Health {
+func (c connects) judge(window time.Duration, held Health) Health {
 	failed := c.blamed()
 	if failed <= 0 {
 		return OK
 	}
-	return judge(failed, failed/(failed+c.done), window)
+	return judge(failed, failed/(failed+c.done), window, held)
 }
 
 // say names the most frequent error: "12 connects/s refused by 10.0.0.5:5432". Words for the place come in the forms that the errors need.
@@ -183,10 +193,10 @@ func (e *edgeFigures) place() string {
 }
 
 func (e *edgeFigures) verdict(window time.Duration) verdict {
-	v := newVerdict(e.active())
+	v := newVerdict(e.active(), e.held)
 	v.addRequests(e.requests, window)
 	c := e.attempts()
-	v.add(c.judge(window), c.blamed(), c.say("by "+e.place(), "to "+e.place()))
+	v.add(c.judge(window, v.held), c.blamed(), c.say("by "+e.place(), "to "+e.place()))
 	return v
 }
 
@@ -206,17 +216,20 @@ func (e *edgeFigures) active() bool {
 // maxCalleeReasons keeps a node that cannot reach anything from listing everything.
 const maxCalleeReasons = 3
 
-// verdict of a node: its own requests, connects to its ports, and what it cannot reach. The last is a warning at most, because the
-// place that cannot be reached is the critical one.
+// verdict of a node: its own requests, connects to its ports, what it cannot reach, and where it serves nothing, its calls that fail. The last two
+// are a warning at most, because the place that cannot be reached, or fails, is the critical one.
 func (n *nodeFigures) verdict(window time.Duration) verdict {
 	active := n.requests.all > 0
 	for _, e := range slices.Concat(n.in, n.out) {
 		active = active || e.active()
 	}
-	v := newVerdict(active)
+	v := newVerdict(active, n.held)
 	v.addRequests(n.requests, window)
 	n.addPorts(&v, window)
 	n.addCallees(&v, window)
+	if n.requests.all == 0 {
+		n.addCalls(&v, window)
+	}
 	return v
 }
 
@@ -235,14 +248,14 @@ func (n *nodeFigures) addPorts(v *verdict, window time.Duration) {
 	}
 	for _, port := range slices.Sorted(maps.Keys(ports)) {
 		c := ports[port]
-		v.add(c.judge(window), c.blamed(), c.say(fmt.Sprintf("on port %d", port), fmt.Sprintf("to port %d", port)))
+		v.add(c.judge(window, v.held), c.blamed(), c.say(fmt.Sprintf("on port %d", port), fmt.Sprintf("to port %d", port)))
 	}
 }
 
 func (n *nodeFigures) addCallees(v *verdict, window time.Duration) {
 	var failing []*edgeFigures
 	for _, e := range n.out {
-		if e.key.server != n.workload && e.attempts().judge(window) != OK {
+		if e.key.server != n.workload && e.attempts().judge(window, v.held) != OK {
 			failing = append(failing, e)
 		}
 	}
@@ -254,6 +267,25 @@ func (n *nodeFigures) addCallees(v *verdict, window time.Duration) {
 		}
 		c := e.attempts()
 		v.add(Warning, c.blamed(), c.say("by "+e.place(), "to "+e.place()))
+	}
+}
+
+// addCalls says which requests of the node to others fail.
+func (n *nodeFigures) addCalls(v *verdict, window time.Duration) {
+	var failing []*edgeFigures
+	for _, e := range n.out {
+		if r := e.requests; e.key.server != n.workload && r.all > 0 && judge(r.errors(), r.errors()/r.all, window, v.held) != OK {
+			failing = append(failing, e)
+		}
+	}
+	slices.SortStableFunc(failing, func(a, b *edgeFigures) int { return cmp.Compare(b.requests.errors(), a.requests.errors()) })
+	for i, e := range failing {
+		if i == maxCalleeReasons {
+			v.reasons = append(v.reasons, fmt.Sprintf("calls to %d more places fail", len(failing)-i))
+			break
+		}
+		r := e.requests
+		v.add(Warning, r.errors(), sayShare(r.errors()/r.all)+" of calls to "+e.place()+" fail")
 	}
 }
 

@@ -1,9 +1,12 @@
 package servicemap
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/stretchr/testify/require"
 
 	"github.com/vetch-dev/vetch/model"
@@ -28,9 +31,72 @@ func TestJudge(t *testing.T) {
 		{"one in twenty of little", 9, 0.05, Warning},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			require.Equal(t, test.want, judge(test.failures/60, test.share, time.Minute))
+			require.Equal(t, test.want, judge(test.failures/60, test.share, time.Minute, ""))
 		})
 	}
+}
+
+// TestLevelsHold: a level that was reached holds a little below what it takes, and no longer.
+func TestLevelsHold(t *testing.T) {
+	for _, test := range []struct {
+		held     Health
+		failures float64
+		share    float64
+		want     Health
+	}{
+		{"", 1000, 0.049, Warning},
+		{OK, 1000, 0.049, Warning},
+		{Warning, 1000, 0.049, Warning},
+		{Critical, 1000, 0.049, Critical},
+		{Critical, 1000, 0.041, Critical},
+		{Critical, 1000, 0.039, Warning},
+		{Critical, 8, 1, Critical},
+		{Critical, 7, 1, Warning},
+		{Warning, 1000, 0.0081, Warning},
+		{Critical, 1000, 0.0081, Warning},
+		{Warning, 1000, 0.0079, OK},
+		{Idle, 1000, 0.0081, OK},
+	} {
+		require.Equal(t, test.want, judge(test.failures/60, test.share, time.Minute, test.held), "%+v", test)
+	}
+}
+
+// TestLiveMapDoesNotFlicker: a share of failures that lies now just above and now just below 5 % is one level in live answers. The past depends on
+// nothing that was asked before.
+func TestLiveMapDoesNotFlicker(t *testing.T) {
+	rate := func(code, values string) string {
+		return "vetch_workload_requests_total" + strings.ReplaceAll(labels.FromStrings("kind", "Process", "workload", "web", "protocol", "http", "code", code).String(), ", ", ",") + values + "\n"
+	}
+	db := promqltest.LoadedStorage(t, "load 5s\n"+rate("200", " 0+948x24 23704+952x24 47504+948x24")+rate("503", " 0+52x24 1296+48x24 2500+52x24"))
+	clock := time.Unix(0, 0)
+	s, err := New(Options{Engine: newTestEngine(t, db), Now: func() time.Time { return clock }})
+	require.NoError(t, err)
+	var live, past []Health
+	for _, at := range []int64{115, 235, 350} {
+		clock = time.Unix(at, 0)
+		live = append(live, mapOf(t, s, Query{}).node(t, "/Process/web").Health)
+		past = append(past, mapOf(t, s, Query{End: clock}).node(t, "/Process/web").Health)
+	}
+	require.Equal(t, []Health{Critical, Critical, Critical}, live)
+	require.Equal(t, []Health{Critical, Warning, Critical}, past)
+}
+
+// TestFailingCalls: a workload that only calls says that its calls fail; one that serves is judged by what it serves.
+func TestFailingCalls(t *testing.T) {
+	s := loaded(t, `load 5s
+		vetch_edge_requests_total`+pair("cron", "db", "5432", "postgres", "code", "ok")+` 0+80x20
+		vetch_edge_requests_total`+pair("cron", "db", "5432", "postgres", "code", "40001")+` 0+20x20
+		vetch_edge_failed_requests_total`+pair("cron", "db", "5432", "postgres")+` 0+20x20
+		vetch_edge_requests_total`+pair("web", "db", "5432", "postgres", "code", "ok")+` 0+80x20
+		vetch_edge_requests_total`+pair("web", "db", "5432", "postgres", "code", "40001")+` 0+20x20
+		vetch_edge_failed_requests_total`+pair("web", "db", "5432", "postgres")+` 0+20x20
+		vetch_edge_requests_total`+pair("browser", "web", "80", "http", "code", "200")+` 0+80x20`, 100)
+	m := mapOf(t, s, Query{})
+	require.Equal(t, Warning, m.node(t, "/Process/cron").Health)
+	require.Equal(t, []string{"20 % of calls to db:5432 fail"}, m.node(t, "/Process/cron").Reasons)
+	require.Equal(t, OK, m.node(t, "/Process/web").Health)
+	require.Equal(t, OK, m.node(t, "/Process/browser").Health)
+	require.Equal(t, Critical, m.node(t, "/Process/db").Health)
 }
 
 func TestWordsForRequests(t *testing.T) {

@@ -37,11 +37,12 @@ func (m *Map) weight() int { return len(m.Nodes) + len(m.Edges) }
 // whole computes or shares the map of all namespaces.
 func (s *Service) whole(ctx context.Context, sp span) (*Map, error) {
 	return cached(ctx, s.cache, s.question(answerMap, sp, "whole"), func(ctx context.Context) (*Map, int, error) {
-		g, err := s.readGraph(ctx, selection{}, sp)
+		g, err := s.readGraph(ctx, answerMap, selection{}, sp)
 		if err != nil {
 			return nil, 0, err
 		}
 		m := g.draw(sp)
+		s.levels.keep(answerMap, sp, m.levels())
 		s.positions.place(m)
 		return m, 2 * m.weight(), nil
 	})

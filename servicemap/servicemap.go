@@ -53,6 +53,7 @@ type Service struct {
 	cache     *cache
 	positions *positions
 	fanout    *fanout
+	levels    levels
 }
 
 // New reads the remembered positions. A positions file that cannot be understood is set aside, never deleted, and is no error.

@@ -42,7 +42,7 @@ func (s *Service) Workload(ctx context.Context, id string, q Query) (*WorkloadDe
 }
 
 func (s *Service) readDetail(ctx context.Context, w model.Workload, sp span) (*WorkloadDetail, error) {
-	g, err := s.readGraph(ctx, selection{workload: &w}, sp)
+	g, err := s.readGraph(ctx, answerWorkloads, selection{workload: &w}, sp)
 	if err != nil {
 		return nil, err
 	}

@@ -46,13 +46,16 @@ func (s *Service) listWorkloads(ctx context.Context, sp span) (*WorkloadList, er
 	if err != nil {
 		return nil, err
 	}
+	levels := make(map[string]Health, len(nodes.nodes))
 	list := &WorkloadList{Start: sp.start.UTC(), End: sp.end.UTC(), Workloads: make([]WorkloadSummary, 0, len(nodes.nodes))}
 	failing := make(map[string]float64, len(nodes.nodes))
 	for w, n := range nodes.nodes {
 		node, rate := n.shape(nodes.window)
 		failing[node.ID] = rate
+		levels[node.ID] = node.Health
 		list.Workloads = append(list.Workloads, node.summary(grid, charts[w]))
 	}
+	s.levels.keep(answerWorkloads, sp, levels)
 	slices.SortFunc(list.Workloads, func(a, b WorkloadSummary) int {
 		return cmp.Or(
 			severity(b.Health)-severity(a.Health),
