@@ -10,16 +10,35 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// promLog lets the metrics handler log through slog.
-type promLog struct{ log *slog.Logger }
+// promLogPause is how long the metrics handler is silent after a line: it says the same of each family when a client goes away midway.
+const promLogPause = time.Minute
+
+// promLog lets the metrics handler log through slog, one line at a time.
+type promLog struct {
+	log    *slog.Logger
+	mu     sync.Mutex
+	next   time.Time
+	silent int // lines since the last one
+}
 
 // Println implements promhttp.Logger.
-func (l promLog) Println(v ...any) { l.log.Warn("gather metrics", "err", fmt.Sprint(v...)) }
+func (l *promLog) Println(v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if now.Before(l.next) {
+		l.silent++
+		return
+	}
+	l.log.Warn("gather metrics", "err", fmt.Sprint(v...), "left_out", l.silent)
+	l.next, l.silent = now.Add(promLogPause), 0
+}
 
 type httpMetrics struct {
 	requests *prometheus.CounterVec

@@ -20,7 +20,7 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("GET /-/ready", http.HandlerFunc(s.serveReady))
 	if s.opts.Gatherer != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{
-			ErrorLog:                            promLog{s.log},
+			ErrorLog:                            &promLog{log: s.log},
 			ErrorHandling:                       promhttp.ContinueOnError,
 			Registry:                            s.opts.Registerer,
 			DisableCompression:                  true, // done for all answers below
