@@ -95,7 +95,20 @@ func parseMapping(line string) (mappedFile, bool) {
 // isProgram reports whether a path is that of the process's own executable.
 func isProgram(proc string, pid uint32, name string) bool {
 	exe, err := os.Readlink(procPath(proc, pid, "exe"))
-	return err == nil && strings.TrimSuffix(exe, " (deleted)") == name
+	if err != nil {
+		return false
+	}
+	exe = strings.TrimSuffix(exe, " (deleted)")
+	return exe == name || exe != "" && ownPath(proc, pid, exe) == name
+}
+
+// ownPath is a path as a process in a chroot sees it. /proc has it as this process does, and the kernel's records as that one does.
+func ownPath(proc string, pid uint32, name string) string {
+	root, err := os.Readlink(procPath(proc, pid, "root"))
+	if err != nil || !strings.HasPrefix(name, root+"/") {
+		return name
+	}
+	return strings.TrimPrefix(name, root)
 }
 
 // openMapped opens a file as the process sees it. No link leads out of the root folder of the process, and only a plain file is opened.
@@ -105,7 +118,7 @@ func openMapped(proc string, pid uint32, name string, program bool) (*os.File, e
 	if program { // it may have been replaced since
 		fd, err = unix.Open(procPath(proc, pid, "exe"), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	} else {
-		fd, err = openInRoot(procPath(proc, pid, "root"), name)
+		fd, err = openInRoot(procPath(proc, pid, "root"), ownPath(proc, pid, name))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s of process %d: %w", name, pid, err)

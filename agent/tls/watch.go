@@ -213,22 +213,21 @@ func mayHoldTLS(name string) bool {
 // lookAt finds out what is in a file, and probes it when that was not done yet. nil: there is no TLS in it.
 func (w *Watcher) lookAt(f *os.File, name string) *watched {
 	id, stamp, err := identify(f)
-	if err == nil {
-		if known := w.files[id]; known != nil {
-			if known.stamp == stamp {
-				return known
-			}
-			w.release(id) // other bytes are there now
+	if err != nil {
+		return nil
+	}
+	if known := w.files[id]; known != nil {
+		if known.stamp == stamp {
+			return known
 		}
+		w.release(id) // other bytes are there now
 	}
-	file := &watched{path: name, stamp: stamp, err: err, users: map[uint32]bool{}}
-	if err == nil {
-		begin := time.Now()
-		file.found, file.err = Find(f)
-		w.counts.inspected++
-		w.counts.seconds += time.Since(begin).Seconds()
-	}
-	if errors.Is(file.err, ErrNoTLS) || errors.Is(file.err, errFileSystem) {
+	file := &watched{path: name, stamp: stamp, users: map[uint32]bool{}}
+	begin := time.Now()
+	file.found, file.err = Find(f)
+	w.counts.inspected++
+	w.counts.seconds += time.Since(begin).Seconds()
+	if errors.Is(file.err, ErrNoTLS) {
 		return nil
 	}
 	if len(w.files) >= maxKnown*w.options.MaxFiles {

@@ -211,6 +211,16 @@ func TestWatcherOpensPlainFilesOnly(t *testing.T) {
 	m.watch(Options{})
 	require.Equal(t, map[string]int{"libssl.so.3": 1}, m.attached)
 
+	box := newMachine(t) // a chroot
+	inside := box.write("box/usr/web", madeGo(func([]byte) {}))
+	library := box.write("box/usr/libssl.so.3", madeGo(func([]byte) {}))
+	box.process(1, "/", inside, library)
+	require.NoError(t, os.Remove(filepath.Join(box.dir, "proc/1/root")))
+	require.NoError(t, os.Symlink(filepath.Join(box.dir, "box"), filepath.Join(box.dir, "proc/1/root")))
+	w := box.watch(Options{})
+	require.Equal(t, map[string]int{"web": 1, "libssl.so.3": 1}, box.attached)
+	require.True(t, isProgram(w.options.Proc, 1, "/usr/web"))
+
 	root := filepath.Join(m.dir, "box")
 	require.NoError(t, os.MkdirAll(root, 0o755))
 	require.NoError(t, os.Symlink(ssl, filepath.Join(root, "libssl.so.1")))
