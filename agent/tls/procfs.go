@@ -131,7 +131,7 @@ func openInRoot(root, name string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	defer unix.Close(dir) //nolint:errcheck // nothing was written
+	defer unix.Close(dir)
 	return unix.Openat2(dir, name, &unix.OpenHow{
 		Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
