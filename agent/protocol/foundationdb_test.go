@@ -126,6 +126,18 @@ func TestFoundationDBDetect(t *testing.T) {
 	}
 }
 
+// What has no recordings is not taken for another protocol either.
+func TestFirstPacketsAreToldApart(t *testing.T) {
+	for name, text := range map[string]string{"foundationdb": fdbHello(fdb73), "zookeeper": zooHello} {
+		for _, p := range Table() {
+			for n := 1; n <= len(text) && p.Name != name; n++ {
+				require.NotEqual(t, Yes, p.Detect(FromClient, []byte(text[:n])), "%s taken for %s: first %d bytes", name, p.Name, n)
+				require.NotEqual(t, Yes, p.Detect(FromServer, []byte(text[:n])), "%s taken for %s: first %d bytes", name, p.Name, n)
+			}
+		}
+	}
+}
+
 func FuzzFoundationDB(f *testing.F) {
 	hello := fdbHello(fdb73)
 	f.Add([]byte(hello+fdbPack(8, fdbRequest(8454530))), []byte(hello+fdbPack(8, fdbReply(1378929, 1, 1020, ""))), []byte{5, 200, 17})
