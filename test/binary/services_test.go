@@ -139,15 +139,19 @@ func mqttService(t testing.TB) service {
 }
 
 // postgresService has the user test and the database postgres. It is ready when readyPostgres says so.
-func postgresService(t testing.TB) service {
+func postgresService(t testing.TB) service { return postgresWith(t) }
+
+// postgresWith gives the server more arguments, and a certificate in its folder.
+func postgresWith(t testing.TB, more ...string) service {
 	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	require.NotEmpty(t, bins, "this test needs postgresql (see CONTRIBUTING.md)")
 	s, path := installed(t, bins[len(bins)-1]+"/postgres")
 	password := filepath.Join(s.dir, "password")
 	require.NoError(t, os.WriteFile(password, []byte(secret), 0o644))
 	ran(t, as(t, exec.Command(bins[len(bins)-1]+"/initdb", "-D", s.dir+"/data", "-U", "test", "-A", "scram-sha-256", "--pwfile", password, "-N", "--locale=C", "-E", "UTF8"), "postgres", s.dir))
-	serve(t, s.dir, as(t, exec.Command(path, "-D", s.dir+"/data", "-p", s.port(), "-k", s.dir, "-h", s.host(), "-F", "-c", "max_connections=50",
-		"-c", "shared_buffers=16MB", "-c", "logging_collector=off"), "postgres", s.dir))
+	certify(t, s.dir)
+	serve(t, s.dir, as(t, exec.Command(path, append([]string{"-D", s.dir + "/data", "-p", s.port(), "-k", s.dir, "-h", s.host(), "-F", "-c", "max_connections=50",
+		"-c", "shared_buffers=16MB", "-c", "logging_collector=off"}, more...)...), "postgres", s.dir))
 	return s
 }
 
@@ -164,13 +168,17 @@ func readyPostgres(t testing.TB, s service) {
 }
 
 // mariaService has the user test and the database shop.
-func mariaService(t testing.TB) service {
+func mariaService(t testing.TB) service { return mariaWith(t) }
+
+// mariaWith gives the server more arguments, and a certificate in its folder.
+func mariaWith(t testing.TB, more ...string) service {
 	s, path := installed(t, "/usr/sbin/mariadbd")
 	ran(t, as(t, exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+s.dir+"/data", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"), "mysql", s.dir))
 	begin := filepath.Join(s.dir, "begin.sql")
 	require.NoError(t, os.WriteFile(begin, []byte("CREATE DATABASE shop;\nFLUSH PRIVILEGES;\nCREATE USER test@'%' IDENTIFIED BY '"+secret+"';\nGRANT ALL ON *.* TO test@'%';\nDROP USER IF EXISTS ''@localhost;\n"), 0o644))
-	serve(t, s.dir, as(t, exec.Command(path, "--no-defaults", "--basedir=/usr", "--datadir="+s.dir+"/data", "--port="+s.port(), "--bind-address="+s.host(), "--socket="+s.dir+"/socket",
-		"--pid-file="+s.dir+"/pid", "--init-file="+begin, "--skip-name-resolve", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0"), "mysql", s.dir))
+	certify(t, s.dir)
+	serve(t, s.dir, as(t, exec.Command(path, append([]string{"--no-defaults", "--basedir=/usr", "--datadir=" + s.dir + "/data", "--port=" + s.port(), "--bind-address=" + s.host(), "--socket=" + s.dir + "/socket",
+		"--pid-file=" + s.dir + "/pid", "--init-file=" + begin, "--skip-name-resolve", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0"}, more...)...), "mysql", s.dir))
 	return s
 }
 
