@@ -578,10 +578,29 @@ static __always_inline int next_message(struct work_t *w)
 	return STEP_MORE;
 }
 
-/* One turn of the parser: loads what is next, skips a body, or takes characters. */
-static __always_inline int step(struct conn_t *c, struct stream_t *s, struct work_t *w, int response)
+/* Goes on with the next buffer of the call. It has a frame of its own, so that step() need not have one for each time that it is used. */
+static __noinline int next_buffer(struct work_t *w)
 {
 	struct iovec v;
+
+	if (!w->iov_left)
+		return next_message(w);
+	v = w->ahead;
+	w->ahead.iov_base = 0;
+	if (!v.iov_base && bpf_probe_read_user(&v, sizeof(v), (void *)w->iov)) {
+		count_lost(LOST_READ_FAULT, 1);
+		return STEP_STOP;
+	}
+	w->iov += sizeof(v);
+	w->iov_left--;
+	w->segment = v.iov_base;
+	w->segment_left = v.iov_len < w->left ? v.iov_len : w->left;
+	return STEP_MORE;
+}
+
+/* One turn of the parser: loads what is next, skips a body, or takes characters. */
+static __noinline int step(struct conn_t *c, struct stream_t *s, struct work_t *w, int response)
+{
 	__u64 n;
 
 	if (w->pos < w->len) {
@@ -596,21 +615,8 @@ static __always_inline int step(struct conn_t *c, struct stream_t *s, struct wor
 	}
 	if (!w->left)
 		return STEP_STOP;
-	if (!w->segment_left) {
-		if (!w->iov_left)
-			return next_message(w);
-		v = w->ahead;
-		w->ahead.iov_base = 0;
-		if (!v.iov_base && bpf_probe_read_user(&v, sizeof(v), (void *)w->iov)) {
-			count_lost(LOST_READ_FAULT, 1);
-			return STEP_STOP;
-		}
-		w->iov += sizeof(v);
-		w->iov_left--;
-		w->segment = v.iov_base;
-		w->segment_left = v.iov_len < w->left ? v.iov_len : w->left;
-		return STEP_MORE;
-	}
+	if (!w->segment_left)
+		return next_buffer(w);
 	if (s->state == S_UNTIL_CLOSE || s->state == S_LOST)
 		return STEP_STOP;
 	if (s->state == S_BODY || s->state == S_CHUNK) {

@@ -111,12 +111,28 @@ static __noinline void take_owner(struct conn_t *c)
 	c->owner = id;
 }
 
+/* The first buffers of a call that has several: two at once, for a read of user memory costs more than all that is done with it. */
+static __noinline int open_iovecs(struct work_t *w, __u64 address, __u32 count, __u64 n)
+{
+	struct iovec v[2] = {};
+
+	if (bpf_probe_read_user(v, count > 1 ? sizeof(v) : sizeof(v[0]), (void *)address)) {
+		count_lost(LOST_READ_FAULT, 1);
+		return 0;
+	}
+	w->segment = v[0].iov_base;
+	w->segment_left = v[0].iov_len < n ? v[0].iov_len : n;
+	w->ahead = v[1];
+	w->iov = address + sizeof(v[0]);
+	w->iov_left = count - 1;
+	return 1;
+}
+
 /* Prepares one hook's buffers for the parser; 0 if there is nothing to parse. */
 static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, struct stream_t *s, struct buffers_t *b, __u64 n, __u64 now, int plain)
 {
 	struct work_t *w = work_of(plain);
 	struct route_t *part;
-	struct iovec v[2] = {};
 
 	if (!w)
 		return NULL;
@@ -138,18 +154,8 @@ static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, s
 		w->messages_left = b->messages;
 	}
 	w->ahead.iov_base = 0;
-	if (b->iovecs) {
-		/* two at once: a read of user memory costs more than all that is done with it */
-		if (bpf_probe_read_user(v, b->iovecs > 1 ? sizeof(v) : sizeof(v[0]), (void *)b->address)) {
-			count_lost(LOST_READ_FAULT, 1);
-			return NULL;
-		}
-		w->segment = v[0].iov_base;
-		w->segment_left = v[0].iov_len < n ? v[0].iov_len : n;
-		w->ahead = v[1];
-		w->iov = b->address + sizeof(v[0]);
-		w->iov_left = b->iovecs - 1;
-	}
+	if (b->iovecs && !open_iovecs(w, b->address, b->iovecs, n))
+		return NULL;
 	if (s->state >= S_PATH && s->state <= S_VERSION && s->out) {
 		part = bpf_map_lookup_elem(&partials, &sk);
 		if (part)
@@ -176,29 +182,73 @@ static __always_inline void close_buffers(struct conn_t *c, __u64 sk, struct str
 	}
 }
 
-/* Steps until something is to be handled, some at the most: the old verifier takes longer for each. Returns 1 when there is no more. */
-static __always_inline int turn(struct conn_t *c, struct work_t *w, int direction, int atomics)
+/* A turn of the parser: steps until something is to be handled, some at the most (the old verifier takes longer for each), and then that.
+   Both are global functions, so that the verifier looks at them once and not at every call, and apart, so that their frames are not on the
+   stack together: all of a chain of calls have 512 bytes, and kernels before 6.10 round each up to 32. */
+static __always_inline int steps(struct conn_t *c, struct work_t *w, int direction, int most)
 {
 	struct stream_t *s = &c->streams[direction & 1];
 	int response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
 	int r = STEP_MORE;
 
-	for (int j = 0; j < (atomics ? 4 : 2); j++) {
+	for (int j = 0; j < most; j++) {
 		r = step(c, s, w, response);
 		if (r != STEP_MORE)
 			break;
 	}
+	return r;
+}
+
+static __always_inline int finish(struct conn_t *c, struct work_t *w, int direction, int atomics)
+{
+	handle(c, w->sk, &c->streams[direction & 1], w, (c->role == ROLE_CLIENT) == (direction == RECEIVED), atomics);
+	return 0;
+}
+
+__noinline int take_steps(struct conn_t *c, struct work_t *w, int direction)
+{
+	return c && w ? steps(c, w, direction, 4) : STEP_STOP;
+}
+
+__noinline int take_event(struct conn_t *c, struct work_t *w, int direction)
+{
+	return c && w ? finish(c, w, direction, 1) : 0;
+}
+
+/* The same for kernels without bpf_loop, whose global functions take no pointers. */
+__noinline int take_steps_old(__u64 sk, __u32 flags)
+{
+	struct work_t *w = work_of(flags & SHIP_PLAIN);
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &sk);
+
+	return c && w ? steps(c, w, flags & SHIP_RECEIVED ? RECEIVED : SENT, 2) : STEP_STOP;
+}
+
+__noinline int take_event_old(__u64 sk, __u32 flags)
+{
+	struct work_t *w = work_of(flags & SHIP_PLAIN);
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &sk);
+
+	return c && w ? finish(c, w, flags & SHIP_RECEIVED ? RECEIVED : SENT, 0) : 0;
+}
+
+/* Returns 1 when there is no more. */
+static __always_inline int take_turn(struct conn_t *c, struct work_t *w, int direction)
+{
+	int r = take_steps(c, w, direction);
+
 	if (r == STEP_EVENT)
-		handle(c, w->sk, s, w, response, atomics);
+		take_event(c, w, direction);
 	return r == STEP_STOP || c->protocol >= PROTO_STREAM;
 }
 
-/* A global function, so that the verifier looks at it once and not at every call. */
-__noinline int take_turn(struct conn_t *c, struct work_t *w, int direction)
+static __always_inline int take_turn_old(struct conn_t *c, __u64 sk, __u32 flags)
 {
-	if (!c || !w)
-		return 1;
-	return turn(c, w, direction, 1);
+	int r = take_steps_old(sk, flags);
+
+	if (r == STEP_EVENT)
+		take_event_old(sk, flags);
+	return r == STEP_STOP || c->protocol >= PROTO_STREAM;
 }
 
 struct turn_t {
@@ -209,21 +259,7 @@ struct turn_t {
 
 static long turns(__u32 i, struct turn_t *t)
 {
-	int stop = take_turn(t->c, t->w, t->direction);
-
-	asm volatile("" : "+r"(stop)); /* the verifier wants to see that it is 0 or 1 */
-	return stop & 1;
-}
-
-/* The same for kernels without bpf_loop, whose global functions take no pointers. */
-__noinline int take_turn_old(__u64 sk, __u32 flags)
-{
-	struct work_t *w = work_of(flags & SHIP_PLAIN);
-	struct conn_t *c = bpf_map_lookup_elem(&conns, &sk);
-
-	if (!w || !c)
-		return 1;
-	return turn(c, w, flags & SHIP_RECEIVED ? RECEIVED : SENT, 0);
+	return take_turn(t->c, t->w, t->direction);
 }
 
 static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, struct buffers_t *b, __u64 n, __u64 now, int response, int modern,
@@ -240,7 +276,7 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, str
 		return;
 	if (!modern) {
 		for (int i = 0; i < 2048; i++)
-			if (take_turn_old(sk, (direction == RECEIVED ? SHIP_RECEIVED : 0) | (plain ? SHIP_PLAIN : 0)))
+			if (take_turn_old(c, sk, (direction == RECEIVED ? SHIP_RECEIVED : 0) | (plain ? SHIP_PLAIN : 0)))
 				break;
 	} else if (plain) { /* below a uprobe there is no room on the stack for the loop's function */
 		for (int i = 0; i < 1024; i++)
