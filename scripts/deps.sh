@@ -8,7 +8,7 @@ packages() {
 	case $1 in
 	build) ;;
 	generate) echo clang:clang llvm:llvm-strip libbpf-dev ;;
-	test) echo nginx-light:nginx wrk:wrk chromium:chromium curl:curl python3:python3 iproute2:ip nftables:nft \
+	test) echo nginx-light:nginx wrk:wrk chromium:chromium curl:curl wget:wget gnutls-bin:gnutls-serv python3:python3 iproute2:ip nftables:nft \
 		iptables:iptables conntrack:conntrack procps:ps \
 		postgresql:/usr/bin/pgbench mariadb-server:mariadbd redis-server:redis-server memcached:memcached nats-server:nats-server \
 		nghttp2-client:h2load unbound:unbound bind9-dnsutils:dig mosquitto:mosquitto mosquitto-clients:mosquitto_pub rabbitmq-server:rabbitmq-server \
