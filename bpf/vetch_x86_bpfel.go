@@ -362,7 +362,6 @@ type VetchTryParseT struct {
 
 type VetchUdpT struct {
 	_      structs.HostLayout
-	Owner  uint64
 	Array  [2]uint64
 	Next   [2]uint32
 	Others uint32

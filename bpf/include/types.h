@@ -277,7 +277,6 @@ struct dns_head_t {
 
 /* A UDP socket, as far as it was looked at. */
 struct udp_t {
-	__u64 owner;
 	__u64 array[2]; /* sendmmsg, recvmmsg: the address of the messages of the call under way, and */
 	__u32 next[2];	/* the number of the next one */
 	__u32 others;	/* datagrams in a row that were not DNS */

@@ -121,19 +121,6 @@ static __always_inline void ship_datagram(struct datagram_t *d, __u64 address)
 		count_lost(LOST_RING_FULL, 1);
 }
 
-/* The process that the socket belongs to, and whether its traffic is to be dropped. Owners that user space forgot are recorded again. */
-static __always_inline int ignores(struct udp_t *u)
-{
-	__u64 id = u->owner;
-	struct owner_t *o = bpf_map_lookup_elem(&owners, &id);
-	__u8 drop = 0;
-
-	if (o)
-		return o->ignored;
-	u->owner = owner_of((struct task_struct *)bpf_get_current_task(), 0, &drop);
-	return drop;
-}
-
 /* Looks at the message in the scratch. A global function: the verifier looks at it once. */
 __noinline int on_datagram(__u32 direction)
 {
@@ -142,7 +129,8 @@ __noinline int on_datagram(__u32 direction)
 	struct dns_head_t *h;
 	struct datagram_t *d;
 	struct udp_t *u;
-	__u64 sk;
+	__u64 sk, owner;
+	__u8 drop = 0;
 
 	if (!w || !w->buffer || w->length < DNS_HEAD)
 		return 0;
@@ -161,7 +149,9 @@ __noinline int on_datagram(__u32 direction)
 		return 0;
 	}
 	u->others = 0;
-	if (ignores(u))
+	/* not kept with the socket: another one may have come to its address in memory and its port */
+	owner = owner_of((struct task_struct *)bpf_get_current_task(), 0, &drop);
+	if (drop)
 		return 0;
 	d = &w->record;
 	__builtin_memset(d, 0, sizeof(*d));
@@ -170,7 +160,7 @@ __noinline int on_datagram(__u32 direction)
 	d->head.kind = RECORD_DATAGRAM;
 	d->head.direction = direction;
 	d->head.length = n < DATAGRAM_MAX ? n : DATAGRAM_MAX;
-	d->owner = u->owner;
+	d->owner = owner;
 	d->netns = BPF_CORE_READ((struct sock *)sk, __sk_common.skc_net.net, ns.inum);
 	d->local_port = u->port;
 	read_local((struct sock *)sk, &d->local);
