@@ -258,12 +258,12 @@ func TestGRPCOfOlderConnections(t *testing.T) {
 			require.True(t, status.Code(err) == codes.OK || status.Code(err) == codes.Unimplemented, "%v", err)
 		}
 	}
-	ask(echo.Unary, 3)
+	ask(echo.Again, 3)
 	var watchers []*vetch
 	for _, hook := range hooks() {
 		watchers = append(watchers, watch(t, settings{hook: hook}))
 	}
-	ask(echo.Unary, 10) // the first are spent on finding what it is
+	ask(echo.Again, 10) // the first are spent on finding what it is
 	const n = 200
 	served, edge := labels{"workload": s.workload, "protocol": "grpc"}, labels{"server": s.workload, "port": s.port(), "protocol": "grpc"}
 	before := make([]map[string]float64, len(watchers))
@@ -287,7 +287,7 @@ func TestGRPCOfOlderConnections(t *testing.T) {
 	for i, v := range watchers {
 		before[i] = settled(v, 5)
 	}
-	ask(echo.Unary, n)
+	ask(echo.Again, n)
 	ask("/vetch.test.Echo/Late", n) // a path that was not used before
 	for i, v := range watchers {
 		require.Equal(t, map[string]float64{

@@ -128,8 +128,8 @@ var plays = []struct {
 	{"clickhouse", "clickhouse-go, LZ4", clickhouseService, playClickHouseGo, ""},
 	{"clickhouse", "ch-go, ZSTD, a responder of revision 54460", clickhouseResponder, playClickHouseNew, ""},
 	{"http2", "curl, and h2load with 100 streams at once", nginxHTTP2Service, playNginxHTTP2, ""},
-	{"http2", "net/http of Go", goHTTP2Service, playGoHTTP2, ""},
-	{"grpc", "grpc-go, 100 calls at once", echoService, playGRPC, ""},
+	{"http2", "net/http of Go", goHTTP2Service, playGoHTTP2, "/items"},
+	{"grpc", "grpc-go, 100 calls at once", echoService, playGRPC, "/Unary"},
 }
 
 // TestProtocols has real clients ask real servers in every protocol, and finds all of it at the serving end and on the edge.

@@ -17,6 +17,7 @@ import (
 // The methods of the service.
 const (
 	Unary   = "/vetch.test.Echo/Unary"   // answers what it was asked; "fail N" is answered with the code N
+	Again   = "/vetch.test.Echo/Again"   // the same, for tests whose calls are to be told from others
 	Collect = "/vetch.test.Echo/Collect" // answers how many messages came
 	Repeat  = "/vetch.test.Echo/Repeat"  // answers "N text" with the text, N times
 	Chat    = "/vetch.test.Echo/Chat"    // answers each message; after "wait" nothing until the call ends
@@ -34,7 +35,7 @@ func NewServer(o ...grpc.ServerOption) *grpc.Server {
 	s := grpc.NewServer(append(o, grpc.ForceServerCodec(raw{}))...)
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "vetch.test.Echo", HandlerType: (*any)(nil),
-		Methods: []grpc.MethodDesc{{MethodName: "Unary", Handler: unary}},
+		Methods: []grpc.MethodDesc{{MethodName: "Unary", Handler: unary}, {MethodName: "Again", Handler: unary}},
 		Streams: []grpc.StreamDesc{
 			{StreamName: "Collect", Handler: collect, ClientStreams: true},
 			{StreamName: "Repeat", Handler: repeat, ServerStreams: true},
