@@ -179,7 +179,7 @@ func (c *cassandraConn) read(d Direction, b []byte) (int64, bool, error) {
 	raw := b[cqlHeader:min(len(b), cqlHeader+e.size)]
 	body, whole := c.open(&e, raw)
 	final := whole || len(raw) == e.size || len(raw) >= cqlLookRaw || len(body) >= cqlLook
-	sure := false
+	var sure bool
 	if d == FromClient {
 		sure = c.nameRequest(&e, body, whole)
 	} else {

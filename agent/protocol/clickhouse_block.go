@@ -416,9 +416,10 @@ func scanCHType(b []byte, each func(i int)) {
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
 		case quote != 0:
-			if c == '\\' {
+			switch c {
+			case '\\':
 				i++
-			} else if c == quote {
+			case quote:
 				quote = 0
 			}
 		case c == '\'' || c == '`' || c == '"':

@@ -87,7 +87,7 @@ func lz4Length(b []byte, n int) (length, size int, ok bool) {
 // lz4Prefix decompresses at most limit bytes from the beginning of a block that may be cut.
 func lz4Prefix(b []byte, limit int) []byte {
 	z := lz4Block{limit: limit}
-	z.decode(b)
+	_, _ = z.decode(b) // what is odd further on does not matter
 	return z.out
 }
 
@@ -100,7 +100,8 @@ func snappyPrefix(b []byte, limit int) (out []byte, whole uint64) {
 	}
 	for b = b[size:]; len(b) > 0 && len(out) < limit; {
 		tag := b[0]
-		n, offset := int(tag>>2)+1, 0
+		n := int(tag>>2) + 1
+		var offset int
 		b = b[1:]
 		switch tag & 3 {
 		case 0:
