@@ -58,8 +58,8 @@ const (
 const (
 	cqlHeader  = 9
 	cqlMaxBody = 256 << 20
-	cqlLook    = 16 << 10 // bytes of a body, decompressed, that are looked at for its name
-	cqlLookRaw = 32 << 10 // bytes of it as it came
+	cqlLook    = 8 << 10 // bytes of a body, decompressed, that are looked at for its name
+	cqlLookRaw = 8 << 10 // bytes of it as it came
 	cqlSharing = 16       // bytes of an identifier that is a digest of the statement, so the same on all connections
 )
 
