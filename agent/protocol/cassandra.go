@@ -60,7 +60,7 @@ const (
 	cqlMaxBody = 256 << 20
 	cqlLook    = 8 << 10 // bytes of a body, decompressed, that are looked at for its name
 	cqlLookRaw = 8 << 10 // bytes of it as it came
-	cqlSharing = 16       // bytes of an identifier that is a digest of the statement, so the same on all connections
+	cqlSharing = 16      // bytes of an identifier that is a digest of the statement, so the same on all connections
 )
 
 // cqlCompression is what STARTUP asks for.
