@@ -323,36 +323,36 @@ static __always_inline int line_matters(struct stream_t *s, struct work_t *w, __
    every turn. */
 static __always_inline int skip_lines(struct stream_t *s, struct work_t *w)
 {
-	volatile __u32 *place = &w->pos, *end = &w->len;
+	volatile struct work_t *m = w;
 	__u64 v, t;
 	__u32 n;
 
 	for (int i = 0; i < SKIP_WORDS; i++) {
-		v = word_at(w, *place, 0) ^ 0x0a0a0a0a0a0a0a0aULL;
+		v = word_at(w, m->pos, 0) ^ 0x0a0a0a0a0a0a0a0aULL;
 		t = (v - 0x0101010101010101ULL) & ~v & 0x8080808080808080ULL;
 		n = 8;
 		if (t) /* bytes up to and with the line feed */
 			n = (((t - 1) & ~t & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56;
-		*place += n;
-		if (*place >= *end) {
-			if (t && *place == *end)
+		m->pos += n;
+		if (m->pos >= m->len) {
+			if (t && m->pos == m->len)
 				s->state = S_LINE;
 			break;
 		}
 		if (!t)
 			continue;
-		v = word_at(w, *place, 0);
-		if ((v & LOW(2)) == WORD8('\r', '\n', 0, 0, 0, 0, 0, 0) && *place + 2 <= *end) {
-			*place += 2;
+		v = word_at(w, m->pos, 0);
+		if ((v & LOW(2)) == WORD8('\r', '\n', 0, 0, 0, 0, 0, 0) && m->pos + 2 <= m->len) {
+			m->pos += 2;
 			return event(w, EVENT_HEADERS);
 		}
-		if (line_matters(s, w, *place, *end - *place)) {
+		if (line_matters(s, w, m->pos, m->len - m->pos)) {
 			s->state = S_LINE;
 			break;
 		}
 	}
-	if (*place > *end)
-		*place = *end;
+	if (m->pos > m->len)
+		m->pos = m->len;
 	return STEP_MORE;
 }
 
@@ -563,43 +563,40 @@ static __always_inline void skip_bytes(struct stream_t *s, struct work_t *w, __u
 /* Goes on with the next message of a sendmmsg: to TCP they are one stream. */
 static __always_inline int next_message(struct work_t *w)
 {
-	struct user_msghdr m;
-
 	if (!w->messages_left)
 		return STEP_STOP;
-	if (bpf_probe_read_user(&m, sizeof(m), (void *)w->message)) {
+	/* its iovecs and their number stand one after the other, as the fields of an iovec do */
+	if (bpf_probe_read_user(&w->ahead, sizeof(w->ahead), (void *)(w->message + offsetof(struct user_msghdr, msg_iov)))) {
 		count_lost(LOST_READ_FAULT, 1);
 		return STEP_STOP;
 	}
 	w->messages_left--;
-	w->message += sizeof(m) + 8; /* struct mmsghdr: the header, its length, padding */
-	w->iov = m.msg_iov;
-	w->iov_left = m.msg_iovlen;
+	w->message += sizeof(struct user_msghdr) + 8; /* struct mmsghdr: the header, its length, padding */
+	w->iov = w->ahead.iov_base;
+	w->iov_left = w->ahead.iov_len;
+	w->ahead.iov_base = 0;
 	return STEP_MORE;
 }
 
-/* Goes on with the next buffer of the call. It has a frame of its own, so that step() need not have one for each time that it is used. */
-static __noinline int next_buffer(struct work_t *w)
+/* Goes on with the next buffer of the call. */
+static __always_inline int next_buffer(struct work_t *w)
 {
-	struct iovec v;
-
 	if (!w->iov_left)
 		return next_message(w);
-	v = w->ahead;
-	w->ahead.iov_base = 0;
-	if (!v.iov_base && bpf_probe_read_user(&v, sizeof(v), (void *)w->iov)) {
+	if (!w->ahead.iov_base && bpf_probe_read_user(&w->ahead, sizeof(w->ahead), (void *)w->iov)) {
 		count_lost(LOST_READ_FAULT, 1);
 		return STEP_STOP;
 	}
-	w->iov += sizeof(v);
+	w->iov += sizeof(w->ahead);
 	w->iov_left--;
-	w->segment = v.iov_base;
-	w->segment_left = v.iov_len < w->left ? v.iov_len : w->left;
+	w->segment = w->ahead.iov_base;
+	w->segment_left = w->ahead.iov_len < w->left ? w->ahead.iov_len : w->left;
+	w->ahead.iov_base = 0;
 	return STEP_MORE;
 }
 
 /* One turn of the parser: loads what is next, skips a body, or takes characters. */
-static __noinline int step(struct conn_t *c, struct stream_t *s, struct work_t *w, int response)
+static __always_inline int step(struct conn_t *c, struct stream_t *s, struct work_t *w, int response)
 {
 	__u64 n;
 

@@ -191,6 +191,7 @@ static __always_inline int steps(struct conn_t *c, struct work_t *w, int directi
 	int response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
 	int r = STEP_MORE;
 
+#pragma clang loop unroll(disable)
 	for (int j = 0; j < most; j++) {
 		r = step(c, s, w, response);
 		if (r != STEP_MORE)
@@ -215,19 +216,36 @@ __noinline int take_event(struct conn_t *c, struct work_t *w, int direction)
 	return c && w ? finish(c, w, direction, 1) : 0;
 }
 
+/* work_of() and the connection, by way of a single word on the stack. */
+static __always_inline struct conn_t *find_old(__u64 sk, __u32 flags, struct work_t **w)
+{
+	struct tls_thread_t *t;
+	__u64 key = 0;
+
+	if (flags & SHIP_PLAIN) {
+		key = bpf_get_current_pid_tgid();
+		t = bpf_map_lookup_elem(&tls_threads, &key);
+		*w = t ? &t->work : NULL;
+	} else {
+		*w = bpf_map_lookup_elem(&work, &key);
+	}
+	key = sk;
+	return bpf_map_lookup_elem(&conns, &key);
+}
+
 /* The same for kernels without bpf_loop, whose global functions take no pointers. */
 __noinline int take_steps_old(__u64 sk, __u32 flags)
 {
-	struct work_t *w = work_of(flags & SHIP_PLAIN);
-	struct conn_t *c = bpf_map_lookup_elem(&conns, &sk);
+	struct work_t *w;
+	struct conn_t *c = find_old(sk, flags, &w);
 
 	return c && w ? steps(c, w, flags & SHIP_RECEIVED ? RECEIVED : SENT, 2) : STEP_STOP;
 }
 
 __noinline int take_event_old(__u64 sk, __u32 flags)
 {
-	struct work_t *w = work_of(flags & SHIP_PLAIN);
-	struct conn_t *c = bpf_map_lookup_elem(&conns, &sk);
+	struct work_t *w;
+	struct conn_t *c = find_old(sk, flags, &w);
 
 	return c && w ? finish(c, w, flags & SHIP_RECEIVED ? RECEIVED : SENT, 0) : 0;
 }
@@ -275,7 +293,7 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, str
 	if (s->state == S_LOST && !resync(c, s, w, response))
 		return;
 	if (!modern) {
-		for (int i = 0; i < 2048; i++)
+		for (int i = 0; i < 600; i++)
 			if (take_turn_old(c, sk, (direction == RECEIVED ? SHIP_RECEIVED : 0) | (plain ? SHIP_PLAIN : 0)))
 				break;
 	} else if (plain) { /* below a uprobe there is no room on the stack for the loop's function */
