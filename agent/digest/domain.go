@@ -8,10 +8,9 @@ import (
 	"github.com/vetch-dev/vetch/agent/probe"
 )
 
-const (
-	protocolDNS probe.Protocol = "dns"
-	maxDomains                 = 50 // names of one container that go by themselves, as with coroot-node-agent
-)
+const protocolDNS probe.Protocol = "dns"
+
+const maxDomains = 50 // names of one container that go by themselves, as with coroot-node-agent
 
 // domainKey is what coroot-node-agent tells the questions of a container apart by. The operation is the type and the name.
 func (b *container) domainKey(r *probe.RequestDelta) tallyKey {

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -46,14 +47,14 @@ func readDNS(b []byte) (m dnsMessage, ok bool) {
 	}
 	m = dnsMessage{id: h.ID, response: h.Response, truncated: h.Truncated, desired: h.RecursionDesired, code: h.RCode}
 	q, err := p.Question()
-	if err == dnsmessage.ErrSectionDone {
+	if errors.Is(err, dnsmessage.ErrSectionDone) {
 		return m, m.response && m.code != dnsmessage.RCodeSuccess
 	}
 	if err != nil || !dnsClass(q.Class) {
 		return m, false
 	}
 	m.asks, m.question = true, dnsQuestion{name: dnsName(&q.Name), kind: q.Type}
-	if _, err := p.Question(); err != dnsmessage.ErrSectionDone {
+	if _, err := p.Question(); !errors.Is(err, dnsmessage.ErrSectionDone) {
 		return m, false
 	}
 	if m.response && m.code == dnsmessage.RCodeSuccess {
