@@ -58,7 +58,7 @@ func TestGoTLS(t *testing.T) {
 		}
 		report := start(t, how{}, asks, append([]string{"client", "-addr", address, "-tls", c.tls, "-targets", targets}, c.args...)...).report(t, time.Minute)
 		e := expect("tls-"+c.name, s.name, address, report)
-		e.noBytes = c.tls == "bare"
+		e.noBytes = c.tls == "bare" || c.name == "closing" // the program's report does not wait for the last alerts (31 bytes each) that it sends as it closes
 		all = append(all, e)
 	}
 	check(t, all...)
