@@ -115,6 +115,23 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// The hook of the thread that reads may come before that of the thread that wrote. Then the head of a response to HEAD is all of it, which shows with the request.
+func TestResponseBeforeItsRequest(t *testing.T) {
+	k := loadParts(t)
+	for i, head := range []string{"Content-Length: 99\r\n", "Transfer-Encoding: chunked\r\n", "", "Content-Length: 0\r\n"} {
+		c := k.converse(t, uint64(1<<21+i), RoleClient)
+		c.say(received, "HTTP/1.1 200 OK\r\n"+head+"\r\n")
+		c.say(sent, "HEAD /a HTTP/1.1\r\n\r\n")
+		c.say(received, ok)
+		c.say(sent, "GET /b HTTP/1.1\r\n\r\n")
+		c.say(sent, "GET /c HTTP/1.1\r\n\r\n")
+		c.say(received, ok)
+		if got, want := c.counted(), map[string]int{"HEAD /a 200": 1, "GET /b 200": 1, "GET /c 200": 1}; !maps.Equal(got, want) {
+			t.Errorf("%q: counted %v, want %v", head, got, want)
+		}
+	}
+}
+
 func pieces(s string, size int) []string {
 	var out []string
 	for len(s) > size {

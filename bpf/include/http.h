@@ -78,6 +78,18 @@ static __always_inline void end_message(struct conn_t *c, __u64 sk, struct strea
 		add_response(c, sk, s->code, 0, now, atomics);
 }
 
+/* The request line is read of what a response was read for already: the reading thread was faster than the hook of the writing one. If it
+   is a HEAD, then no body follows that response, which could not be known. */
+static __always_inline void end_early(struct conn_t *c, __u64 sk, struct stream_t *request, __u64 now, int atomics)
+{
+	struct stream_t *s = &c->streams[c->role == ROLE_CLIENT];
+
+	if (request->method != METHOD_HEAD || c->role != ROLE_CLIENT || s->method != METHOD_UNKNOWN || c->requests != c->responses + 1)
+		return;
+	if (s->state == S_BODY || s->state == S_CHUNK_SIZE || s->state == S_UNTIL_CLOSE)
+		end_message(c, sk, s, now, 1, atomics);
+}
+
 /* The connection becomes a WebSocket with the response at hand. Kept is which request asked for it. */
 static __always_inline void upgrade(struct conn_t *c, __u8 method)
 {
@@ -99,6 +111,7 @@ static __always_inline int what_follows(struct conn_t *c, __u64 sk, struct strea
 		return FOLLOWS_MESSAGE;
 	if (response) {
 		method = waiting_method(c, sk);
+		s->method = method;
 		if (s->flags & STREAM_WEBSOCKET)
 			upgrade(c, method);
 		if (s->code == 101 || (s->code / 100 == 2 && method == METHOD_CONNECT))
@@ -149,6 +162,7 @@ static __always_inline void handle(struct conn_t *c, __u64 sk, struct stream_t *
 
 	if (e == EVENT_REQUEST) {
 		add_request(c, sk, s, route_of(c, s, w), w->now, atomics);
+		end_early(c, sk, s, w->now, atomics);
 		return;
 	}
 	if (e == EVENT_HEADERS) {
