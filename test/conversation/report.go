@@ -93,9 +93,10 @@ func (c Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write counts what it writes.
+// Write counts what it writes, before it does: the answer may be read, and the report made, while the writing goroutine has not gone on yet.
 func (c Conn) Write(p []byte) (int, error) {
+	c.Tally.sent.Add(int64(len(p)))
 	n, err := c.Conn.Write(p)
-	c.Tally.sent.Add(int64(n))
+	c.Tally.sent.Add(int64(n - len(p)))
 	return n, err
 }
