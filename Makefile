@@ -53,6 +53,7 @@ web-test: ## the page's unit tests (Vitest) and type check
 
 bench: ## measure the budgets and write docs/benchmarks.md (as root, on a quiet machine)
 	@scripts/deps.sh test
+	@scripts/web.sh modules
 	go run ./test/load
 
 test-kernel: ## load and count on Debian kernels in QEMU (KERNELS="5.10 6.1 6.12")

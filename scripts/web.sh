@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# web.sh build [VITE ARGUMENTS]: write web/dist. web.sh test: type check and unit tests. Modules are installed where the lock file is newer.
+# web.sh build [VITE ARGUMENTS]: write web/dist. web.sh test: type check and unit tests. web.sh modules: only install what these need. Modules are installed where the lock file is newer.
 set -euo pipefail
 cd "$(dirname "$0")/../web"
 
@@ -10,5 +10,6 @@ fi
 case ${1:-} in
 build) npm run --silent build -- "${@:2}" ;;
 test) npm test --silent ;;
-*) echo "usage: web.sh build|test" >&2; exit 2 ;;
+modules) ;;
+*) echo "usage: web.sh build|test|modules" >&2; exit 2 ;;
 esac
