@@ -10,122 +10,126 @@ import (
 	"golang.org/x/net/http2"
 )
 
+// long is more than one frame of DATA holds.
+var long = strings.Repeat("x", 40_000)
+
+var http2Conversations = []struct {
+	name string
+	say  func(client, server *speaker, turn func())
+	want map[string]int
+}{
+	{"request", func(c, s *speaker, turn func()) {
+		c.get(1, "/users/42?token=mark")
+		turn()
+		s.ok(1, false).data(1, true, "hello")
+	}, map[string]int{"GET /users/{id}: 200": 1}},
+	{"the same again, from the tables", func(c, s *speaker, turn func()) {
+		for i := range uint32(3) {
+			c.get(2*i+1, "/users/42")
+			turn()
+			s.ok(2*i+1, true)
+			turn()
+		}
+	}, map[string]int{"GET /users/{id}: 200": 3}},
+	{"answers in another order, data between", func(c, s *speaker, turn func()) {
+		c.get(1, "/a").get(3, "/b").get(5, "/c")
+		turn()
+		s.ok(5, false).ok(1, false).data(5, false, "x").data(1, false, long).data(5, true, "y").headers(3, true, ":status", "404").data(1, true, "")
+	}, map[string]int{"GET /a: 200": 1, "GET /b: 404": 1, "GET /c: 200": 1}},
+	{"body, padding and priority", func(c, s *speaker, turn func()) {
+		c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, PadLength: 200, Priority: http2.PriorityParam{StreamDep: 0, Weight: 7, Exclusive: true},
+			BlockFragment: c.fields(":method", "POST", ":path", "/upload", ":scheme", "http", "content-type", "application/json")})
+		c.WriteDataPadded(1, true, []byte(long[:500]), make([]byte, 255))
+		c.WritePriority(1, http2.PriorityParam{Weight: 3})
+		turn()
+		s.headers(1, true, ":status", "503")
+	}, map[string]int{"POST /upload: 503!": 1}},
+	{"a list in many frames", func(c, s *speaker, turn func()) {
+		list := c.fields(":method", "GET", ":path", "/long", ":scheme", "http", "x-mark", long)
+		c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndStream: true, BlockFragment: list[:3]})
+		c.WriteContinuation(1, false, nil)
+		c.WriteContinuation(1, false, list[3:16000])
+		c.WriteContinuation(1, true, list[16000:])
+		c.get(3, "/next")
+		turn()
+		s.ok(3, true).ok(1, true)
+	}, map[string]int{"GET /long: 200": 1, "GET /next: 200": 1}},
+	{"interim answers and trailers", func(c, s *speaker, turn func()) {
+		c.headers(1, false, ":method", "PUT", ":path", "/x", ":scheme", "http").data(1, false, "part").headers(1, true, "x-checksum", "mark")
+		s.headers(1, false, ":status", "100").headers(1, false, ":status", "103", "link", "mark").headers(1, false, ":status", "201").data(1, false, "x").headers(1, true, "server-timing", "mark")
+	}, map[string]int{"PUT /x: 201": 1}},
+	{"an answer before the end of the question", func(c, s *speaker, turn func()) {
+		c.headers(1, false, ":method", "POST", ":path", "/big", ":scheme", "http").data(1, false, "part")
+		turn()
+		s.headers(1, true, ":status", "413").WriteRSTStream(1, http2.ErrCodeNo)
+		turn()
+		c.data(1, true, "rest").get(3, "/next")
+		turn()
+		s.ok(3, true)
+	}, map[string]int{"POST /big: 413": 1, "GET /next: 200": 1}},
+	{"an answer whose question is seen later", func(c, s *speaker, turn func()) {
+		s.ok(1, false).data(1, true, "fast").WriteRSTStream(3, http2.ErrCodeRefusedStream)
+		turn()
+		turn()
+		c.get(1, "/fast").get(3, "/refused").get(5, "/slow")
+		turn()
+		s.ok(5, true)
+	}, map[string]int{"GET /fast: 200": 1, "GET /refused: REFUSED_STREAM!": 1, "GET /slow: 200": 1}},
+	{"cancelled, reset and cut", func(c, s *speaker, turn func()) {
+		c.get(1, "/cancel").get(3, "/reset").get(5, "/wait").get(7, "/bad").get(9, "/odd")
+		turn()
+		s.ok(1, false).data(1, false, "part")
+		s.WriteRSTStream(3, http2.ErrCodeInternal)
+		s.WriteRSTStream(9, 77)
+		turn()
+		c.WriteRSTStream(1, http2.ErrCodeCancel)
+		c.WriteRSTStream(7, http2.ErrCodeProtocol)
+		turn()
+		s.data(1, true, "too late")
+	}, map[string]int{"GET /cancel: cancelled": 1, "GET /reset: INTERNAL_ERROR!": 1, "GET /wait: !cut": 1, "GET /bad: PROTOCOL_ERROR!": 1, "GET /odd: ~other!": 1}},
+	{"going away", func(c, s *speaker, turn func()) {
+		s.WriteGoAway(1<<31-1, http2.ErrCodeNo, nil)
+		c.get(1, "/a").get(3, "/b")
+		turn()
+		s.WriteGoAway(1, http2.ErrCodeNo, []byte("mark"))
+		turn()
+		c.get(5, "/c")
+		s.ok(1, true)
+	}, map[string]int{"GET /a: 200": 1, "GET /b: REFUSED_STREAM!": 1, "GET /c: REFUSED_STREAM!": 1}},
+	{"push is passed over", func(c, s *speaker, turn func()) {
+		c.get(1, "/page")
+		turn()
+		s.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true, BlockFragment: s.fields(":method", "GET", ":path", "/pushed", "x-kept", "mark")})
+		s.headers(2, false, ":status", "200", "x-kept", "mark").data(2, true, "pushed").headers(1, true, ":status", "201", "x-kept", "mark")
+	}, map[string]int{"GET /page: 201": 1}},
+	{"unknown frames, ping", func(c, s *speaker, turn func()) {
+		c.WriteRawFrame(0xa, 0, 0, []byte("ALTSVC"))
+		c.WriteRawFrame(0xf7, 0xff, 1, []byte("grease"))
+		c.WritePing(false, [8]byte{1})
+		s.WritePing(true, [8]byte{1})
+		c.get(1, "/a")
+		turn()
+		s.ok(1, true)
+	}, map[string]int{"GET /a: 200": 1}},
+	{"other methods and targets", func(c, s *speaker, turn func()) {
+		c.headers(1, true, ":method", "CONNECT", ":authority", "db:5432").headers(3, true, ":method", "PROPFIND", ":path", "/dav").headers(5, true, ":method", "OPTIONS", ":path", "*").headers(7, true, ":method", "GET")
+		turn()
+		s.ok(1, true).headers(3, true, ":status", "207").headers(5, true, ":status", "204").headers(7, true, ":status", "mark")
+	}, map[string]int{"CONNECT db:{id}: 200": 1, "~other /dav: 207": 1, "OPTIONS *: 204": 1, "GET ~unknown: ~unknown": 1}},
+	{"tables that shrink and grow", func(c, s *speaker, turn func()) {
+		for i, size := range []uint32{4096, 0, 100, 4096, 64, 0, 1000} {
+			c.encoder.SetMaxDynamicTableSize(size)
+			id := uint32(4*i + 1)
+			c.get(id, fmt.Sprintf("/way%c", 'a'+i)).get(id+2, fmt.Sprintf("/way%c", 'a'+i))
+			turn()
+			s.ok(id+2, true).ok(id, true)
+			turn()
+		}
+	}, map[string]int{"GET /waya: 200": 2, "GET /wayb: 200": 2, "GET /wayc: 200": 2, "GET /wayd: 200": 2, "GET /waye: 200": 2, "GET /wayf: 200": 2, "GET /wayg: 200": 2}},
+}
+
 func TestHTTP2Conversations(t *testing.T) {
-	long := strings.Repeat("x", 40_000)
-	for _, tc := range []struct {
-		name string
-		say  func(client, server *speaker, turn func())
-		want map[string]int
-	}{
-		{"request", func(c, s *speaker, turn func()) {
-			c.get(1, "/users/42?token=mark")
-			turn()
-			s.ok(1, false).data(1, true, "hello")
-		}, map[string]int{"GET /users/{id}: 200": 1}},
-		{"the same again, from the tables", func(c, s *speaker, turn func()) {
-			for i := range uint32(3) {
-				c.get(2*i+1, "/users/42")
-				turn()
-				s.ok(2*i+1, true)
-				turn()
-			}
-		}, map[string]int{"GET /users/{id}: 200": 3}},
-		{"answers in another order, data between", func(c, s *speaker, turn func()) {
-			c.get(1, "/a").get(3, "/b").get(5, "/c")
-			turn()
-			s.ok(5, false).ok(1, false).data(5, false, "x").data(1, false, long).data(5, true, "y").headers(3, true, ":status", "404").data(1, true, "")
-		}, map[string]int{"GET /a: 200": 1, "GET /b: 404": 1, "GET /c: 200": 1}},
-		{"body, padding and priority", func(c, s *speaker, turn func()) {
-			c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, PadLength: 200, Priority: http2.PriorityParam{StreamDep: 0, Weight: 7, Exclusive: true},
-				BlockFragment: c.fields(":method", "POST", ":path", "/upload", ":scheme", "http", "content-type", "application/json")})
-			c.WriteDataPadded(1, true, []byte(long[:500]), make([]byte, 255))
-			c.WritePriority(1, http2.PriorityParam{Weight: 3})
-			turn()
-			s.headers(1, true, ":status", "503")
-		}, map[string]int{"POST /upload: 503!": 1}},
-		{"a list in many frames", func(c, s *speaker, turn func()) {
-			list := c.fields(":method", "GET", ":path", "/long", ":scheme", "http", "x-mark", long)
-			c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndStream: true, BlockFragment: list[:3]})
-			c.WriteContinuation(1, false, nil)
-			c.WriteContinuation(1, false, list[3:16000])
-			c.WriteContinuation(1, true, list[16000:])
-			c.get(3, "/next")
-			turn()
-			s.ok(3, true).ok(1, true)
-		}, map[string]int{"GET /long: 200": 1, "GET /next: 200": 1}},
-		{"interim answers and trailers", func(c, s *speaker, turn func()) {
-			c.headers(1, false, ":method", "PUT", ":path", "/x", ":scheme", "http").data(1, false, "part").headers(1, true, "x-checksum", "mark")
-			s.headers(1, false, ":status", "100").headers(1, false, ":status", "103", "link", "mark").headers(1, false, ":status", "201").data(1, false, "x").headers(1, true, "server-timing", "mark")
-		}, map[string]int{"PUT /x: 201": 1}},
-		{"an answer before the end of the question", func(c, s *speaker, turn func()) {
-			c.headers(1, false, ":method", "POST", ":path", "/big", ":scheme", "http").data(1, false, "part")
-			turn()
-			s.headers(1, true, ":status", "413").WriteRSTStream(1, http2.ErrCodeNo)
-			turn()
-			c.data(1, true, "rest").get(3, "/next")
-			turn()
-			s.ok(3, true)
-		}, map[string]int{"POST /big: 413": 1, "GET /next: 200": 1}},
-		{"an answer whose question is seen later", func(c, s *speaker, turn func()) {
-			s.ok(1, false).data(1, true, "fast").WriteRSTStream(3, http2.ErrCodeRefusedStream)
-			turn()
-			turn()
-			c.get(1, "/fast").get(3, "/refused").get(5, "/slow")
-			turn()
-			s.ok(5, true)
-		}, map[string]int{"GET /fast: 200": 1, "GET /refused: REFUSED_STREAM!": 1, "GET /slow: 200": 1}},
-		{"cancelled, reset and cut", func(c, s *speaker, turn func()) {
-			c.get(1, "/cancel").get(3, "/reset").get(5, "/wait").get(7, "/bad").get(9, "/odd")
-			turn()
-			s.ok(1, false).data(1, false, "part")
-			s.WriteRSTStream(3, http2.ErrCodeInternal)
-			s.WriteRSTStream(9, 77)
-			turn()
-			c.WriteRSTStream(1, http2.ErrCodeCancel)
-			c.WriteRSTStream(7, http2.ErrCodeProtocol)
-			turn()
-			s.data(1, true, "too late")
-		}, map[string]int{"GET /cancel: cancelled": 1, "GET /reset: INTERNAL_ERROR!": 1, "GET /wait: !cut": 1, "GET /bad: PROTOCOL_ERROR!": 1, "GET /odd: ~other!": 1}},
-		{"going away", func(c, s *speaker, turn func()) {
-			s.WriteGoAway(1<<31-1, http2.ErrCodeNo, nil)
-			c.get(1, "/a").get(3, "/b")
-			turn()
-			s.WriteGoAway(1, http2.ErrCodeNo, []byte("mark"))
-			turn()
-			c.get(5, "/c")
-			s.ok(1, true)
-		}, map[string]int{"GET /a: 200": 1, "GET /b: REFUSED_STREAM!": 1, "GET /c: REFUSED_STREAM!": 1}},
-		{"push is passed over", func(c, s *speaker, turn func()) {
-			c.get(1, "/page")
-			turn()
-			s.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true, BlockFragment: s.fields(":method", "GET", ":path", "/pushed", "x-kept", "mark")})
-			s.headers(2, false, ":status", "200", "x-kept", "mark").data(2, true, "pushed").headers(1, true, ":status", "201", "x-kept", "mark")
-		}, map[string]int{"GET /page: 201": 1}},
-		{"unknown frames, ping", func(c, s *speaker, turn func()) {
-			c.WriteRawFrame(0xa, 0, 0, []byte("ALTSVC"))
-			c.WriteRawFrame(0xf7, 0xff, 1, []byte("grease"))
-			c.WritePing(false, [8]byte{1})
-			s.WritePing(true, [8]byte{1})
-			c.get(1, "/a")
-			turn()
-			s.ok(1, true)
-		}, map[string]int{"GET /a: 200": 1}},
-		{"other methods and targets", func(c, s *speaker, turn func()) {
-			c.headers(1, true, ":method", "CONNECT", ":authority", "db:5432").headers(3, true, ":method", "PROPFIND", ":path", "/dav").headers(5, true, ":method", "OPTIONS", ":path", "*").headers(7, true, ":method", "GET")
-			turn()
-			s.ok(1, true).headers(3, true, ":status", "207").headers(5, true, ":status", "204").headers(7, true, ":status", "mark")
-		}, map[string]int{"CONNECT db:{id}: 200": 1, "~other /dav: 207": 1, "OPTIONS *: 204": 1, "GET ~unknown: ~unknown": 1}},
-		{"tables that shrink and grow", func(c, s *speaker, turn func()) {
-			for i, size := range []uint32{4096, 0, 100, 4096, 64, 0, 1000} {
-				c.encoder.SetMaxDynamicTableSize(size)
-				id := uint32(4*i + 1)
-				c.get(id, fmt.Sprintf("/way%c", 'a'+i)).get(id+2, fmt.Sprintf("/way%c", 'a'+i))
-				turn()
-				s.ok(id+2, true).ok(id, true)
-				turn()
-			}
-		}, map[string]int{"GET /waya: 200": 2, "GET /wayb: 200": 2, "GET /wayc: 200": 2, "GET /wayd: 200": 2, "GET /waye: 200": 2, "GET /wayf: 200": 2, "GET /wayg: 200": 2}},
-	} {
+	for _, tc := range http2Conversations {
 		t.Run(tc.name, func(t *testing.T) { requireHTTP2(t, talkHTTP2(tc.say), tc.want) })
 	}
 }
