@@ -30,7 +30,6 @@ enum { NR_READ = 63, NR_WRITE = 64, NR_READV = 65, NR_WRITEV = 66, NR_SENDFILE =
 #endif
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
-#define BATCH_STEP (sizeof(struct user_msghdr) + 8) /* of the array of sendmmsg and recvmmsg */
 
 /* A system call's number and arguments. */
 struct call_t {

@@ -50,7 +50,7 @@ func find(t *testing.T, name string) string {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("%s is not installed (see CONTRIBUTING.md)", name)
+		t.Fatalf("%s is not installed (see CONTRIBUTING.md)", name)
 	}
 	path, err = filepath.EvalSymlinks(path)
 	require.NoError(t, err)

@@ -220,6 +220,7 @@ struct user_msghdr {
 	__u32 msg_flags;
 	__u32 pad2;
 };
+#define BATCH_STEP (sizeof(struct user_msghdr) + 8) /* of the array of sendmmsg and recvmmsg: the header, its length, padding */
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
 };
