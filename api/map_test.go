@@ -210,7 +210,7 @@ func TestMapStream(t *testing.T) {
 			require.NoError(t, res.Body.Close())
 		}
 		return res.StatusCode == http.StatusOK
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	require.Equal(t, "text/event-stream", res.Header.Get("Content-Type"))
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, 1<<20)

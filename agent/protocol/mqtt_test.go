@@ -165,7 +165,7 @@ func TestMQTTServerVersion5(t *testing.T) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		return len(x.feeders) == n+1 && len(x.feeders[n].exchanges) == 2 // connect, subscribe
-	}, 5*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	out, err := exec.Command("mosquitto_pub", "-V", "5", "-h", "127.0.0.1", "-p", x.port(), "-u", "user", "-P", "mark-password", "-q", "2", "-t", "orders/new", "-m", "mark-value").CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.NoError(t, sub.Wait())

@@ -347,7 +347,7 @@ func startCommand(t testing.TB, address string, cmd *exec.Cmd) {
 			conn.Close()
 		}
 		return err == nil
-	}, 60*time.Second, 20*time.Millisecond, "%s does not listen on %s", cmd.Path, address)
+	}, time.Minute, 20*time.Millisecond, "%s does not listen on %s", cmd.Path, address)
 }
 
 // loopbackPort is a port of loopback that nothing listens on.

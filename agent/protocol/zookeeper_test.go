@@ -161,7 +161,7 @@ func zooKeeper(t testing.TB) (address string) {
 	cmd.Dir = dir
 	address = "127.0.0.1:" + port
 	startCommand(t, address, cmd)
-	require.Eventually(t, func() bool { return strings.HasPrefix(zooAsked(address, "srvr"), "Zookeeper version: ") }, 60*time.Second, 50*time.Millisecond, "it does not serve")
+	require.Eventually(t, func() bool { return strings.HasPrefix(zooAsked(address, "srvr"), "Zookeeper version: ") }, time.Minute, 50*time.Millisecond, "it does not serve")
 	return address
 }
 

@@ -118,7 +118,7 @@ func TestCollectRunsUntilTheEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- db.Collect(ctx, 5*time.Millisecond, g) }()
-	require.Eventually(t, func() bool { return count(read(t, db, "up")) >= 3 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return count(read(t, db, "up")) >= 3 }, time.Minute, time.Millisecond)
 	g.mu.Lock()
 	before := g.rounds
 	g.mu.Unlock()

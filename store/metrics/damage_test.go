@@ -24,7 +24,7 @@ func fill(t *testing.T) (dir string, samples int) {
 		require.NoError(t, put(db, at, 20, 1))
 		samples += 20
 	}
-	require.Eventually(t, func() bool { return len(db.tsdb.Blocks()) >= 3 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(db.tsdb.Blocks()) >= 3 }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, db.Close())
 	return dir, samples
 }

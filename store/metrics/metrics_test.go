@@ -247,7 +247,7 @@ func TestRetention(t *testing.T) {
 				s := db.Stats()
 				young := time.Since(s.Oldest) < tt.oldest
 				return young && len(db.tsdb.Blocks()) > 0 && db.tsdb.Head().MinTime() > start.Add(12*time.Hour).UnixMilli()
-			}, 20*time.Second, 20*time.Millisecond)
+			}, time.Minute, 20*time.Millisecond)
 			if name == "none" {
 				require.Equal(t, 40*1201, count(read(t, db, "test_total")))
 			}

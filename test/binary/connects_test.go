@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -48,7 +47,7 @@ func TestFailedConnects(t *testing.T) {
 			want := map[string]float64{serving + " Process " + f.err: 20}
 			for _, v := range built.watchers {
 				var got map[string]float64
-				assert.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+				assert.NoError(t, poll(t.Context(), func() error {
 					s, err := v.read()
 					if err != nil {
 						return err
@@ -78,7 +77,7 @@ func TestRefusedOnLoopback(t *testing.T) {
 	require.NoError(t, err)
 	client(t, how{}, "knocks", fmt.Sprintf("127.0.0.1:%d", port), "-mode", "connect", "-requests", "50")
 	for _, v := range built.watchers {
-		assert.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+		assert.NoError(t, poll(t.Context(), func() error {
 			s, err := v.read()
 			if err != nil {
 				return err

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,7 +27,7 @@ func TestConversations(t *testing.T) {
 				}
 			})
 		}
-		response, err := (&http.Client{Timeout: 5 * time.Second}).Get(v.url + "/-/ready")
+		response, err := (&http.Client{Timeout: patience}).Get(v.url + "/-/ready")
 		require.NoError(t, err)
 		response.Body.Close()
 		require.Equal(t, http.StatusOK, response.StatusCode)
@@ -45,7 +44,7 @@ func converse(t *testing.T, i int, script conversation.Script) expectation {
 	speaker, listener := fmt.Sprintf("asks-%03d", i), fmt.Sprintf("answers-%03d", i)
 	answers, address := server(t, how{}, listener, "127.0.0.1:0", "-script", script.Name, "-connections", strconv.Itoa(connections), "-repeat", strconv.Itoa(repeat))
 	report := client(t, how{}, speaker, address, "-mode", "script", "-script", script.Name, "-requests", strconv.Itoa(connections), "-concurrency", "2", "-repeat", strconv.Itoa(repeat))
-	require.Equal(t, connections, answers.report(t, startLimit).Connections)
+	require.Equal(t, connections, answers.report(t, patience).Connections)
 	e := expect(speaker, answers.name, address, report)
 	for _, w := range script.Want {
 		if w.Cut {

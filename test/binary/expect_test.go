@@ -172,7 +172,7 @@ func settled(t *testing.T, v *vetch, expectations []expectation) scrape {
 	t.Helper()
 	var last scrape
 	agreed := time.Time{}
-	err := poll(t.Context(), 15*time.Second, func() error {
+	err := poll(t.Context(), func() error {
 		s, err := v.read()
 		if err != nil {
 			return err

@@ -55,7 +55,7 @@ func accept(t testing.TB, serve func(net.Conn)) net.Listener {
 func requireHandshakes(t *testing.T, match labels, protocol string, want map[string]float64) {
 	t.Helper()
 	for _, v := range built.watchers {
-		err := poll(t.Context(), 20*time.Second, func() error {
+		err := poll(t.Context(), func() error {
 			s := v.mustRead(t)
 			if got := s.by("vetch_edge_tls_connections_total", match, "version", "sni"); !maps.Equal(got, want) {
 				return fmt.Errorf("TLS connections: %v, want %v", got, want)

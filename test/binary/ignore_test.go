@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -22,7 +21,7 @@ func TestIgnoredRequests(t *testing.T) {
 	leftOut, address := server(t, how{}, "left-out", "127.0.0.1:0")
 	client(t, how{}, "probes", address, "-requests", "600", "-concurrency", "2", "-targets", "GET /orders/ok,POST /orders/ok")
 	for _, v := range watchers {
-		err := poll(t.Context(), 20*time.Second, func() error {
+		err := poll(t.Context(), func() error {
 			s := v.mustRead(t)
 			for _, want := range []struct {
 				name  string

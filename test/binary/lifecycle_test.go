@@ -51,19 +51,19 @@ func launch(t *testing.T, path, dataDir string, attr *syscall.SysProcAttr) *run 
 	require.NoError(t, r.cmd.Start())
 	go func() { r.ended <- r.cmd.Wait() }()
 	t.Cleanup(func() { r.cmd.Process.Kill() }) //nolint:errcheck // it may be gone
-	require.NoError(t, poll(t.Context(), 60*time.Second, r.ready), "vetch run says:\n%s", r.log)
+	require.NoError(t, poll(t.Context(), r.ready), "vetch run says:\n%s", r.log)
 	return r
 }
 
 // signal sends s and waits for the end.
-func (r *run) signal(t *testing.T, s os.Signal, limit time.Duration) error {
+func (r *run) signal(t *testing.T, s os.Signal) error {
 	t.Helper()
 	require.NoError(t, r.cmd.Process.Signal(s))
 	select {
 	case err := <-r.ended:
 		return err
-	case <-time.After(limit):
-		t.Fatalf("vetch run did not end within %s of %s; it says:\n%s", limit, s, r.log)
+	case <-time.After(patience):
+		t.Fatalf("vetch run did not end within %s of %s; it says:\n%s", patience, s, r.log)
 		return nil
 	}
 }
@@ -75,7 +75,7 @@ func refused(t *testing.T, attr *syscall.SysProcAttr, path string, args ...strin
 	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Stderr, cmd.SysProcAttr = &stderr, attr
 	cmd.WaitDelay = time.Second
-	time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() }) //nolint:errcheck // it is gone by then
+	time.AfterFunc(patience, func() { cmd.Process.Kill() }) //nolint:errcheck // it is gone by then
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -117,7 +117,7 @@ func TestRunNeedsTwoCapabilities(t *testing.T) {
 		AmbientCaps: []uintptr{unix.CAP_BPF, unix.CAP_PERFMON},
 	})
 	require.NotEmpty(t, programsOf(t, r.cmd.Process.Pid))
-	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+	require.NoError(t, r.signal(t, syscall.SIGTERM), r.log)
 }
 
 // forEverybody copies vetch to a folder that other users can read.
@@ -154,7 +154,7 @@ func TestRunRefusesADirectoryInUseOrOfANewerVersion(t *testing.T) {
 	code, stderr := refused(t, nil, built.vetch, "run", "--listen", "127.0.0.1:0", "--data-dir", dir)
 	require.Equal(t, 1, code, stderr)
 	sentence(t, stderr, "in use", dir, strconv.Itoa(first.cmd.Process.Pid))
-	require.NoError(t, first.signal(t, os.Interrupt, 5*time.Second), first.log)
+	require.NoError(t, first.signal(t, os.Interrupt), first.log)
 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "metrics", "VERSION"), []byte("999\n"), 0o600))
 	code, stderr = refused(t, nil, built.vetch, "run", "--listen", "127.0.0.1:0", "--data-dir", dir)
@@ -165,7 +165,7 @@ func TestRunRefusesADirectoryInUseOrOfANewerVersion(t *testing.T) {
 func TestRunPrintsWhereToLook(t *testing.T) {
 	r := startRun(t, t.TempDir())
 	require.Contains(t, r.log.String(), r.url)
-	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+	require.NoError(t, r.signal(t, syscall.SIGTERM), r.log)
 }
 
 // TestGuideNamesEveryMetric holds docs/guide/metrics.md to what is exported.
@@ -186,7 +186,7 @@ func TestGuideNamesEveryMetric(t *testing.T) {
 		}
 	}
 	require.Greater(t, found, 20)
-	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+	require.NoError(t, r.signal(t, syscall.SIGTERM), r.log)
 }
 
 // TestTermWritesEverything stops a run in the middle of its work, with a live stream open, and finds the samples up to the end.
@@ -198,14 +198,14 @@ func TestTermWritesEverything(t *testing.T) {
 	defer stream.Body.Close()
 	sent := r.remoteWrite(t, 50)
 	stopped := time.Now()
-	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+	require.NoError(t, r.signal(t, syscall.SIGTERM), r.log)
 	ended := time.Now()
 
 	r = startRun(t, dir)
 	require.Equal(t, sent, r.stored(t))
 	last := r.query(t, fmt.Sprintf("timestamp(vetch_build_info @ %.3f)", float64(ended.UnixMilli())/1000))
 	require.GreaterOrEqual(t, last, float64(stopped.UnixMilli())/1000, "a last round is stored after the signal")
-	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+	require.NoError(t, r.signal(t, syscall.SIGTERM), r.log)
 }
 
 // TestStuckClient holds a request open that never ends: it must not hold up the end for longer than allowed, and a second signal ends at once.
@@ -219,13 +219,13 @@ func TestStuckClient(t *testing.T) {
 			defer conn.Close()
 			_, err = io.WriteString(conn, "POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\nContent-Length: 1000\r\n\r\nx")
 			require.NoError(t, err)
-			require.NoError(t, poll(t.Context(), 5*time.Second, func() error { return r.running(1) }))
+			require.NoError(t, poll(t.Context(), func() error { return r.running(1) }))
 			if !twice {
-				require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+				require.NoError(t, r.signal(t, syscall.SIGTERM), r.log)
 				return
 			}
 			require.NoError(t, r.cmd.Process.Signal(syscall.SIGTERM))
-			require.NoError(t, poll(t.Context(), 3*time.Second, func() error {
+			require.NoError(t, poll(t.Context(), func() error {
 				if c, err := net.Dial("tcp", address); err == nil {
 					c.Close()
 					return errors.New("the port is still open")
@@ -233,7 +233,7 @@ func TestStuckClient(t *testing.T) {
 				return nil
 			}))
 			var exit *exec.ExitError
-			require.ErrorAs(t, r.signal(t, syscall.SIGTERM, time.Second), &exit)
+			require.ErrorAs(t, r.signal(t, syscall.SIGTERM), &exit)
 			require.Equal(t, syscall.SIGTERM, exit.Sys().(syscall.WaitStatus).Signal())
 		})
 	}
@@ -264,12 +264,12 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	programs := programsOf(t, r.cmd.Process.Pid)
 	require.NotEmpty(t, programs)
 	acknowledged := r.remoteWrite(t, 200)
-	require.Error(t, r.signal(t, os.Kill, 5*time.Second))
-	require.NoError(t, poll(t.Context(), 10*time.Second, func() error { return gone(programs) }))
+	require.Error(t, r.signal(t, os.Kill))
+	require.NoError(t, poll(t.Context(), func() error { return gone(programs) }))
 
 	r = startRun(t, dir)
 	require.Equal(t, acknowledged, r.stored(t))
-	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+	require.NoError(t, r.signal(t, syscall.SIGTERM), r.log)
 }
 
 // remoteWrite sends n samples, each in its own request, and returns how many the server acknowledged.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -27,12 +26,12 @@ func TestCalledNames(t *testing.T) {
 	const n = 300
 	want := map[string]float64{}
 	for _, p := range []*program{first, second, third} {
-		address := p.line(t, "listening", startLimit)
+		address := p.line(t, "listening", patience)
 		client(t, how{}, "calls-names", address, "-requests", fmt.Sprint(n), "-concurrency", "3", "-targets", "GET /names/ok")
 		want[p.name] = n
 	}
 	for _, v := range built.watchers {
-		err := poll(t.Context(), 20*time.Second, func() error {
+		err := poll(t.Context(), func() error {
 			s := v.mustRead(t)
 			if got := s.by("vetch_workload_requests_total", labels{"route": "/names/ok"}, "workload"); !maps.Equal(got, want) {
 				return fmt.Errorf("requests by workload: %v, want %v", got, want)

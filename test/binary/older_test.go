@@ -19,7 +19,7 @@ func TestOlderConnections(t *testing.T) {
 				s, address := server(t, how{}, name+"-web", c.host+":0")
 				asks := start(t, how{}, named(t, name), "client", "-addr", address, "-mode", "raw", "-wait", "-requests", "20000",
 					"-concurrency", strconv.Itoa(connections), "-pipeline", strconv.Itoa(batch), "-targets", "GET /older/ok")
-				asks.line(t, "ready", 20*time.Second)
+				asks.line(t, "ready", patience)
 				v := watch(t, settings{hook: hook})
 				fmt.Fprintln(asks.stdin)
 				report := asks.report(t, time.Minute)

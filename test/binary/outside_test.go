@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
@@ -52,7 +51,7 @@ func TestOutsideIsNamedByRequests(t *testing.T) {
 	require.NoError(t, os.WriteFile(s.dir+"/file", []byte("content"), 0o644))
 	require.NoError(t, servers.do(func() error {
 		serve(t, s.dir, exec.Command(path, "s_server", "-accept", inside+":"+s.port(), "-cert", dir+"/cert", "-key", dir+"/key", "-WWW", "-quiet"))
-		return poll(t.Context(), startLimit, func() error { return listening(":" + s.port()) })
+		return poll(t.Context(), func() error { return listening(":" + s.port()) })
 	}))
 	const n = 5
 	ask := func(scheme, name, port, path string) {
@@ -71,7 +70,7 @@ func TestOutsideIsNamedByRequests(t *testing.T) {
 	}
 	for _, v := range built.watchers {
 		for port, want := range map[string]string{fmt.Sprint(portOf(t, plain)): "shop.example.com", s.port(): "pay.example.com"} {
-			err := poll(t.Context(), 20*time.Second, func() error {
+			err := poll(t.Context(), func() error {
 				got := v.mustRead(t).by("vetch_edge_connections_total", labels{"client_kind": "Process", "client": "curl", "port": port}, "server_kind", "server")
 				if !maps.Equal(got, map[string]float64{"External " + want: n}) {
 					return fmt.Errorf("connections of port %s: %v", port, got)

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -36,11 +35,11 @@ func moduleService(t testing.TB, name string, args ...string) service {
 // asking runs its client, which makes so many rounds whenever it is told to. The client ends with the test.
 func asking(t testing.TB, name string, args ...string) (rounds func(n int)) {
 	p := start(t, how{dir: t.TempDir()}, moduleProgram(t, name), append([]string{"ask"}, args...)...)
-	p.line(t, "ready", 30*time.Second)
+	p.line(t, "ready", patience)
 	return func(n int) {
 		_, err := io.WriteString(p.stdin, fmt.Sprintf("%d\n", n))
 		require.NoError(t, err)
-		p.line(t, "done", 60*time.Second)
+		p.line(t, "done", patience)
 	}
 }
 

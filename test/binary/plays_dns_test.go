@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -133,7 +132,7 @@ func TestDNSOfGlibc(t *testing.T) {
 	ns := newNamespace(t)
 	s := resolverAt(t, how{ns: ns}, "127.0.0.1", "interface: 127.0.0.1@53")
 	s.address = "127.0.0.1:53"
-	require.NoError(t, poll(t.Context(), 10*time.Second, func() error { return ns.do(func() error { return listening(s.address) }) }))
+	require.NoError(t, poll(t.Context(), func() error { return ns.do(func() error { return listening(s.address) }) }))
 	config := filepath.Join(s.dir, "resolv.conf")
 	require.NoError(t, os.WriteFile(config, []byte("nameserver 127.0.0.1\nsearch one.example.com two.example.com\noptions ndots:2 timeout:1 attempts:2\n"), 0o644))
 	const n = 100
@@ -175,7 +174,7 @@ func TestOutsideIsNamedByDNS(t *testing.T) {
 	require.NoError(t, far.do(func() error { return up("far", outside+"/32") }))
 	near.route(t, outside+"/32", farV4)
 	s := resolverAt(t, how{ns: near}, "127.0.0.1", "interface: 127.0.0.1@53")
-	require.NoError(t, poll(t.Context(), 10*time.Second, func() error { return near.do(func() error { return listening("127.0.0.1:53") }) }))
+	require.NoError(t, poll(t.Context(), func() error { return near.do(func() error { return listening("127.0.0.1:53") }) }))
 	config := filepath.Join(s.dir, "resolv.conf")
 	require.NoError(t, os.WriteFile(config, []byte("nameserver 127.0.0.1\n"), 0o644))
 	const n = 5
@@ -198,7 +197,7 @@ for i in range(%d):
 		return nil
 	}))
 	for _, v := range built.watchers {
-		err := poll(t.Context(), 20*time.Second, func() error {
+		err := poll(t.Context(), func() error {
 			got := v.mustRead(t).by("vetch_edge_failed_connections_total", labels{"client": mine("asker")}, "server_kind", "server", "port", "error")
 			if len(got) != 1 || got["External api.example.com 7443 refused"] != n {
 				return fmt.Errorf("failed connects: %v", got)

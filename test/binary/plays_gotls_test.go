@@ -12,7 +12,7 @@ import (
 // awaitProbed waits until vetch has probed another file with crypto/tls, or more of them.
 func awaitProbed(t *testing.T, v *vetch, before float64) {
 	t.Helper()
-	require.NoError(t, poll(t.Context(), 20*time.Second, func() error {
+	require.NoError(t, poll(t.Context(), func() error {
 		if now := probedGo(t, v); now <= before {
 			return fmt.Errorf("%v files with Go's TLS are probed, as before", now)
 		}
@@ -67,7 +67,7 @@ func TestGoTLS(t *testing.T) {
 // warm holds a program open that does nothing, so that it is probed when it is asked to do something.
 func warm(t *testing.T, path string) {
 	t.Helper()
-	start(t, how{}, path, "server", "-listen", "127.0.0.1:0").line(t, "listening", 10*time.Second)
+	start(t, how{}, path, "server", "-listen", "127.0.0.1:0").line(t, "listening", patience)
 }
 
 // TestGoTLSOlder starts vetch between the first and the second batch of requests of connections that are open.
@@ -79,7 +79,7 @@ func TestGoTLSOlder(t *testing.T) {
 			s, address := server(t, how{}, name+"-web", "127.0.0.1:0", "-tls", "bare")
 			asks := start(t, how{}, named(t, name), "client", "-addr", address, "-tls", "counted", "-mode", "raw", "-wait", "-requests", "8000",
 				"-concurrency", strconv.Itoa(connections), "-pipeline", strconv.Itoa(batch), "-targets", "GET /older/ok")
-			asks.line(t, "ready", 20*time.Second)
+			asks.line(t, "ready", patience)
 			v := watch(t, settings{hook: hook})
 			fmt.Fprintln(asks.stdin)
 			e := expect(name, s.name, address, asks.report(t, time.Minute))

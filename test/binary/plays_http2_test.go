@@ -190,7 +190,7 @@ func TestGRPCStreams(t *testing.T) {
 	counted := func(messages, calls float64) {
 		t.Helper()
 		for _, v := range built.watchers {
-			require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+			require.NoError(t, poll(t.Context(), func() error {
 				r := v.mustRead(t)
 				for name, match := range map[string]labels{"vetch_workload": served, "vetch_edge": edge} {
 					got := r.by(name+"_messages_total", match, "direction")
@@ -237,7 +237,7 @@ func TestHTTP2Upgraded(t *testing.T) {
 	want := map[string]float64{"http 101": n, "http2 200": n, "http2 404": n}
 	edge := labels{"server": self(t), "port": fmt.Sprint(portOf(t, listener.Addr().String()))}
 	for _, v := range built.watchers {
-		require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+		require.NoError(t, poll(t.Context(), func() error {
 			if got := v.mustRead(t).by("vetch_edge_requests_total", edge, "protocol", "code"); !maps.Equal(got, want) {
 				return fmt.Errorf("want %v, got %v", want, got)
 			}
@@ -270,7 +270,7 @@ func TestGRPCOfOlderConnections(t *testing.T) {
 	settled := func(v *vetch, atLeast float64) (got map[string]float64) {
 		t.Helper()
 		since := time.Now()
-		require.NoError(t, poll(t.Context(), 20*time.Second, func() error {
+		require.NoError(t, poll(t.Context(), func() error {
 			r := v.mustRead(t)
 			now := r.by("vetch_workload_requests_total", served, "route", "code")
 			now["edge"] = r.sum("vetch_edge_requests_total", edge)

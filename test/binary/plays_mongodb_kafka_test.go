@@ -160,7 +160,7 @@ func TestMongoDBAndKafkaOfOlderConnections(t *testing.T) {
 	}
 	before := map[*vetch][2]float64{}
 	for _, v := range watchers {
-		require.NoError(t, poll(t.Context(), 20*time.Second, func() error {
+		require.NoError(t, poll(t.Context(), func() error {
 			now := [2]float64{asked(v, "mongodb", database), asked(v, "kafka", broker)}
 			if was := before[v]; now != was || now[0] == 0 || now[1] == 0 {
 				before[v] = now
@@ -177,7 +177,7 @@ func TestMongoDBAndKafkaOfOlderConnections(t *testing.T) {
 		produce(t, producer, "orders")
 	}
 	for _, v := range watchers {
-		require.NoError(t, poll(t.Context(), 20*time.Second, func() error {
+		require.NoError(t, poll(t.Context(), func() error {
 			s := v.mustRead(t)
 			inserted := s.by("vetch_workload_requests_total", labels{"workload": database.workload, "protocol": "mongodb"}, "route", "code")["insert users ok"]
 			produced := s.by("vetch_workload_requests_total", labels{"workload": broker.workload, "protocol": "kafka"}, "route", "code")["Produce orders ok"]
@@ -204,7 +204,7 @@ func TestKafkaConsumerLag(t *testing.T) {
 	behind := func(want map[string]float64) {
 		t.Helper()
 		for _, v := range built.watchers {
-			require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+			require.NoError(t, poll(t.Context(), func() error {
 				got := map[string]float64{}
 				for _, one := range v.mustRead(t).find("vetch_kafka_consumer_lag", labels{"client": self(t)}) {
 					got[one.labels["topic"]] = one.value

@@ -216,7 +216,7 @@ func mariaTLS(t testing.TB) service {
 }
 
 func playMariaTLS(t *testing.T, s service) map[string]int {
-	require.NoError(t, poll(t.Context(), 60*time.Second, func() error { _, err := os.Stat(s.dir + "/pid"); return err }))
+	require.NoError(t, poll(t.Context(), func() error { _, err := os.Stat(s.dir + "/pid"); return err }))
 	text := "CREATE TABLE users (id INT PRIMARY KEY, name TEXT);\n"
 	for i := range 200 {
 		text += fmt.Sprintf("INSERT INTO users VALUES (%d, '%s');\nSELECT name FROM users WHERE name = '%s';\n", i, secret, secret)
@@ -276,7 +276,7 @@ func startProbed(t testing.TB, library string, start func(testing.TB) service) s
 	}
 	s := start(t).await(t)
 	for _, v := range built.watchers {
-		require.NoError(t, poll(t.Context(), 20*time.Second, func() error {
+		require.NoError(t, poll(t.Context(), func() error {
 			if n := users(v); n == before[v] || n == 0 { // it is less where others have ended meanwhile
 				return fmt.Errorf("%v processes use %s, as before", n, library)
 			}

@@ -86,7 +86,7 @@ func TestWebSocketWhileOpen(t *testing.T) {
 	check := func(requests float64) {
 		t.Helper()
 		for _, v := range built.watchers {
-			require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+			require.NoError(t, poll(t.Context(), func() error {
 				r := v.mustRead(t)
 				workload, edge := labels{"workload": s.workload, "protocol": "websocket", "method": "GET", "route": "/rooms/{id}"}, labels{"server": s.workload, "port": s.port(), "protocol": "websocket"}
 				served, told := r.by("vetch_workload_messages_total", workload, "direction"), r.by("vetch_edge_messages_total", edge, "direction")
@@ -132,7 +132,7 @@ func TestTunnel(t *testing.T) {
 	}
 	port := strconv.Itoa(portOf(t, address))
 	for _, v := range built.watchers {
-		require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+		require.NoError(t, poll(t.Context(), func() error {
 			r := v.mustRead(t)
 			outer := r.by("vetch_edge_requests_total", labels{"client": self(t), "server": self(t), "port": port}, "protocol", "code")
 			inner := r.by("vetch_workload_requests_total", labels{"workload": cache.workload}, "route", "code")

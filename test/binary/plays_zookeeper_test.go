@@ -37,7 +37,7 @@ func zooWord(s service, word string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second)) //nolint:errcheck // one that is not ready may not answer
+	conn.SetDeadline(time.Now().Add(patience)) //nolint:errcheck // one that is not ready may not answer
 	if _, err := conn.Write([]byte(word)); err != nil {
 		return "", err
 	}
@@ -47,7 +47,7 @@ func zooWord(s service, word string) (string, error) {
 
 func readyZooKeeper(t testing.TB, s service) {
 	t.Helper()
-	require.NoError(t, poll(t.Context(), 60*time.Second, func() error {
+	require.NoError(t, poll(t.Context(), func() error {
 		answer, err := zooWord(s, "srvr")
 		if err == nil && !strings.HasPrefix(answer, "Zookeeper version: ") {
 			err = fmt.Errorf("zookeeper is not ready: %q", answer)
@@ -64,7 +64,7 @@ func (silent) Printf(string, ...any) {}
 func zooSession(t *testing.T, s service) *zk.Conn {
 	t.Helper()
 	readyZooKeeper(t, s)
-	conn, events, err := zk.Connect([]string{s.address}, 20*time.Second, zk.WithLogger(silent{}))
+	conn, events, err := zk.Connect([]string{s.address}, patience, zk.WithLogger(silent{}))
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
 	opened := make(chan struct{})
@@ -138,7 +138,7 @@ func TestZooKeeperOfOlderConnections(t *testing.T) {
 		get("/no/such", zk.ErrNoNode)
 	}
 	for _, v := range watchers {
-		require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+		require.NoError(t, poll(t.Context(), func() error {
 			r := v.mustRead(t)
 			served := r.by("vetch_workload_requests_total", labels{"workload": s.workload, "protocol": "zookeeper"}, "route", "code")["getData /no/such NONODE"]
 			edge := r.by("vetch_edge_requests_total", labels{"server": s.workload, "port": s.port(), "protocol": "zookeeper"}, "code")["NONODE"]

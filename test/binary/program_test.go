@@ -30,9 +30,6 @@ type program struct {
 	stderr *lockedBuffer
 }
 
-// startLimit is how long a program may take until it listens, or until a short one is done.
-const startLimit = 10 * time.Second
-
 // how a program is started.
 type how struct {
 	ns     *namespace // nil: the test's own
@@ -118,12 +115,12 @@ func (p *program) report(t testing.TB, limit time.Duration) conversation.Report 
 func (p *program) finish(t testing.TB) conversation.Report {
 	t.Helper()
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
-	return p.report(t, 10*time.Second)
+	return p.report(t, patience)
 }
 
 func (p *program) end(t testing.TB) {
 	p.cmd.Process.Signal(syscall.SIGTERM)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	go func() {
 		<-ctx.Done()
@@ -140,7 +137,7 @@ func (p *program) end(t testing.TB) {
 func server(t testing.TB, h how, name, listen string, args ...string) (*program, string) {
 	t.Helper()
 	p := start(t, h, named(t, name), append([]string{"server", "-listen", listen}, args...)...)
-	return p, p.line(t, "listening", 10*time.Second)
+	return p, p.line(t, "listening", patience)
 }
 
 // client runs "traffic client" under a name to its end and returns what it did.
@@ -171,7 +168,7 @@ func python(t testing.TB) string {
 func pythonServer(t testing.TB) (*program, string) {
 	t.Helper()
 	p := start(t, how{}, python(t), "testdata/httpd.py")
-	return p, p.line(t, "listening", 10*time.Second)
+	return p, p.line(t, "listening", patience)
 }
 
 // nginxServer starts nginx with two workers on a free port of each address, which are the answer.
@@ -203,7 +200,7 @@ func nginxServer(t testing.TB, h how, hosts ...string) (*program, []string) {
 	require.NoError(t, err)
 	p := start(t, h, nginx, "-p", dir, "-c", path)
 	for _, address := range addresses {
-		require.NoError(t, poll(t.Context(), 10*time.Second, func() error {
+		require.NoError(t, poll(t.Context(), func() error {
 			return h.ns.do(func() error { return listening(address) })
 		}), "nginx: %s", p.stderr)
 	}

@@ -68,7 +68,7 @@ func checkExchanged(t *testing.T, watchers []*vetch, all ...exchanged) {
 	for _, v := range watchers {
 		var s scrape
 		agreed := time.Time{}
-		poll(t.Context(), 15*time.Second, func() (err error) {
+		poll(t.Context(), func() (err error) {
 			if s, err = v.read(); err != nil {
 				return err
 			}
@@ -271,7 +271,7 @@ func playMariaDB(t *testing.T, s service) map[string]int {
 
 func playMemcached(t *testing.T, s service) map[string]int {
 	client := memcache.New(s.address)
-	client.Timeout = 5 * time.Second
+	client.Timeout = patience
 	defer client.Close()
 	const n = 500
 	for range n {
@@ -298,7 +298,7 @@ func playNATS(t *testing.T, s service) map[string]int {
 	const n = 500
 	for i := range n {
 		require.NoError(t, asking.Publish(fmt.Sprintf("orders.%d", 1000+i), []byte(secret)))
-		_, err = asking.Request("time.now", []byte(secret), 5*time.Second)
+		_, err = asking.Request("time.now", []byte(secret), patience)
 		require.NoError(t, err)
 	}
 	return map[string]int{"connect ok": 2, "subscribe time.now ok": 1, "publish orders.* ok": n, "request time.now ok": n, "deliver time.now ok": n, "reply time.now ok": n,
@@ -308,7 +308,7 @@ func playNATS(t *testing.T, s service) map[string]int {
 func playMQTT(t *testing.T, s service) map[string]int {
 	client := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + s.address).SetClientID(secret).SetUsername("user").SetPassword(secret).SetAutoReconnect(false))
 	done := func(token mqtt.Token) {
-		require.True(t, token.WaitTimeout(5*time.Second))
+		require.True(t, token.WaitTimeout(patience))
 		require.NoError(t, token.Error())
 	}
 	done(client.Connect())

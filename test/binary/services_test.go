@@ -76,7 +76,7 @@ func serve(t testing.TB, dir string, cmd *exec.Cmd) {
 			t.Logf("%s: %s", filepath.Base(cmd.Path), text[max(0, len(text)-1000):])
 		}
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		timer := time.AfterFunc(10*time.Second, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+		timer := time.AfterFunc(patience, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 		cmd.Wait()
 		timer.Stop()
 	})
@@ -85,7 +85,7 @@ func serve(t testing.TB, dir string, cmd *exec.Cmd) {
 // await waits until a service listens, without connecting.
 func (s service) await(t testing.TB) service {
 	t.Helper()
-	require.NoError(t, poll(t.Context(), 60*time.Second, func() error { return listening(s.address) }), s.workload)
+	require.NoError(t, poll(t.Context(), func() error { return listening(s.address) }), s.workload)
 	return s
 }
 
@@ -158,7 +158,7 @@ func postgresWith(t testing.TB, more ...string) service {
 // readyPostgres waits for what the server writes when it takes connections, so that none is refused.
 func readyPostgres(t testing.TB, s service) {
 	t.Helper()
-	require.NoError(t, poll(t.Context(), 30*time.Second, func() error {
+	require.NoError(t, poll(t.Context(), func() error {
 		text, err := os.ReadFile(s.dir + "/data/postmaster.pid")
 		if err == nil && !strings.Contains(string(text), "ready") {
 			err = fmt.Errorf("postgres is not ready: %q", text)

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/jackc/pgx/v5"
@@ -107,7 +106,7 @@ func TestTwoProtocolsOnOnePort(t *testing.T) {
 	require.NoError(t, db.Close())
 	target.Store(second.address)
 	client := memcache.New(address)
-	client.Timeout = 5 * time.Second
+	client.Timeout = patience
 	for range n {
 		require.NoError(t, client.Set(&memcache.Item{Key: secret, Value: []byte(secret)}))
 	}
@@ -115,7 +114,7 @@ func TestTwoProtocolsOnOnePort(t *testing.T) {
 	port := strconv.Itoa(portOf(t, address))
 	for _, v := range built.watchers {
 		var got map[string]float64
-		err := poll(t.Context(), 15*time.Second, func() error {
+		err := poll(t.Context(), func() error {
 			got = v.mustRead(t).by("vetch_edge_requests_total", labels{"client": self(t), "server": self(t), "port": port}, "protocol", "code")
 			if got["redis ok"] < n || got["memcached stored"] != n {
 				return fmt.Errorf("want %d of each, got %v", n, got)
@@ -164,7 +163,7 @@ func TestNoise(t *testing.T) {
 	}
 	edge := labels{"client": self(t), "server": self(t), "port": strconv.Itoa(portOf(t, listener.Addr().String()))}
 	for _, v := range built.watchers {
-		err := poll(t.Context(), 15*time.Second, func() error {
+		err := poll(t.Context(), func() error {
 			s := v.mustRead(t)
 			if got := s.by("vetch_edge_connections_total", edge, "protocol"); len(got) != 1 || got["tcp"] != connections {
 				return fmt.Errorf("connections by protocol: %v", got)

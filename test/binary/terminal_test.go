@@ -23,7 +23,7 @@ func TestMapInTheTerminal(t *testing.T) {
 	port := portOf(t, address)
 
 	row := regexp.MustCompile(fmt.Sprintf(`(?m)^Process/%s +Process/%s +%d +http +[0-9.]+/s +0%% +\S+s +\S+s +\S+s +- +ok$`, mine("buyer"), mine("shop"), port))
-	require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+	require.NoError(t, poll(t.Context(), func() error {
 		if out := r.vetchMap(t); !row.MatchString(out) {
 			return fmt.Errorf("no edge from buyer to shop:\n%s", out)
 		}
@@ -38,14 +38,14 @@ func TestMapInTheTerminal(t *testing.T) {
 	select {
 	case line := <-watch.lines:
 		requireEdge(t, []byte(line), port)
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("vetch map --watch printed nothing; it says: %s", watch.stderr)
 	}
 	require.NoError(t, watch.cmd.Process.Signal(os.Interrupt))
 	for range watch.lines {
 	}
 	require.NoError(t, watch.cmd.Wait(), "an interrupt ends it well")
-	require.NoError(t, r.signal(t, syscall.SIGTERM, 5*time.Second), r.log)
+	require.NoError(t, r.signal(t, syscall.SIGTERM), r.log)
 }
 
 func (r *run) vetchMap(t *testing.T, args ...string) string {

@@ -13,7 +13,7 @@ import (
 // TestForkedServer has a process for every connection, accepted by another.
 func TestForkedServer(t *testing.T) {
 	p := start(t, how{}, python(t), "testdata/forking.py")
-	address := p.line(t, "listening", startLimit)
+	address := p.line(t, "listening", patience)
 	report := client(t, how{}, "asks-forked", address, "-mode", "raw", "-requests", "4000", "-concurrency", "8", "-pipeline", "5", "-close", "-targets", "GET /"+mine("forked")+"/ok")
 	e := expect("asks-forked", p.name, address, report)
 	e.shared = "/" + mine("forked") + "/"
@@ -25,7 +25,7 @@ func TestForkedServer(t *testing.T) {
 func TestSplicedProxy(t *testing.T) {
 	serving, address := server(t, how{}, "behind-proxy", "127.0.0.1:0")
 	between := start(t, how{}, named(t, "splices"), "proxy", "-to", address)
-	front := between.line(t, "listening", startLimit)
+	front := between.line(t, "listening", patience)
 	report := client(t, how{}, "before-proxy", front, "-requests", "4000", "-concurrency", "4", "-targets", "GET /spliced/ok,GET /spliced/missing?size=50000")
 	served := serving.finish(t)
 	edges := []struct {
@@ -79,11 +79,11 @@ func TestSameInode(t *testing.T) {
 	require.NoError(t, os.Link(first, second))
 	names := []string{mine("first-name"), mine("second-name")}
 	for _, path := range []string{first, second} {
-		start(t, how{}, path, "client", "-addr", address, "-requests", "10", "-targets", "GET /links/ok").report(t, startLimit)
+		start(t, how{}, path, "client", "-addr", address, "-requests", "10", "-targets", "GET /links/ok").report(t, patience)
 	}
 	for i := range 5 { // ext4 gives a freed inode to the next file
 		path := named(t, "rebuilt-"+strconv.Itoa(i))
-		start(t, how{}, path, "client", "-addr", address, "-requests", "10", "-targets", "GET /links/ok").report(t, startLimit)
+		start(t, how{}, path, "client", "-addr", address, "-requests", "10", "-targets", "GET /links/ok").report(t, patience)
 		require.NoError(t, os.Remove(path))
 		names = append(names, filepath.Base(path))
 	}

@@ -79,7 +79,7 @@ func startVetch(ctx context.Context, s settings) (*vetch, error) {
 	if err := v.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start vetch: %w", err)
 	}
-	if err := poll(ctx, 30*time.Second, func() error { return v.ready() }); err != nil {
+	if err := poll(ctx, func() error { return v.ready() }); err != nil {
 		v.cmd.Process.Kill()
 		v.cmd.Wait()
 		return nil, fmt.Errorf("vetch %s --hook %s: %w; it says:\n%s", s.role, s.hook, err, v.log)
@@ -102,7 +102,7 @@ func (v *vetch) ready() error {
 	return nil
 }
 
-// stop ends it with SIGTERM and reports where that took more than 5 s or it ended badly.
+// stop ends it with SIGTERM and reports where it does not end or ends badly.
 func (v *vetch) stop() error {
 	if err := v.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("vetch was gone before it was stopped: %w; it said:\n%s", err, v.log)
@@ -115,10 +115,10 @@ func (v *vetch) stop() error {
 			return fmt.Errorf("vetch ended with %w; it said:\n%s", err, v.log)
 		}
 		return nil
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		v.cmd.Process.Kill()
 		<-done
-		return fmt.Errorf("vetch did not end within 5 s of SIGTERM; it said:\n%s", v.log)
+		return fmt.Errorf("vetch did not end in time after SIGTERM; it said:\n%s", v.log)
 	}
 }
 
@@ -146,9 +146,12 @@ func freePort() (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// poll asks every 100 ms until there is no error, and returns the last one at the deadline.
-func poll(ctx context.Context, limit time.Duration, ask func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// patience is how long a test waits for what must come: on a busy machine it comes late.
+const patience = time.Minute
+
+// poll asks every 100 ms until there is no error, and returns the last one when patience ends.
+func poll(ctx context.Context, ask func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -46,7 +46,7 @@ func TestFullSpeed(t *testing.T) {
 		t.Run(v.hook, func(t *testing.T) {
 			var served, edges, called float64
 			within := func(n float64) bool { return n >= float64(total) && n <= float64(total+connections) }
-			err := poll(t.Context(), 15*time.Second, func() error {
+			err := poll(t.Context(), func() error {
 				s, err := v.read()
 				if err != nil {
 					return err
@@ -93,7 +93,7 @@ func quantiles(t *testing.T, v *vetch, serving string) (apart []string) {
 	p, address := server(t, how{}, serving, "127.0.0.1:0")
 	serving = p.name
 	printed := load(t, "-t1", "-c8", "-d8s", "--latency", "http://"+address+"/wait?wait=5-14")
-	require.NoError(t, poll(t.Context(), 15*time.Second, func() error {
+	require.NoError(t, poll(t.Context(), func() error {
 		n, err := v.query(fmt.Sprintf(`sum(vetch_edge_requests_total{client="wrk",server=%q})`, serving))
 		if err != nil || n < float64(requestsOf(t, printed)) {
 			return fmt.Errorf("%v of %d requests, %w", n, requestsOf(t, printed), err)

@@ -118,7 +118,7 @@ func startVetch(t *testing.T, dir string) string {
 		}
 		_ = res.Body.Close()
 		return res.StatusCode == http.StatusOK
-	}, 30*time.Second, 100*time.Millisecond, "vetch is not ready")
+	}, time.Minute, 100*time.Millisecond, "vetch is not ready")
 	return url
 }
 
@@ -170,5 +170,5 @@ func awaitPort(t *testing.T, port int) {
 		}
 		_ = c.Close()
 		return true
-	}, 10*time.Second, 20*time.Millisecond, "nginx does not listen on port %d", port)
+	}, time.Minute, 20*time.Millisecond, "nginx does not listen on port %d", port)
 }
