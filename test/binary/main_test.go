@@ -52,11 +52,11 @@ func prepareAndRun(m *testing.M) (code int, err error) {
 	}
 	defer func() {
 		for _, v := range built.watchers {
-			err = errors.Join(err, v.stop())
+			err = errors.Join(err, v.searchServed(), v.stop(), v.searchStored())
 		}
 	}()
 	for _, hook := range hooks() {
-		v, err := startVetch(context.Background(), settings{hook: hook})
+		v, err := startVetch(context.Background(), settings{role: "run", hook: hook})
 		if err != nil {
 			return 1, err
 		}

@@ -30,6 +30,7 @@ type settings struct {
 
 // vetch is a running one.
 type vetch struct {
+	role    string
 	hook    string
 	url     string
 	dataDir string
@@ -69,7 +70,7 @@ func startVetch(ctx context.Context, s settings) (*vetch, error) {
 		return nil, err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
-	v := &vetch{hook: s.hook, url: "http://" + address, dataDir: dataDir, log: &lockedBuffer{}}
+	v := &vetch{role: s.role, hook: s.hook, url: "http://" + address, dataDir: dataDir, log: &lockedBuffer{}}
 	v.cmd = exec.Command(built.vetch, s.role)
 	v.cmd.Env = append(os.Environ(), "VETCH_LISTEN="+address, "VETCH_DATA_DIR="+filepath.Join(dataDir, "d"), "VETCH_AGENT_HOOK="+s.hook,
 		"VETCH_AGENT_POLL_INTERVAL="+pollInterval.String(), "VETCH_METRICS_INTERVAL=1s")
