@@ -3,6 +3,7 @@ package servicemap
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -67,4 +68,22 @@ func TestBusiestProtocolNamesTheEdge(t *testing.T) {
 	require.Equal(t, []string{"60 % of requests fail"}, e.Reasons)
 	require.Equal(t, "tls", m.edge(t, "/Process/app", "/Process/secret").Protocol)
 	require.InDelta(t, 0.6, value(t, m.node(t, "/Process/db").Signals.ErrorShare), 1e-6, "callers speak for it")
+}
+
+func TestDetailTellsWhatEdgesAreEncryptedWith(t *testing.T) {
+	hello := func(client, server, version, sni string) string {
+		return "\nvetch_edge_tls_connections_total" + pair(client, server, "443", "http", "version", version, "sni", sni, "alpn", "h2", "cipher", "TLS_AES_128_GCM_SHA256")
+	}
+	s := loaded(t, "load 5s\nvetch_edge_connections_total"+pair("app", "web", "443", "http")+" 0+60x20"+
+		hello("app", "web", "1.3", "web.example")+" 0+60x20"+
+		hello("old", "web", "1.0", "")+" 0+6x20"+
+		hello("web", "bank", "1.2", "bank.example")+" 0+30x20"+
+		hello("else", "other", "1.2", "other.example")+" 0+30x20", 100)
+	d, err := s.Workload(t.Context(), "/Process/web", Query{Range: time.Minute})
+	require.NoError(t, err)
+	require.Equal(t, []TLS{
+		{"/Process/old", "/Process/web", 443, "1.0", "", "h2", "TLS_AES_128_GCM_SHA256", 1.2},
+		{"/Process/web", "/Process/bank", 443, "1.2", "bank.example", "h2", "TLS_AES_128_GCM_SHA256", 6},
+		{"/Process/app", "/Process/web", 443, "1.3", "web.example", "h2", "TLS_AES_128_GCM_SHA256", 12},
+	}, d.TLS)
 }

@@ -134,6 +134,7 @@ type WorkloadDetail struct {
 	Callers  []Edge          `json:"callers"` // worst first
 	Callees  []Edge          `json:"callees"` // worst first
 	Routes   []Route         `json:"routes"`  // most requests first
+	TLS      []TLS           `json:"tls"`     // oldest version first
 
 	encoded encodedOnce
 }

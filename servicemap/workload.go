@@ -37,7 +37,7 @@ func (s *Service) Workload(ctx context.Context, id string, q Query) (*WorkloadDe
 		if err != nil {
 			return nil, 0, err
 		}
-		return d, 20 + len(d.Callers) + len(d.Callees) + len(d.Routes), nil
+		return d, 20 + len(d.Callers) + len(d.Callees) + len(d.Routes) + len(d.TLS), nil
 	})
 }
 
@@ -64,6 +64,9 @@ func (s *Service) readDetail(ctx context.Context, w model.Workload, sp span) (*W
 		return nil, err
 	}
 	if d.Routes, err = s.readRoutes(ctx, w, sp); err != nil {
+		return nil, err
+	}
+	if d.TLS, err = s.readTLS(ctx, w, sp); err != nil {
 		return nil, err
 	}
 	return d, nil

@@ -153,6 +153,9 @@ export function workloadDetail(base: Topology, id: string, start: number, end: n
     },
     callers: base.edges.filter((e) => e.server === id), callees: base.edges.filter((e) => e.client === id),
     routes: s.rate === null ? [] : ROUTES.map((route, k) => routeOf(node, route, k)),
+    tls: base.edges.filter((e) => e.server === id && e.port === 443).map((e, k) => ({
+      client: e.client, server: id, port: e.port, version: k % 5 === 4 ? '1.0' : '1.3', sni: `${node.name}.example.com`, alpn: 'h2,http/1.1', cipher: 'TLS_AES_128_GCM_SHA256', connectRate: 2 / (k + 1),
+    })),
   }
 }
 

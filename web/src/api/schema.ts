@@ -345,6 +345,23 @@ export interface components {
             callers: components["schemas"]["Edge"][];
             callees: components["schemas"]["Edge"][];
             routes: components["schemas"]["Route"][];
+            /** @description what new connections of its edges were encrypted with, the oldest version first */
+            tls: components["schemas"]["TLS"][];
+        };
+        TLS: {
+            client: string;
+            server: string;
+            port: number;
+            /** @description '1.3', '1.2', ...; 'none' where the server chose none */
+            version: string;
+            /** @description the name that the client asked for */
+            sni: string;
+            /** @description the protocols that the client offered: 'h2,http/1.1' */
+            alpn: string;
+            /** @description the suite that the server chose */
+            cipher: string;
+            /** @description new connections a second */
+            connectRate: number;
         };
         Status: {
             version: string;

@@ -14,6 +14,7 @@ import { Link } from '../url/Link.tsx'
 import { useUrlState } from '../url/location.ts'
 import { RouteTable } from './RouteTable.tsx'
 import { SignalStrip } from './SignalStrip.tsx'
+import { TLSTable } from './TLSTable.tsx'
 import { WorkloadCharts } from './WorkloadCharts.tsx'
 import styles from './WorkloadPage.module.css'
 
@@ -59,7 +60,7 @@ function Content({ data }: { data: WorkloadDetail }) {
       <WorkloadCharts data={data} />
       <Panel title="Routes" aside={count(data.routes.length, 'route')} flush>
         {data.routes.length > 0 ? <RouteTable routes={data.routes} who={splitId(data.workload.id)} />
-          : <p className={styles.none}>No requests to this workload in this time range. It may only call others, or speak a protocol that is counted in bytes.</p>}
+          : <p className={styles.none}>{withoutRoutes(data)}</p>}
       </Panel>
       <Panel title="Callers" aside={count(data.callers.length, 'edge')} flush>
         {data.callers.length > 0 ? <EdgeTable label="Callers" edges={data.callers} show="client" sortParam="callers" />
@@ -69,9 +70,16 @@ function Content({ data }: { data: WorkloadDetail }) {
         {data.callees.length > 0 ? <EdgeTable label="Callees" edges={data.callees} show="server" sortParam="callees" />
           : <p className={styles.none}>It called nobody in this time range.</p>}
       </Panel>
+      {data.tls.length > 0 && (
+        <Panel title="TLS" aside={count(data.tls.length, 'kind')} flush><TLSTable connections={data.tls} /></Panel>
+      )}
     </>
   )
 }
+
+const withoutRoutes = ({ workload }: WorkloadDetail) => (workload.signals.rate
+  ? 'Its requests are counted where its callers send them. Which routes they ask for is known where its own end is seen too.'
+  : 'No requests to this workload in this time range. It may only call others, or speak a protocol that is counted in bytes.')
 
 const count = (n: number, what: string) => <span className="num">{counted(n, what)}</span>
 
