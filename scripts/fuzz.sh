@@ -6,6 +6,7 @@ time=${1:-10s} status=0
 while IFS=: read -r file target; do
 	package=./$(dirname "$file")
 	echo "== $package $target"
-	go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" || status=1
+	# Making an input that is new, but no finding, smaller would take most of the time.
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$package" || status=1
 done < <(git ls-files '*_test.go' | xargs grep -HoE '^func Fuzz[A-Za-z0-9_]*' | sed 's/:func /:/' | sort)
 exit $status
