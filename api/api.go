@@ -39,6 +39,7 @@ const (
 type Options struct {
 	Listen        string // host:port; port 0 takes a free one
 	WebConfigFile string // TLS and users, in the format of Prometheus's exporter-toolkit
+	TokenFile     string // bearer tokens that are let in, see tokens
 	Insecure      bool   // allow an address that others can reach without TLS and users
 	Log           *slog.Logger
 	Registerer    prometheus.Registerer
@@ -55,6 +56,7 @@ type Options struct {
 type Server struct {
 	opts     Options
 	log      *slog.Logger
+	tokens   *tokens // nil: none are asked for
 	listener net.Listener
 	server   *http.Server
 	metrics  *httpMetrics
@@ -74,6 +76,16 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	var known *tokens
+	if o.TokenFile != "" {
+		if protection.basic {
+			return nil, fmt.Errorf("%s has basic_auth_users, which cannot be together with tokens: a request carries one of them", o.WebConfigFile)
+		}
+		if known, err = openTokens(o.TokenFile, o.Log); err != nil {
+			return nil, err
+		}
+		protection.users = true
+	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%w: another program listens on %s; stop it or choose another address", ErrAddressInUse, o.Listen)
@@ -84,7 +96,7 @@ func New(o Options) (*Server, error) {
 	if err := checkSafe(listener.Addr(), protection, o); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	s := &Server{opts: o, log: o.Log, listener: listener, metrics: newHTTPMetrics(o.Registerer)}
+	s := &Server{opts: o, log: o.Log, tokens: known, listener: listener, metrics: newHTTPMetrics(o.Registerer)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.server = &http.Server{
 		Handler:           s.handler(),
@@ -162,7 +174,7 @@ func checkSafe(addr net.Addr, p protection, o Options) error {
 	missing := "TLS and users"
 	switch {
 	case p.tls:
-		missing = "users (basic_auth_users, or client certificates)"
+		missing = "users (basic_auth_users, client certificates, or --web-token-file)"
 	case p.users:
 		missing = "TLS (tls_server_config)"
 	}

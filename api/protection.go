@@ -8,7 +8,7 @@ import (
 )
 
 // protection is what a web configuration file protects with.
-type protection struct{ tls, users bool }
+type protection struct{ tls, users, basic bool }
 
 // parseProtection reads only the keys that matter here; the exporter-toolkit has validated the rest.
 func parseProtection(r io.Reader) (protection, error) {
@@ -25,6 +25,7 @@ func parseProtection(r io.Reader) (protection, error) {
 	}
 	return protection{
 		tls:   c.TLS.CertFile != "" || c.TLS.Cert != "",
+		basic: len(c.Users) > 0,
 		users: len(c.Users) > 0 || c.TLS.ClientAuth == "RequireAndVerifyClientCert",
 	}, nil
 }

@@ -13,7 +13,7 @@ import (
 // streamPath is the one answer that never ends.
 const streamPath = "/api/map/stream"
 
-// handler puts the routes together. From outside in: metrics and panics, headers, cross-origin check, deadlines, gzip, routes.
+// handler puts the routes together. From outside in: metrics and panics, headers, tokens, cross-origin check, deadlines, gzip, routes.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /-/healthy", http.HandlerFunc(s.serveHealthy))
@@ -48,7 +48,7 @@ func (s *Server) handler() http.Handler {
 	} else {
 		mux.HandleFunc("/", s.serveLanding)
 	}
-	return s.observe(secure(http.NewCrossOriginProtection().Handler(s.bound(compress(mux)))))
+	return s.observe(secure(s.authorize(http.NewCrossOriginProtection().Handler(s.bound(compress(mux))))))
 }
 
 // compress packs what is large enough, but never the stream: its events must leave at once.

@@ -14,22 +14,27 @@ import (
 	"github.com/vetch-dev/vetch/agent/digest"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/config"
+	"github.com/vetch-dev/vetch/store"
+	"github.com/vetch-dev/vetch/transport"
 )
 
-const agentHelp = `Loads the kernel programs and serves what they count on /metrics (with /-/ready and /-/healthy), for a Prometheus that scrapes it. It stores
-nothing. It must be root, or have the capabilities that "vetch doctor" lists.
+const agentHelp = `Loads the kernel programs and serves what they count on /metrics (with /-/ready and /-/healthy), for a Prometheus that scrapes it. With
+--server it also sends all of it there, to a vetch server or any other receiver of remote write; what that does not take now waits in the data directory.
+It must be root, or have the capabilities that "vetch doctor" lists.
 
 SIGINT and SIGTERM end it within 5 seconds; a second one ends it at once.` + configHelp
 
 func newAgent(p program) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "agent",
-		Short:   "Watch this machine, and only serve /metrics",
-		Long:    agentHelp,
-		Example: "  sudo vetch agent\n  sudo vetch agent --listen :4780 --web-config-file /etc/vetch/web.yml",
-		Args:    noArguments,
+		Use:   "agent",
+		Short: "Watch this machine, serve /metrics, and send to a server",
+		Long:  agentHelp,
+		Example: `  sudo vetch agent
+  sudo vetch agent --server https://vetch.example.org:4780 --ship-ca-file /etc/vetch/ca.pem --ship-token-file /etc/vetch/token
+  sudo vetch agent --listen :4780 --web-config-file /etc/vetch/web.yml`,
+		Args: noArguments,
 	}
-	load := settings(p, cmd, "listen", "insecure", "agent.", "web.", "log.")
+	load := settings(p, cmd, "listen", "data_dir", "insecure", "cluster", "node", "server", "ship.", "metrics.interval", "agent.", "web.", "log.")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := load()
 		if err != nil {
@@ -50,16 +55,49 @@ func runAgent(ctx context.Context, p program, l *config.Loaded) error {
 	if err != nil {
 		return err
 	}
+	var sender *transport.Sender
+	if l.Server != "" {
+		if sender, err = newSender(l, log, reg); err != nil {
+			return errors.Join(err, server.Close())
+		}
+	}
 	a, err := watch(l, log, reg)
 	if err != nil {
-		return errors.Join(err, server.Close())
+		return errors.Join(err, server.Close(), closeSender(sender))
 	}
 	watching.set(a)
-	printWhere(p, l, server, false)
+	var collector *store.Collector
+	if sender != nil {
+		if collector, err = collect(l, log, sender, gatherers{a, newSelfMetrics(reg, log, "vetch-agent")}, true); err != nil {
+			return errors.Join(err, a.Close(), server.Close(), sender.Close())
+		}
+	}
+	printWhere(p, l, server, "watches this machine", false)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx) })
+	if sender == nil {
+		g.Go(func() error { return a.Run(ctx) })
+		return g.Wait()
+	}
+	collecting, stopCollecting := context.WithCancel(context.WithoutCancel(ctx))
+	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error {
+		defer stopCollecting() // after the agent's last reading
+		return a.Run(ctx)
+	})
+	g.Go(func() error {
+		defer stopSending() // after the last samples
+		return collector.Run(collecting)
+	})
+	g.Go(func() error { return sender.Run(sending) })
 	return g.Wait()
+}
+
+func closeSender(s *transport.Sender) error {
+	if s == nil {
+		return nil
+	}
+	return s.Close()
 }
 
 // watch loads and attaches the kernel programs. What the kernel refuses is a missing privilege or feature.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ func newRun(p program) *cobra.Command {
   sudo vetch run --listen :4780 --web-config-file /etc/vetch/web.yml`,
 		Args: noArguments,
 	}
-	load := settings(p, cmd)
+	load := settings(p, cmd, "listen", "data_dir", "insecure", "cluster", "node", "metrics.", "agent.", "web.", "log.")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := load()
 		if err != nil {
@@ -51,10 +52,7 @@ func newRun(p program) *cobra.Command {
 // runAll is the embedded wiring: every part in one process. Parts stop in the order in which data flows, so that the last counts are stored.
 func runAll(ctx context.Context, p program, l *config.Loaded) (err error) {
 	log, reg := newLog(p, l), newRegistry()
-	db, err := metrics.Open(metrics.Options{
-		Dir: filepath.Join(l.DataDir, "metrics"), RetentionAge: l.Metrics.RetentionAge, RetentionBytes: int64(l.Metrics.RetentionSize),
-		Log: library(log, l), Registerer: reg,
-	})
+	db, err := openMetrics(l, log, reg, 0)
 	if err != nil {
 		return err
 	}
@@ -69,7 +67,11 @@ func runAll(ctx context.Context, p program, l *config.Loaded) (err error) {
 		return errors.Join(err, server.Close())
 	}
 	watching.set(a)
-	printWhere(p, l, server, true)
+	collector, err := collect(l, log, db, gatherers{a, newSelfMetrics(reg, log, "vetch-run")}, false)
+	if err != nil {
+		return errors.Join(err, a.Close(), server.Close())
+	}
+	printWhere(p, l, server, "watches this machine", true)
 
 	collecting, stopCollecting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopCollecting()
@@ -78,12 +80,18 @@ func runAll(ctx context.Context, p program, l *config.Loaded) (err error) {
 		defer stopCollecting() // after the agent's last reading
 		return a.Run(ctx)
 	})
-	g.Go(func() error {
-		return db.Collect(collecting, l.Metrics.Interval, gatherers{a, newSelfMetrics(reg, log)})
-	})
+	g.Go(func() error { return collector.Run(collecting) })
 	g.Go(func() error { return services.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx) })
 	return g.Wait()
+}
+
+// openMetrics opens the metric store; late is how late samples may come, 0 what the store takes by itself.
+func openMetrics(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer, late time.Duration) (*metrics.DB, error) {
+	return metrics.Open(metrics.Options{
+		Dir: filepath.Join(l.DataDir, "metrics"), RetentionAge: l.Metrics.RetentionAge, RetentionBytes: int64(l.Metrics.RetentionSize),
+		OutOfOrder: late, Log: library(log, l), Registerer: reg,
+	})
 }
 
 // serveStore takes the port for everything that is answered from the store: PromQL, the map, remote write, the page.

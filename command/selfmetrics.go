@@ -16,11 +16,12 @@ import (
 type selfMetrics struct {
 	from     prometheus.Gatherer
 	log      *slog.Logger
+	job      string                   // label that tells the processes of one node apart
 	families map[string]*model.Family // by name; samples of one name share one Family
 }
 
-func newSelfMetrics(from prometheus.Gatherer, log *slog.Logger) *selfMetrics {
-	return &selfMetrics{from: from, log: log, families: map[string]*model.Family{}}
+func newSelfMetrics(from prometheus.Gatherer, log *slog.Logger, job string) *selfMetrics {
+	return &selfMetrics{from: from, log: log, job: job, families: map[string]*model.Family{}}
 }
 
 // Gather emits counters, gauges, and histograms and summaries as the series of the text format (_bucket, _sum, _count). What could not
@@ -85,7 +86,10 @@ func (e emitter) sample(suffix string, kind model.MetricType, m *dto.Metric, val
 		family = &model.Family{Name: name, Help: e.f.GetHelp(), Unit: e.f.GetUnit(), Type: kind}
 		e.s.families[name] = family
 	}
-	b := labels.NewScratchBuilder(len(m.GetLabel()) + 1)
+	b := labels.NewScratchBuilder(len(m.GetLabel()) + 2)
+	if e.s.job != "" {
+		b.Add("job", e.s.job)
+	}
 	for _, l := range m.GetLabel() {
 		b.Add(l.GetName(), l.GetValue())
 	}

@@ -24,7 +24,7 @@ func TestSelfMetricsAreTheSeriesOfTheTextFormat(t *testing.T) {
 	untyped := prometheus.NewUntypedFunc(prometheus.UntypedOpts{Name: "u"}, func() float64 { return 7 })
 	reg.MustRegister(counter, gauge, histogram, summary, untyped)
 
-	self := newSelfMetrics(reg, slog.New(slog.DiscardHandler))
+	self := newSelfMetrics(reg, slog.New(slog.DiscardHandler), "")
 	type got struct {
 		kind    model.MetricType
 		value   float64
@@ -62,7 +62,7 @@ func TestSelfMetricsGiveWhatTheyCan(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "fine"}, func() float64 { return 1 }), broken{})
 	n := 0
-	newSelfMetrics(reg, slog.New(slog.DiscardHandler)).Gather(func(model.Sample) { n++ })
+	newSelfMetrics(reg, slog.New(slog.DiscardHandler), "").Gather(func(model.Sample) { n++ })
 	require.Equal(t, 1, n)
 }
 

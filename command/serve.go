@@ -56,10 +56,10 @@ func (g *lateGatherer) ready() error {
 	return nil
 }
 
-// serving is what both roles serve: /metrics with the agent's series and vetch's own, and readiness.
+// serving is what all roles serve: /metrics with the agent's series and vetch's own, and readiness.
 func serving(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, watching *lateGatherer) api.Options {
 	return api.Options{
-		Listen: l.Listen, WebConfigFile: l.Web.ConfigFile, Insecure: l.Insecure, Log: library(log, l), Registerer: reg,
+		Listen: l.Listen, WebConfigFile: l.Web.ConfigFile, TokenFile: l.Web.TokenFile, Insecure: l.Insecure, Log: library(log, l), Registerer: reg,
 		Gatherer: prometheus.Gatherers{reg, api.Exposition(watching)}, Ready: watching.ready,
 	}
 }
@@ -78,15 +78,18 @@ func listen(o api.Options) (*api.Server, error) {
 	return s, err
 }
 
-// printWhere tells a person at the terminal where to look.
-func printWhere(p program, l *config.Loaded, s *api.Server, page bool) {
+// printWhere tells a person at the terminal what this process does and where to look. An agent has no page.
+func printWhere(p program, l *config.Loaded, s *api.Server, does string, page bool) {
 	base := scheme(l.Web.ConfigFile) + "://" + reachable(s.Addr())
 	var b strings.Builder
-	fmt.Fprintf(&b, "vetch %s watches this machine. Ctrl-C ends it.\n", Version())
+	fmt.Fprintf(&b, "vetch %s %s. Ctrl-C ends it.\n", Version(), does)
 	if page {
 		fmt.Fprintf(&b, "  page     %s\n", base)
 	}
 	fmt.Fprintf(&b, "  metrics  %s/metrics\n", base)
+	if l.Server != "" && !page {
+		fmt.Fprintf(&b, "  server   %s\n", l.Server)
+	}
 	if page {
 		fmt.Fprintf(&b, "  map      vetch map --watch%s\n", serverFlag(base))
 		fmt.Fprintf(&b, "  data     %s\n", l.DataDir)

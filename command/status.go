@@ -48,7 +48,7 @@ type storeAnswer struct {
 func (s *status) read() any {
 	a := statusAnswer{Version: Version(), Ready: s.agent.ready() == nil, Hooks: map[string]bool{}, Losses: map[string]float64{}}
 	losses := lossFamilies()
-	gatherers{s.agent, newSelfMetrics(s.reg, slog.New(slog.DiscardHandler))}.Gather(func(m model.Sample) {
+	gatherers{s.agent, newSelfMetrics(s.reg, slog.New(slog.DiscardHandler), "")}.Gather(func(m model.Sample) {
 		if m.Family.Name == "vetch_probe_hook_attached" {
 			a.Hooks[m.Labels.Get("hook")] = m.Value == 1
 		}

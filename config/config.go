@@ -9,11 +9,26 @@ import (
 type Config struct {
 	Listen   string // host:port of the page, the APIs and /metrics
 	DataDir  string // everything that is stored lies below it
-	Insecure bool   // serve beyond loopback without TLS and authentication
+	Insecure bool   // serve beyond loopback without TLS and authentication; send credentials without TLS
+	Cluster  string // label of all that is stored or sent
+	Node     string // the same; empty is the host name
+	Server   string // URL that an agent sends to; empty: it only serves /metrics
+	Ship     Ship
 	Metrics  Metrics
 	Agent    Agent
 	Web      Web
 	Log      Log
+}
+
+// Ship are the settings of sending to Server. Files are read again when they change.
+type Ship struct {
+	CAFile       string // certificates that may have signed the server's; empty: those of the system
+	CertFile     string // our own certificate
+	KeyFile      string // its key
+	TokenFile    string // holds a bearer token
+	Username     string // of basic auth
+	PasswordFile string // holds the password
+	SpoolSize    Size   // bytes that may wait on disk, 0 is none
 }
 
 // Metrics are the settings of the embedded metric store.
@@ -49,6 +64,7 @@ const (
 // Web are the settings of the HTTP listener.
 type Web struct {
 	ConfigFile string // TLS and basic auth, in the format of Prometheus's exporter-toolkit; empty is plain HTTP
+	TokenFile  string // bearer tokens that are let in, one a line behind what they are for
 }
 
 // Log are the settings of vetch's own log, on standard error.
@@ -62,6 +78,8 @@ func Default() Config {
 	return Config{
 		Listen:  "127.0.0.1:4780",
 		DataDir: "/var/lib/vetch",
+		Cluster: "default",
+		Ship:    Ship{SpoolSize: 500 * MB},
 		Metrics: Metrics{
 			RetentionAge:  15 * 24 * time.Hour,
 			RetentionSize: 10 * GB,

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // InvalidError says that a setting has a value that cannot work.
@@ -55,10 +57,19 @@ func (c *Config) Validate() error {
 		"must be between 1 and 100000, not %d", c.Agent.RoutesPerWorkload)
 	between("agent.series_expiry", c.Agent.SeriesExpiry, 10*time.Second, 7*24*time.Hour)
 	between("agent.poll_interval", c.Agent.PollInterval, 100*time.Millisecond, 30*time.Second)
-	if c.Web.ConfigFile != "" {
-		_, err := os.Stat(c.Web.ConfigFile)
-		check(err == nil, "web.config_file", "%v", err)
+	exists := func(key, file string) {
+		if file != "" {
+			_, err := os.Stat(file)
+			check(err == nil, key, "%v", err)
+		}
 	}
+	exists("web.config_file", c.Web.ConfigFile)
+	exists("web.token_file", c.Web.TokenFile)
+	for key, label := range map[string]string{"cluster": c.Cluster, "node": c.Node} {
+		check(utf8.ValidString(label) && len(label) <= 200, key, "must be text of at most 200 bytes, not %.40q", label)
+	}
+	check(c.Cluster != "", "cluster", "must not be empty")
+	c.validateShip(check, exists)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	return errors.Join(errs...)
@@ -77,16 +88,43 @@ func (c *Config) validateListen() []error {
 	}
 	if !c.Loopback() && !c.Insecure && c.Web.ConfigFile == "" {
 		return []error{&InvalidError{"listen", fmt.Sprintf("%s can be reached from other machines: set web.config_file (TLS and "+
-			"basic auth), or insecure if nobody else can reach it", c.Listen)}}
+			"basic auth, or web.token_file), or insecure if nobody else can reach it", c.Listen)}}
 	}
 	return nil
+}
+
+// validateShip holds the rules of where an agent sends to and how it proves who it is.
+func (c *Config) validateShip(check func(ok bool, key, format string, args ...any), exists func(key, file string)) {
+	s := &c.Ship
+	if c.Server != "" {
+		u, err := url.Parse(c.Server)
+		ok := err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+		check(ok, "server", "must be a URL such as https://vetch.example.org:4780")
+		check(!ok || u.User == nil, "server", "must not hold a password: give ship.username and ship.password_file")
+		secret := s.TokenFile != "" || s.Username != ""
+		check(!ok || !secret || u.Scheme == "https" || c.Insecure || loopback(u.Hostname()), "server",
+			"a token or password would go there unencrypted: use https, or insecure if nobody else can listen")
+	}
+	check((s.CertFile == "") == (s.KeyFile == ""), "ship.cert_file", "a certificate and its ship.key_file need each other")
+	check((s.Username == "") == (s.PasswordFile == ""), "ship.username", "a user name and ship.password_file need each other")
+	check(s.TokenFile == "" || s.Username == "", "ship.token_file", "there can be a token or a user name, not both")
+	check(s.SpoolSize == 0 || s.SpoolSize >= 2*MB, "ship.spool_size", "must be 0 (nothing on disk) or at least 2MB, not %s", s.SpoolSize.String())
+	exists("ship.ca_file", s.CAFile)
+	exists("ship.cert_file", s.CertFile)
+	exists("ship.key_file", s.KeyFile)
+	exists("ship.token_file", s.TokenFile)
+	exists("ship.password_file", s.PasswordFile)
 }
 
 // Loopback reports whether Listen can only be reached from this machine.
 func (c *Config) Loopback() bool {
 	host, _, err := net.SplitHostPort(c.Listen)
+	return err == nil && loopback(host)
+}
+
+func loopback(host string) bool {
 	ip := net.ParseIP(host)
-	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func text(d time.Duration) string { return (*durationValue)(&d).String() }

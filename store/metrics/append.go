@@ -26,6 +26,9 @@ func (db *DB) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	return &appender{AppenderV2: db.tsdb.AppenderV2(ctx), ctx: ctx, db: db, maxTime: db.opts.now().Add(defaultAhead).UnixMilli()}
 }
 
+// Reject counts samples that were never given to an appender.
+func (db *DB) Reject(err error, samples int) { db.counters.failed(err, samples) }
+
 type appender struct {
 	storage.AppenderV2
 	ctx       context.Context

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vetch-dev/vetch/model"
+	"github.com/vetch-dev/vetch/store"
 )
 
 // gatherer hands out what was set last.
@@ -51,6 +52,13 @@ func latency(count uint64) *histogram.Histogram {
 	}
 }
 
+func collector(t testing.TB, db *DB, g model.Gatherer, now func() time.Time) *store.Collector {
+	t.Helper()
+	c, err := store.NewCollector(store.CollectorOptions{Into: db, From: g, Interval: time.Second, Now: now})
+	require.NoError(t, err)
+	return c
+}
+
 func TestCollect(t *testing.T) {
 	requests := &model.Family{Name: "requests_total", Help: "Requests.", Type: model.Counter}
 	durations := &model.Family{Name: "duration_seconds", Help: "Time.", Unit: "seconds", Type: model.Histogram}
@@ -61,11 +69,11 @@ func TestCollect(t *testing.T) {
 	clock := now
 	db := open(t, Options{Dir: t.TempDir(), Registerer: reg, now: func() time.Time { return clock }})
 	g := &gatherer{}
-	c := &collector{db: db, series: make(map[seriesKey]*collectedSeries), told: make(map[*model.Family]bool)}
+	c := collector(t, db, g, func() time.Time { return clock })
 	created := now.Add(-3 * time.Second)
 	round := func(samples ...model.Sample) {
 		g.set(samples...)
-		c.collect(g)
+		c.Round()
 		clock = clock.Add(5 * time.Second)
 	}
 	for i := range 3 {
@@ -95,7 +103,9 @@ func TestCollect(t *testing.T) {
 	require.Equal(t, []point{{at(0), 3}, {at(5), 3}, {at(10), 3}}, got[:3])
 	require.True(t, len(got) == 4 && math.IsNaN(got[3].v))
 
-	require.Empty(t, c.series)
+	written := count(read(t, db, "requests_total"))
+	round()
+	require.Equal(t, written, count(read(t, db, "requests_total")), "what has ended is marked once")
 	require.Equal(t, map[string]metadata.Metadata{"duration_seconds": {Type: commonmodel.MetricTypeHistogram, Unit: "seconds", Help: "Time."}}, db.Metadata("duration_seconds", 0))
 	require.Len(t, db.Metadata("", 0), 3)
 	require.Len(t, db.Metadata("", 2), 2)
@@ -106,8 +116,9 @@ func TestCollect(t *testing.T) {
 
 func TestCollectKeepsOnlyText(t *testing.T) {
 	db := open(t, Options{Dir: t.TempDir()})
-	c := &collector{db: db, series: make(map[seriesKey]*collectedSeries), told: make(map[*model.Family]bool)}
-	c.collect(&gatherer{samples: []model.Sample{{Family: &model.Family{Name: "up", Type: model.Gauge}, Labels: labels.FromStrings("comm", "a\xffb", "empty", ""), Value: 1}}})
+	collector(t, db, &gatherer{samples: []model.Sample{
+		{Family: &model.Family{Name: "up", Type: model.Gauge}, Labels: labels.FromStrings("comm", "a\xffb", "empty", ""), Value: 1},
+	}}, time.Now).Round()
 	require.Contains(t, read(t, db, "up"), `{__name__="up", comm="a�b"}`)
 }
 
@@ -117,7 +128,9 @@ func TestCollectRunsUntilTheEnd(t *testing.T) {
 	g := &gatherer{samples: []model.Sample{{Family: f, Value: 1}, {Family: f, Value: 1}}} // twice the same: counted, not stored
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- db.Collect(ctx, 5*time.Millisecond, g) }()
+	c, err := store.NewCollector(store.CollectorOptions{Into: db, From: g, Interval: 5 * time.Millisecond})
+	require.NoError(t, err)
+	go func() { done <- c.Run(ctx) }()
 	require.Eventually(t, func() bool { return count(read(t, db, "up")) >= 3 }, time.Minute, time.Millisecond)
 	g.mu.Lock()
 	before := g.rounds
@@ -125,7 +138,30 @@ func TestCollectRunsUntilTheEnd(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 	require.Greater(t, g.rounds, before, "a last time at the end")
-	require.Error(t, db.Collect(context.Background(), 0, g))
+	_, err = store.NewCollector(store.CollectorOptions{Into: db, From: g})
+	require.Error(t, err)
+}
+
+// TestCollectorSaysWhere puts the labels of the process on all series, and ends them where that is asked for.
+func TestCollectorSaysWhere(t *testing.T) {
+	db := open(t, Options{Dir: t.TempDir()})
+	up := &model.Family{Name: "up", Type: model.Gauge}
+	g := &gatherer{samples: []model.Sample{{Family: up, Value: 1}, {Family: up, Labels: labels.FromStrings("node", "own"), Value: 2}}}
+	c, err := store.NewCollector(store.CollectorOptions{
+		Into: db, From: g, Interval: time.Hour, Labels: labels.FromStrings("cluster", "home", "node", "n1"), EndSeries: true,
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.NoError(t, c.Run(ctx))
+	got := read(t, db, "up")
+	require.Len(t, got, 2)
+	for series, value := range map[string]float64{`{__name__="up", cluster="home", node="n1"}`: 1, `{__name__="up", cluster="home", node="own"}`: 2} {
+		points := got[series]
+		require.Len(t, points, 3, series)
+		require.Equal(t, []float64{value, value}, []float64{points[0].v, points[1].v})
+		require.True(t, promvalue.IsStaleNaN(points[2].v))
+	}
 }
 
 // BenchmarkCollect stores 20,000 series, half of them histograms with 40 buckets, as often as an agent with so many would.
@@ -146,8 +182,8 @@ func BenchmarkCollect(b *testing.B) {
 	}
 	clock := time.Now().Add(-time.Hour)
 	db.opts.now = func() time.Time { return clock }
-	c := &collector{db: db, series: make(map[seriesKey]*collectedSeries), told: make(map[*model.Family]bool)}
-	c.collect(g)
+	c := collector(b, db, g, db.opts.now)
+	c.Round()
 	b.ReportAllocs()
 	for n := uint64(1); b.Loop(); n++ {
 		clock = clock.Add(5 * time.Second)
@@ -157,6 +193,6 @@ func BenchmarkCollect(b *testing.B) {
 				h.Sum, h.Count, h.PositiveBuckets[0] = float64(n), 40*n, int64(n)
 			}
 		}
-		c.collect(g)
+		c.Round()
 	}
 }

@@ -75,7 +75,10 @@ type DB struct {
 	closed    atomic.Bool
 }
 
-var _ store.Metrics = (*DB)(nil)
+var (
+	_ store.Metrics = (*DB)(nil)
+	_ store.Sink    = (*DB)(nil)
+)
 
 // Open locks the directory (made if it is not there), sets aside what is corrupt, and reads the write-ahead log.
 // Errors: ErrInUse, ErrNewerVersion, ErrDiskFull, or what the file system said.
