@@ -39,9 +39,9 @@ lint: ## gofmt, go vet and golangci-lint (pinned, built from source on first use
 	go vet ./...
 	$(GOLANGCI) run
 
-generate: ## rebuild the kernel objects, their Go, and web/dist
+generate: ## rebuild the kernel objects, their Go, the names feed, and web/dist
 	@scripts/deps.sh generate
-	go generate ./bpf
+	go generate ./bpf ./transport/names
 	scripts/web.sh build
 
 check-generated: ## rebuild the same in a copy and compare with what is committed

@@ -19,6 +19,7 @@ import (
 	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/agent/tls"
 	"github.com/vetch-dev/vetch/model"
+	clusternames "github.com/vetch-dev/vetch/transport/names"
 )
 
 // Options say how to watch. The zero value is usable.
@@ -30,8 +31,16 @@ type Options struct {
 	SeriesExpiry      time.Duration // 0: digest.DefaultSeriesExpiry
 	NoTLS             bool          // leave programs and libraries that do TLS alone
 	Hostname          string        // "": the machine's own
+	Node              string        // the machine's name in a cluster; "": Hostname
+	Names             NamesOptions  // the names of a cluster; the zero value: none
 	Version           string
 	Registerer        prometheus.Registerer // for the agent's own cost; nil: not exported
+}
+
+// NamesOptions say where the names of a cluster come from.
+type NamesOptions struct {
+	URL         string // of the feed that "vetch watcher" serves; "": there is none
+	Credentials clusternames.Credentials
 }
 
 // Agent is a machine under watch. Its metrics are those of a model.Gatherer.
@@ -40,7 +49,8 @@ type Agent struct {
 	probe   *probe.Probe
 	digest  *digest.Digest
 	streams *streams
-	tls     *tls.Watcher // nil: TLS is not looked into
+	tls     *tls.Watcher         // nil: TLS is not looked into
+	feed    *clusternames.Client // nil: there are no names of a cluster
 	busy    prometheus.Counter
 }
 
@@ -62,6 +72,9 @@ func New(o Options) (*Agent, error) {
 		}
 		o.Hostname = name
 	}
+	if o.Node == "" {
+		o.Node = o.Hostname
+	}
 	outside := names.New()
 	a := &Agent{log: o.Log, streams: newStreams(outside), busy: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "vetch_agent_digest_seconds_total", Help: "Wall time spent naming and joining what the probe read.",
@@ -75,7 +88,11 @@ func New(o Options) (*Agent, error) {
 		}
 	}
 	o.Probe.Records = true
-	book, err := process.New(process.Options{Log: o.Log, Hostname: o.Hostname, Names: outside})
+	cluster, err := a.followCluster(o)
+	if err != nil {
+		return nil, err
+	}
+	book, err := process.New(process.Options{Log: o.Log, Hostname: o.Node, Names: outside, Cluster: cluster})
 	if err != nil {
 		return nil, fmt.Errorf("start naming processes: %w", err)
 	}
@@ -93,6 +110,27 @@ func New(o Options) (*Agent, error) {
 		return nil, errors.Join(fmt.Errorf("look for TLS: %w", err), a.Close())
 	}
 	return a, nil
+}
+
+// followCluster prepares to hear the names of a cluster; nil where there are none.
+func (a *Agent) followCluster(o Options) (*process.Cluster, error) {
+	if o.Names.URL == "" {
+		return nil, nil
+	}
+	cluster := process.NewCluster(o.Node)
+	var err error
+	a.feed, err = clusternames.NewClient(clusternames.ClientOptions{
+		Log: o.Log, URL: o.Names.URL, Credentials: o.Names.Credentials, Node: o.Node, Receiver: cluster, Registerer: o.Registerer,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("follow the names of the cluster: %w", err)
+	}
+	if o.Registerer != nil {
+		if err := o.Registerer.Register(cluster.Collector()); err != nil {
+			return nil, fmt.Errorf("register the cluster's metrics: %w", err)
+		}
+	}
+	return cluster, nil
 }
 
 // watchTLS begins to look into TLS, where that is wanted and the kernel can.
@@ -134,6 +172,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.streams.run(records, a.probe) })
 	if a.tls != nil {
 		g.Go(func() error { return a.tls.Run(ctx) })
+	}
+	if a.feed != nil {
+		g.Go(func() error { return a.feed.Run(ctx) })
 	}
 	err := g.Wait()
 	a.digest.Flush(time.Now())

@@ -16,6 +16,7 @@ import (
 	"github.com/vetch-dev/vetch/config"
 	"github.com/vetch-dev/vetch/store"
 	"github.com/vetch-dev/vetch/transport"
+	"github.com/vetch-dev/vetch/transport/names"
 )
 
 const agentHelp = `Loads the kernel programs and serves what they count on /metrics (with /-/ready and /-/healthy), for a Prometheus that scrapes it. With
@@ -125,8 +126,12 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*agen
 		RoutesPerWorkload: l.Agent.RoutesPerWorkload,
 		SeriesExpiry:      l.Agent.SeriesExpiry,
 		Hostname:          hostname,
-		Version:           Version(),
-		Registerer:        reg,
+		Node:              l.Node,
+		Names: agent.NamesOptions{URL: l.Agent.Names.URL, Credentials: names.Credentials{
+			CAFile: l.Agent.Names.CAFile, CertFile: l.Agent.Names.CertFile, KeyFile: l.Agent.Names.KeyFile, TokenFile: l.Agent.Names.TokenFile,
+		}},
+		Version:    Version(),
+		Registerer: reg,
 	})
 	if errors.Is(err, probe.ErrNotPermitted) || errors.Is(err, probe.ErrUnsupported) {
 		return nil, missing(err)

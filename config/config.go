@@ -47,6 +47,16 @@ type Agent struct {
 	SeriesExpiry      time.Duration // series of what is gone end after this
 	PollInterval      time.Duration // time between two readings of the kernel's maps
 	TLS               TLS
+	Names             Names
+}
+
+// Names are the settings of where an agent hears the names of a cluster from. Empty files are not used.
+type Names struct {
+	URL       string // of the watcher's feed, https://host:port; empty: there is no cluster
+	CAFile    string // certificates that the watcher's must be signed by; empty: the system's
+	CertFile  string // the agent's own certificate
+	KeyFile   string
+	TokenFile string // a bearer token
 }
 
 // TLS are the settings of looking into what programs encrypt.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -70,9 +71,29 @@ func (c *Config) Validate() error {
 	}
 	check(c.Cluster != "", "cluster", "must not be empty")
 	c.validateShip(check, exists)
+	c.validateNames(check, exists)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	return errors.Join(errs...)
+}
+
+// validateNames holds the rule that no token leaves the machine without TLS, unless asked for.
+func (c *Config) validateNames(check func(ok bool, key, format string, args ...any), exists func(key, file string)) {
+	n := c.Agent.Names
+	exists("agent.names.ca_file", n.CAFile)
+	exists("agent.names.cert_file", n.CertFile)
+	exists("agent.names.key_file", n.KeyFile)
+	exists("agent.names.token_file", n.TokenFile)
+	check((n.CertFile == "") == (n.KeyFile == ""), "agent.names.cert_file", "needs agent.names.key_file, and the other way round")
+	if n.URL == "" {
+		return
+	}
+	u, err := url.Parse(n.URL)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Port() == "" || u.User != nil || u.RawQuery != "" || strings.Trim(u.Path, "/") != "" {
+		check(false, "agent.names.url", "must be like https://vetch-watcher.vetch.svc:4781, not %q", n.URL)
+		return
+	}
+	check(u.Scheme == "https" || n.TokenFile == "" || loopback(u.Hostname()) || c.Insecure, "agent.names.url", "a token goes to other machines by https only, or with insecure")
 }
 
 // validateListen holds the rule that nothing is served beyond this machine without TLS and authentication, unless asked for.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rebuilds what is generated into a copy and compares it with the tree: the kernel objects with their Go, and web/dist.
+# Rebuilds what is generated into a copy and compares it with the tree: the kernel objects with their Go, the names feed, and web/dist.
 # The tree itself is not touched. Ends with 1 and says which files differ.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,9 +8,9 @@ trap 'rm -rf "$copy"' EXIT
 
 # The objects are those of one compiler; another writes other bytes for the same programs.
 want=14 have=$(clang -dumpversion | cut -d. -f1)
-git ls-files -z --cached --others --exclude-standard -- go.mod go.sum bpf | xargs -0 cp --parents -t "$copy"
+git ls-files -z --cached --others --exclude-standard -- go.mod go.sum bpf transport/names | xargs -0 cp --parents -t "$copy"
 find "$copy/bpf" -name '*.o' -delete
-(cd "$copy" && go generate ./bpf)
+(cd "$copy" && go generate ./bpf ./transport/names)
 ignore=()
 if [ "$have" != "$want" ]; then
 	echo "clang $have builds the kernel programs, but clang $want wrote the committed objects: their bytes are not compared" >&2
@@ -18,6 +18,9 @@ if [ "$have" != "$want" ]; then
 fi
 status=0
 diff -rq "${ignore[@]}" bpf "$copy/bpf" || status=1
+
+# The compiler's own version is in the files; another writes the same otherwise.
+diff -rq -I '^//.*protoc ' transport/names "$copy/transport/names" || status=1
 
 # The page's build also writes the types of the API, in place.
 cp web/src/api/schema.ts "$copy/schema.ts"

@@ -7,7 +7,7 @@ set -euo pipefail
 packages() {
 	case $1 in
 	build) ;;
-	generate) echo clang:clang llvm:llvm-strip libbpf-dev ;;
+	generate) echo clang:clang llvm:llvm-strip libbpf-dev protobuf-compiler:protoc ;;
 	test) echo nginx-light:nginx wrk:wrk chromium:chromium curl:curl wget:wget gnutls-bin:gnutls-serv python3:python3 iproute2:ip nftables:nft \
 		iptables:iptables conntrack:conntrack procps:ps \
 		postgresql:/usr/bin/pgbench mariadb-server:mariadbd redis-server:redis-server memcached:memcached nats-server:nats-server \

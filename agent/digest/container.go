@@ -54,15 +54,20 @@ const flowRoom = 6
 
 // boxOf finds or makes the container of a pair's owner; nil where it is not known or there is no room.
 func (d *Digest) boxOf(p *pair, now time.Time) *container {
-	if p.box != nil {
+	id := p.ends.Owner
+	if p.box != nil && (p.asked != now || id.ContainerID == "") {
 		p.box.changed = now
 		return p.box
 	}
-	id := p.ends.Owner
 	if id.ContainerID == "" {
 		return nil
 	}
 	key := containerKey{id: clean(id.ContainerID, maxName), app: clean(id.AppID, maxName)}
+	if p.box != nil && p.box.key == key {
+		p.box.changed = now
+		return p.box
+	}
+	d.leaveBox(p) // it has got another name
 	box := d.containers[key]
 	if box == nil {
 		box = &container{

@@ -106,6 +106,7 @@ func newEdge(l *link, born, now time.Time) *edge {
 func (d *Digest) linkOf(p *pair, now time.Time) *link {
 	ends := &p.ends
 	if ends.Watched && ends.Client.IsZero() {
+		d.leaveLink(p)
 		return nil
 	}
 	if p.link != nil && p.asked != now {

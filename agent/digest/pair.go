@@ -169,24 +169,24 @@ func (p *pair) shook(h *probe.HandshakeDelta) {
 func (d *Digest) resolve(now time.Time, touched []*pair) {
 	var ask []*pair
 	for _, p := range touched {
-		if !p.settled || (p.key.Peer == 0 && now.Sub(p.asked) >= askAgain) {
+		if !p.settled || (p.key.Peer == 0 && now.Sub(p.asked) >= askAgain) || d.book.Stale(p.key, &p.ends) {
 			ask = append(ask, p)
 		}
 	}
 	if len(ask) == 0 {
 		return
 	}
-	keys, samples := make([]probe.PairKey, len(ask)), make([]netip.AddrPort, len(ask))
+	questions := make([]process.Question, len(ask))
 	for i, p := range ask {
-		keys[i], samples[i] = p.key, p.sample
+		questions[i] = process.Question{Pair: p.key, Sample: p.sample, Active: p.changed}
 	}
-	for i, ends := range d.book.Resolve(now, keys, samples) {
+	for i, ends := range d.book.Resolve(now, questions) {
 		p := ask[i]
 		ends.Client, ends.Server = cleanEnd(ends.Client), cleanEnd(ends.Server)
 		ends.Owner.Workload = cleanEnd(ends.Owner.Workload)
 		p.ends, p.asked = ends, now
 		age := now.Sub(p.first)
-		p.known = ends.Owner.ContainerID != "" || age >= holdBack || p.gone
+		p.known = ends.Owner.ContainerID != "" && !ends.Owner.Provisional || age >= holdBack || p.gone
 		p.settled = p.settled || ends.Sure || p.gone || age >= holdBack || (!ends.Missing && age >= settleAfter)
 		if p.settled {
 			delete(d.waiting, p)

@@ -17,6 +17,7 @@ const (
 	maxOwners     = 65536
 	rememberOwner = 10 * time.Minute // after the kernel forgot it
 	sweepEvery    = 30 * time.Second
+	awaitPod      = 6 * time.Second // how long a new process in a pod may wait for the pod's name
 )
 
 // target is a service that a client of this machine was seen to reach by a translated address.
@@ -31,6 +32,7 @@ type Options struct {
 	Root     string       // the host's file system; "" is "/"
 	Hostname string       // the name of the node's own workload
 	Names    *names.Book  // by which names addresses outside are known; nil: by none
+	Cluster  *Cluster     // what the names feed of a cluster says; nil: there is none
 	// Addresses lists the addresses in the network namespace of a process; (0, 0) is the agent's own. nil asks the kernel.
 	Addresses func(pid, netns uint32) ([]netip.Addr, error)
 }
@@ -42,6 +44,7 @@ type Book struct {
 	proc     procfs
 	runtimes *runtimes
 	outside  *names.Book
+	cluster  *Cluster
 	space    *addressBook
 	listen   listeners
 	answer   listeners // UDP sockets that are asked
@@ -51,13 +54,18 @@ type Book struct {
 	natted   map[target]time.Time
 	called   map[calledKey]string // programs that go by another name than their executable
 	swept    time.Time
-	overflow atomic.Uint64 // owners not kept
+	// generation of the cluster's names that owners were named by last
+	generation uint64
+	overflow   atomic.Uint64 // owners not kept
 }
 
 type owner struct {
 	Identity
-	used time.Time
-	gone bool
+	place   Place // kept only where a name of it may come from the cluster
+	learned time.Time
+	renamed uint64 // generation of the cluster's names that gave it another
+	used    time.Time
+	gone    bool
 }
 
 // New makes an empty book.
@@ -86,6 +94,7 @@ func New(o Options) (*Book, error) {
 		proc:     proc,
 		runtimes: newRuntimes(o.Root),
 		outside:  o.Names,
+		cluster:  o.Cluster,
 		space:    newAddressBook(own, door, o.Addresses, proc.anyIn),
 		listen:   listeners{by: make(map[listenKey]*listener)},
 		answer:   listeners{by: make(map[listenKey]*listener)},
@@ -100,6 +109,7 @@ func New(o Options) (*Book, error) {
 // Update learns the owners and listeners of a snapshot. It may ask runtimes and the kernel, for at most a few seconds.
 func (b *Book) Update(s probe.Snapshot) {
 	b.runtimes.spent = 0
+	b.rename(s.Time)
 	for _, o := range s.Owners {
 		b.learn(o, s.Time)
 	}
@@ -138,12 +148,13 @@ func (b *Book) learn(o probe.Owner, now time.Time) {
 			return
 		}
 	}
-	known := &owner{Identity: b.identify(o), used: now}
-	b.owners[o.ID] = known
-	if b.tenants[o.NetNS] == nil {
-		b.tenants[o.NetNS] = make(map[model.Workload]int)
+	place := b.proc.placeOf(o)
+	known := &owner{Identity: b.identify(o, place), learned: now, used: now}
+	if b.cluster != nil && place.Container != "" {
+		known.place = place
 	}
-	b.tenants[o.NetNS][known.Workload]++
+	b.owners[o.ID] = known
+	b.moveIn(known)
 	b.log.Debug("owner seen", "owner", uint64(o.ID), "pid", o.PID, "workload", known.Workload.ID(), "container", known.ContainerID)
 }
 
@@ -159,13 +170,52 @@ func (b *Book) sweep(now time.Time) {
 			continue
 		}
 		delete(b.owners, id)
-		tenants := b.tenants[o.NetNS]
-		if tenants[o.Workload]--; tenants[o.Workload] <= 0 {
-			delete(tenants, o.Workload)
+		b.moveOut(o)
+	}
+}
+
+func (b *Book) moveIn(o *owner) {
+	if b.tenants[o.NetNS] == nil {
+		b.tenants[o.NetNS] = make(map[model.Workload]int)
+	}
+	b.tenants[o.NetNS][o.Workload]++
+}
+
+func (b *Book) moveOut(o *owner) {
+	tenants := b.tenants[o.NetNS]
+	if tenants[o.Workload]--; tenants[o.Workload] <= 0 {
+		delete(tenants, o.Workload)
+	}
+	if len(tenants) == 0 {
+		delete(b.tenants, o.NetNS)
+	}
+}
+
+// rename gives the owners in pods the names that the feed has learned since. What an owner did under another name stays there.
+func (b *Book) rename(now time.Time) {
+	if b.cluster == nil {
+		return
+	}
+	changed := b.cluster.ownPods.Load() > b.generation
+	b.generation = b.cluster.generation.Load()
+	for _, o := range b.owners {
+		if o.Provisional && now.Sub(o.learned) >= awaitPod {
+			o.Provisional = false
 		}
-		if len(tenants) == 0 {
-			delete(b.tenants, o.NetNS)
+		if !changed || o.place.Container == "" {
+			continue
 		}
+		identity := Identity{NetNS: o.NetNS, Runtime: o.Runtime, PodUID: o.PodUID}
+		b.nameContainer(&identity, o.place)
+		identity.finish()
+		identity.Provisional = identity.Provisional && o.Provisional
+		if identity.Workload != o.Workload || identity.ContainerID != o.ContainerID {
+			b.moveOut(o)
+			o.Identity, o.renamed = identity, b.generation
+			b.moveIn(o)
+			continue
+		}
+		o.Provisional = identity.Provisional
 	}
 }
 

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/vetch-dev/vetch/agent/probe"
@@ -18,11 +19,12 @@ type Identity struct {
 	NetNS       uint32
 	Runtime     string // of the container; "" where there is none or it is not known
 	PodUID      string
+	// Provisional says that it lives in a pod whose name is awaited from the names feed.
+	Provisional bool
 }
 
 // identify names an owner by its container, else its unit, else its program.
-func (b *Book) identify(o probe.Owner) Identity {
-	place := b.proc.placeOf(o)
+func (b *Book) identify(o probe.Owner, place Place) Identity {
 	id := Identity{NetNS: o.NetNS, Runtime: place.Runtime, PodUID: place.PodUID}
 	switch {
 	case place.Container != "":
@@ -36,14 +38,30 @@ func (b *Book) identify(o probe.Owner) Identity {
 		id.Workload = model.Workload{Kind: model.KindProcess, Name: name}
 		id.ContainerID = "/process/" + name
 	}
-	if id.AppID == "" {
-		id.AppID = id.ContainerID
-	}
+	id.finish()
 	return id
 }
 
+func (id *Identity) finish() {
+	if id.AppID == "" {
+		id.AppID = id.ContainerID
+	}
+}
+
+// nameContainer names what is in a container: by the feed of the cluster where that knows it, else by what the runtime tells.
 func (b *Book) nameContainer(id *Identity, place Place) {
 	names := b.runtimes.of(place)
+	if b.cluster != nil {
+		if pod, ok := b.cluster.pod(place.PodUID, place.Container); ok {
+			id.Workload = pod.workload
+			container := cmp.Or(names.Container, pod.container)
+			id.Provisional = container == "" // it is started, so the cluster will know soon
+			id.ContainerID = "/k8s/" + pod.workload.Namespace + "/" + pod.pod + "/" + cmp.Or(container, shortened(place.Container))
+			id.AppID = "/k8s/" + pod.workload.Namespace + "/" + appOfPod(pod.pod)
+			return
+		}
+		id.Provisional = place.PodUID != ""
+	}
 	if names.Pod != "" {
 		id.Workload = model.Workload{Namespace: names.PodNamespace, Kind: model.KindPod, Name: names.Pod}
 		id.ContainerID = "/k8s/" + names.PodNamespace + "/" + names.Pod + "/" + names.Container
@@ -52,10 +70,7 @@ func (b *Book) nameContainer(id *Identity, place Place) {
 	}
 	name := names.Name
 	if name == "" {
-		name = place.Container
-		if len(name) > shortID && isHex(name) { // the kernel's record may have cut it
-			name = name[:shortID]
-		}
+		name = shortened(place.Container)
 	}
 	id.Workload = model.Workload{Kind: model.KindContainer, Name: name}
 	prefix := "/docker/" // for every OCI runtime, so that what was made for coroot-node-agent finds it
@@ -63,6 +78,14 @@ func (b *Book) nameContainer(id *Identity, place Place) {
 		prefix = "/" + place.Runtime + "/"
 	}
 	id.ContainerID = prefix + name
+}
+
+// shortened is a container's id as people see it. The kernel's record may have cut it already.
+func shortened(id string) string {
+	if len(id) > shortID && isHex(id) {
+		return id[:shortID]
+	}
+	return id
 }
 
 // podSuffix holds the letters that Kubernetes makes random suffixes of: no vowels and none that look alike.

@@ -186,7 +186,7 @@ func TestTranslatedDestination(t *testing.T) {
 	})
 	for _, to := range []string{"10.99.0.1:80", "10.99.0.2:80", "[fd99::2]:80", "10.77.2.2:" + port, "[fd77:2::2]:" + port} {
 		key := probe.PairKey{Owner: 1, Role: probe.RoleClient, NetNS: client.netns, Remote: netip.MustParseAddrPort(to)}
-		ends := b.Resolve(now, []probe.PairKey{key}, []netip.AddrPort{client.dial(t, to)})[0]
+		ends := b.Resolve(now, []Question{{Pair: key, Sample: client.dial(t, to)}})[0]
 		want := model.Workload{Kind: model.KindContainer, Name: hexID2[:12]}
 		if ends.Server != want || ends.Port != uint16(served) || !ends.Sure {
 			t.Errorf("%s: got %+v", to, ends)
@@ -196,7 +196,7 @@ func TestTranslatedDestination(t *testing.T) {
 		t.Errorf("conntrack: %+v", got)
 	}
 	// what the server sees of a translated connection names no second client
-	back := b.Resolve(now, []probe.PairKey{{Owner: 2, Role: probe.RoleServer, NetNS: server.netns, Local: netip.MustParseAddrPort("10.77.2.2:" + port), Remote: netip.MustParseAddrPort("10.77.2.1:0")}}, make([]netip.AddrPort, 1))[0]
+	back := b.Resolve(now, []Question{{Pair: probe.PairKey{Owner: 2, Role: probe.RoleServer, NetNS: server.netns, Local: netip.MustParseAddrPort("10.77.2.2:" + port), Remote: netip.MustParseAddrPort("10.77.2.1:0")}}})[0]
 	if !back.Watched || !back.Client.IsZero() {
 		t.Errorf("the server's view: %+v", back)
 	}

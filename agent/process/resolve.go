@@ -1,13 +1,16 @@
 package process
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/model"
+	"github.com/vetch-dev/vetch/transport/names"
 )
 
 // Ends says who is at the two ends of a pair's connections.
@@ -25,21 +28,33 @@ type Ends struct {
 	Missing bool
 	// Sure says that asking again soon would not give a better answer.
 	Sure bool
+
+	generation uint64 // of the cluster's names when this was answered
 }
 
-// Resolve finds both ends of pairs; sample is one recent connection's own address, to ask conntrack with.
-// The answers are in the order of the questions. It does I/O, bounded by time and count.
-func (b *Book) Resolve(now time.Time, pairs []probe.PairKey, samples []netip.AddrPort) []Ends {
+// Question asks for the ends of a pair.
+type Question struct {
+	Pair   probe.PairKey
+	Sample netip.AddrPort // one recent connection's own address, to ask conntrack with
+	Active time.Time      // when it last did something: addresses of a cluster are somebody's for a time only. Zero is now
+}
+
+// Resolve finds both ends of pairs. The answers are in the order of the questions. It does I/O, bounded by time and count.
+func (b *Book) Resolve(now time.Time, questions []Question) []Ends {
 	b.tracker.begin()
 	defer b.tracker.end()
-	ends := make([]Ends, len(pairs))
+	ends := make([]Ends, len(questions))
 	missed := false
-	for i, key := range pairs {
-		if key.Role == probe.RoleClient {
-			ends[i] = b.clientEnds(now, key, samples[i])
-		} else {
-			ends[i] = b.serverEnds(key)
+	for i, q := range questions {
+		if q.Active.IsZero() {
+			q.Active = now
 		}
+		if q.Pair.Role == probe.RoleClient {
+			ends[i] = b.clientEnds(now, q)
+		} else {
+			ends[i] = b.serverEnds(q)
+		}
+		ends[i].generation = b.generation
 		missed = missed || !ends[i].Sure
 	}
 	if missed { // a new namespace or address may explain it; takes effect when asked again
@@ -50,14 +65,15 @@ func (b *Book) Resolve(now time.Time, pairs []probe.PairKey, samples []netip.Add
 
 func (b *Book) owner(id probe.OwnerID, e *Ends) Identity {
 	identity, ok := b.Identity(id)
-	if !ok {
+	if !ok || identity.Provisional {
 		e.Missing = true
 	}
 	return identity
 }
 
-func (b *Book) clientEnds(now time.Time, key probe.PairKey, sample netip.AddrPort) Ends {
+func (b *Book) clientEnds(now time.Time, q Question) Ends {
 	var e Ends
+	key := q.Pair
 	e.Owner = b.owner(key.Owner, &e)
 	e.Client = e.Owner.Workload
 	remote := unmap(key.Remote)
@@ -67,6 +83,7 @@ func (b *Book) clientEnds(now time.Time, key probe.PairKey, sample netip.AddrPor
 	}
 	if key.Peer != 0 {
 		if peer, ok := b.Identity(key.Peer); ok {
+			e.Missing = e.Missing || peer.Provisional
 			e.Server, e.Port, e.Sure = peer.Workload, e.Actual.Port(), !e.Missing
 			return e
 		}
@@ -76,23 +93,25 @@ func (b *Book) clientEnds(now time.Time, key probe.PairKey, sample netip.AddrPor
 	if key.Datagrams {
 		listen, protocol = &b.answer, unix.IPPROTO_UDP
 	}
-	workload, how := b.behind(listen, key.NetNS, e.Actual)
-	if how != byListener && e.Actual == remote && sample.IsValid() && sample.Port() != 0 {
-		if actual, ok := b.translate(protocol, key.NetNS, unmap(sample), remote); ok && actual != remote {
+	who := b.behind(listen, key.NetNS, e.Actual, protocol, q.Active)
+	if who.how != byListener && !who.isPod() && e.Actual == remote && q.Sample.IsValid() && q.Sample.Port() != 0 {
+		if actual, ok := b.translate(protocol, key.NetNS, unmap(q.Sample), remote); ok && actual != remote {
 			e.Actual = actual
-			if workload, how = b.behind(listen, key.NetNS, actual); how == byListener {
-				b.natted[target{workload, actual.Port()}] = now
+			if who = b.behind(listen, key.NetNS, actual, protocol, q.Active); who.how == byListener {
+				b.natted[target{who.workload, actual.Port()}] = now
 			}
 		}
 	}
-	if how == outside {
+	if who.how == outside {
 		if e.Name = b.nameOf(now, key.Owner, remote, e.Actual); e.Name != "" {
-			workload.Name = e.Name
+			who.workload.Name = e.Name
 		}
 	}
-	e.Server, e.Port = workload, e.Actual.Port()
+	e.Missing = e.Missing || who.missing
+	e.Server, e.Port = who.workload, cmp.Or(who.port, e.Actual.Port())
 	// The name may come with the first bytes of a connection.
-	e.Sure = !e.Missing && (how == byListener || how == outside && (e.Name != "" || b.outside == nil && !isLocalRange(e.Actual.Addr())))
+	e.Sure = !e.Missing && (who.how == byListener || who.how == byName && !who.fleeting ||
+		who.how == outside && (e.Name != "" || b.outside == nil && !isLocalRange(e.Actual.Addr())))
 	return e
 }
 
@@ -105,11 +124,17 @@ func (b *Book) nameOf(now time.Time, client probe.OwnerID, asked, actual netip.A
 	if !ok && actual != asked {
 		name, _ = b.outside.Name(now, uint64(client), actual)
 	}
+	if b.cluster != nil && name != "" {
+		if to, ok := b.cluster.alias(name); ok {
+			return to
+		}
+	}
 	return name
 }
 
-func (b *Book) serverEnds(key probe.PairKey) Ends {
+func (b *Book) serverEnds(q Question) Ends {
 	var e Ends
+	key := q.Pair
 	e.Owner = b.owner(key.Owner, &e)
 	e.Server, e.Port = e.Owner.Workload, key.Local.Port()
 	if key.Peer != 0 {
@@ -122,17 +147,25 @@ func (b *Book) serverEnds(key probe.PairKey) Ends {
 		return e
 	}
 	remote := unmap(key.Remote)
-	var how evidence
-	e.Client, how = b.ownerOf(key.NetNS, remote.Addr())
-	if _, ok := b.natted[target{e.Server, e.Port}]; ok && how == byAddress && !remote.Addr().IsLoopback() {
+	protocol := unix.IPPROTO_TCP
+	if key.Datagrams {
+		protocol = unix.IPPROTO_UDP
+	}
+	who := b.ownerOf(key.NetNS, netip.AddrPortFrom(remote.Addr(), 0), protocol, q.Active)
+	e.Client, e.Missing = who.workload, e.Missing || who.missing
+	_, natted := b.natted[target{e.Server, e.Port}]
+	switch {
+	case natted && who.how == byAddress && !remote.Addr().IsLoopback():
 		e.Client, e.Watched, e.Sure = model.Workload{}, true, true
-		return e
-	}
-	if key.Datagrams && how == byAddress { // what a watched process asked, it tells itself
+	case key.Datagrams && who.how == byAddress: // what a watched process asked, it tells itself
 		e.Client, e.Watched, e.Sure = model.Workload{}, true, !e.Missing
-		return e
+	case who.how == byName && b.cluster.isWatched(who.node): // the agent of that node tells of its client, which it knows better
+		e.Client, e.Watched, e.Sure = model.Workload{}, true, !e.Missing && !who.fleeting
+	case who.how == byName:
+		e.Sure = !e.Missing && !who.fleeting
+	default:
+		e.Sure = !e.Missing && who.how == outside && !isLocalRange(remote.Addr())
 	}
-	e.Sure = !e.Missing && how == outside && !isLocalRange(remote.Addr())
 	return e
 }
 
@@ -142,17 +175,27 @@ type evidence uint8
 const (
 	outside    evidence = iota // nobody here owns the address
 	byAddress                  // the address is of this machine
+	byName                     // the names feed of a cluster tells
 	byListener                 // somebody listens there, or did until lately
 )
 
+// holder is who was found behind an address.
+type holder struct {
+	clusterAnswer // all of it only byName
+	how           evidence
+	missing       bool // a better name of it is on its way
+}
+
+func (h holder) isPod() bool { return h.how == byName && h.role == names.Role_ROLE_POD }
+
 // behind says who of some listeners serves at an address, as a socket in a network namespace sees it.
-func (b *Book) behind(listen *listeners, from uint32, to netip.AddrPort) (model.Workload, evidence) {
+func (b *Book) behind(listen *listeners, from uint32, to netip.AddrPort, protocol int, when time.Time) holder {
 	candidates := b.space.candidates(from, to.Addr())
 	var closed *listener
 	for _, netns := range candidates {
 		if found := listen.at(netns, to); found != nil {
 			if found.open {
-				return found.workload, byListener
+				return b.listening(found)
 			}
 			if closed == nil {
 				closed = found
@@ -160,25 +203,61 @@ func (b *Book) behind(listen *listeners, from uint32, to netip.AddrPort) (model.
 		}
 	}
 	if closed != nil {
-		return closed.workload, byListener
+		return b.listening(closed)
 	}
-	return b.ownerOf(from, to.Addr())
+	return b.ownerOf(from, to, protocol, when)
 }
 
-// ownerOf says whose an address is: of the one workload in its network namespace, else of the node, else of somebody outside.
-func (b *Book) ownerOf(from uint32, addr netip.Addr) (model.Workload, evidence) {
-	candidates := b.space.candidates(from, addr)
-	if len(candidates) == 0 {
-		return model.Workload{Kind: model.KindExternal, Name: addr.String()}, outside
+func (b *Book) listening(l *listener) holder {
+	h := holder{clusterAnswer: clusterAnswer{workload: l.workload}, how: byListener}
+	if o := b.owners[l.owner]; o != nil && !o.Workload.IsZero() {
+		h.workload, h.missing = o.Workload, o.Provisional
 	}
+	return h
+}
+
+// ownerOf says whose an address is: of the one workload in its network namespace, else of somebody in the cluster, else of the node, else of
+// somebody outside. Port 0 asks for a client's.
+func (b *Book) ownerOf(from uint32, addr netip.AddrPort, protocol int, when time.Time) holder {
+	candidates := b.space.candidates(from, addr.Addr())
 	for _, netns := range candidates {
 		if tenants := b.tenants[netns]; netns != b.space.own && len(tenants) == 1 {
 			for workload := range tenants {
-				return workload, byAddress
+				return holder{clusterAnswer: clusterAnswer{workload: workload}, how: byAddress}
 			}
 		}
 	}
-	return b.node, byAddress
+	if len(candidates) > 0 {
+		if b.cluster != nil && addr.Port() != 0 && slices.Contains(candidates, b.space.own) {
+			if answer, ok := b.cluster.atNodePort(uint32(protocol), addr.Port()); ok {
+				return holder{clusterAnswer: answer, how: byName}
+			}
+		}
+		return holder{clusterAnswer: clusterAnswer{workload: b.node}, how: byAddress}
+	}
+	if b.cluster != nil {
+		if answer, ok := b.cluster.at(addr, uint32(protocol), when); ok {
+			return holder{clusterAnswer: answer, how: byName}
+		}
+	}
+	return holder{
+		clusterAnswer: clusterAnswer{workload: model.Workload{Kind: model.KindExternal, Name: addr.Addr().String()}}, how: outside,
+		missing: b.cluster != nil && isLocalRange(addr.Addr()) && !b.cluster.isSynced(),
+	}
+}
+
+// Stale reports whether the names of a cluster that an answer was made of have changed since.
+func (b *Book) Stale(key probe.PairKey, e *Ends) bool {
+	if b.cluster == nil {
+		return false
+	}
+	for _, id := range []probe.OwnerID{key.Owner, key.Peer} {
+		if o := b.owners[id]; o != nil && o.renamed > e.generation {
+			return true
+		}
+	}
+	remote := unmap(key.Remote)
+	return b.cluster.changed(remote.Addr()) > e.generation || e.Actual != remote && b.cluster.changed(e.Actual.Addr()) > e.generation
 }
 
 // translate asks the trackers of the client's and of the machine's own namespace where a connection really goes.

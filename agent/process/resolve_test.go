@@ -94,7 +94,7 @@ func TestResolve(t *testing.T) {
 		{"an owner that nobody reported", client(98, own, "127.0.0.1:80"), model.Workload{}, process("curl"), 80, false, false, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := b.Resolve(now, []probe.PairKey{tc.key}, make([]netip.AddrPort, 1))[0]
+			got := b.Resolve(now, []Question{{Pair: tc.key}})[0]
 			if got.Client != tc.client || got.Server != tc.server || got.Port != tc.port || got.Watched != tc.watched || got.Sure != tc.sure || got.Missing != tc.missing {
 				t.Errorf("got %+v", got)
 			}
@@ -108,7 +108,7 @@ func TestClosedListenerIsRemembered(t *testing.T) {
 	b.space.list = func(_, _ uint32) ([]netip.Addr, error) { return []netip.Addr{addr("127.0.0.1")}, nil }
 	key := probe.PairKey{Owner: 1, Role: probe.RoleClient, NetNS: own, Remote: port("127.0.0.1:80")}
 	who := func() model.Workload {
-		return b.Resolve(now, []probe.PairKey{key}, make([]netip.AddrPort, 1))[0].Server
+		return b.Resolve(now, []Question{{Pair: key}})[0].Server
 	}
 	b.Update(probe.Snapshot{Time: now, Owners: []probe.Owner{{ID: 1, Exe: "curl", NetNS: own}, {ID: 2, Exe: "nginx", NetNS: own}, {ID: 3, Exe: "caddy", NetNS: own}},
 		Listeners: []probe.Listener{{Owner: 2, NetNS: own, Addr: port("0.0.0.0:80")}}})
@@ -147,7 +147,7 @@ func TestAddressMovesToAnotherContainer(t *testing.T) {
 		Listeners: []probe.Listener{{Owner: 2, NetNS: before, Addr: port("0.0.0.0:80")}}})
 	key := probe.PairKey{Owner: 1, Role: probe.RoleClient, NetNS: own, Remote: port("172.17.0.2:80")}
 	who := func() model.Workload {
-		return b.Resolve(now, []probe.PairKey{key}, make([]netip.AddrPort, 1))[0].Server
+		return b.Resolve(now, []Question{{Pair: key}})[0].Server
 	}
 	if got := who(); got != process("old") {
 		t.Fatalf("before: %v", got)

@@ -22,7 +22,7 @@ func (db *DB) maintain(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		err := db.guard.Check()
+		err := db.guard.check()
 		if (err != nil) != full {
 			full = err != nil
 			db.logSpace(err)

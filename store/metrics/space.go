@@ -1,0 +1,52 @@
+package metrics
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	minReserve = 16 << 20
+	maxReserve = 256 << 20
+)
+
+// spaceGuard keeps a part of the file system free. The write-ahead log is torn when a write to it ends in the middle, and the
+// database panics when it cannot write a head chunk; so nothing is taken in, mapped or compacted while too little is left.
+type spaceGuard struct {
+	dir     string
+	reserve uint64
+}
+
+// newSpaceGuard works out the reserve if none is given: 2 % of the file system, 16 to 256 MiB.
+func newSpaceGuard(dir string, reserve int64) (*spaceGuard, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return nil, fmt.Errorf("read free space of %s: %w", dir, err)
+	}
+	if reserve <= 0 {
+		reserve = min(max(int64(st.Blocks)*st.Bsize/50, minReserve), maxReserve)
+	}
+	return &spaceGuard{dir: dir, reserve: uint64(reserve)}, nil
+}
+
+// free is the space that is left for this process, in bytes.
+func (g *spaceGuard) free() (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(g.dir, &st); err != nil {
+		return 0, fmt.Errorf("read free space of %s: %w", g.dir, err)
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}
+
+// check is nil, or wraps ErrDiskFull.
+func (g *spaceGuard) check() error {
+	free, err := g.free()
+	if err != nil {
+		return err
+	}
+	if free < g.reserve {
+		return fmt.Errorf("%w: %d MiB are free for %s and %d MiB must stay free; make room or keep less", ErrDiskFull, free>>20, g.dir, g.reserve>>20)
+	}
+	return nil
+}
