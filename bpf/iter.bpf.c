@@ -54,7 +54,7 @@ int walk_connections(struct bpf_iter__task_file *ctx)
 	if (c->role == ROLE_CLIENT) {
 		struct source_key_t k;
 		struct source_t v = {.sk = key};
-		source_key(&k, &c->local, c->local_port, c->netns);
+		source_key(&k, c);
 		bpf_map_update_elem(&sources, &k, &v, BPF_ANY);
 	}
 	return 0;

@@ -28,7 +28,8 @@ static __always_inline int on_connected(struct sock *sk, struct conn_t *c, __u64
 	c->streams[1].seq = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
 	if (c->ignored)
 		return 0;
-	source_key(&k, &c->local, c->local_port, c->netns);
+	c->client_isn = client_isn(sk, ROLE_CLIENT);
+	source_key(&k, c);
 	if (bpf_map_update_elem(&sources, &k, &v, BPF_ANY))
 		count_lost(LOST_SOURCES_FULL, 1);
 	return 0;
@@ -42,7 +43,7 @@ static __always_inline void join(struct conn_t *c, __u64 sk, __u64 now)
 	struct conn_t *peer;
 	__u64 peer_sk;
 
-	source_key(&k, &c->remote, c->remote_port, c->netns);
+	source_key(&k, c);
 	v = bpf_map_lookup_elem(&sources, &k);
 	if (!v)
 		return;
@@ -69,6 +70,7 @@ static __always_inline int on_accepted(struct sock *sk, __u64 now)
 	if (!c)
 		return 0;
 	c->role = ROLE_SERVER;
+	c->client_isn = client_isn(sk, ROLE_SERVER);
 	c->established_ns = now;
 	c->streams[0].seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
 	c->streams[1].seq = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
@@ -290,7 +292,7 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 	if (c->ignored)
 		goto out;
 	if (c->role == ROLE_CLIENT) {
-		source_key(&k, &c->local, c->local_port, c->netns);
+		source_key(&k, c);
 		v = bpf_map_lookup_elem(&sources, &k);
 		if (v && v->sk == key)
 			bpf_map_delete_elem(&sources, &k);

@@ -68,6 +68,8 @@ type VetchConnT struct {
 	Announced   uint8
 	Tunnel      uint8
 	Pad         [2]uint8
+	ClientIsn   uint32
+	Pad2        uint32
 	Requests    uint32
 	Responses   uint32
 	LastRoute   uint64
@@ -287,6 +289,7 @@ type VetchSourceKeyT struct {
 		B [16]uint8
 	}
 	Scope uint32
+	Isn   uint32
 	Port  uint16
 	Pad   uint16
 }

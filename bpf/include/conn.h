@@ -84,11 +84,25 @@ static __always_inline int is_loopback(struct addr_t *a)
 	return low == 0x0100000000000000ULL;
 }
 
-static __always_inline void source_key(struct source_key_t *k, struct addr_t *addr, __u16 port, __u32 netns)
+/* The sequence number of the SYN, as far as either end's counters tell; it does not change while the connection lives. */
+static __always_inline __u32 client_isn(struct sock *sk, __u8 role)
 {
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	if (role == ROLE_CLIENT)
+		return BPF_CORE_READ(tp, snd_una) - (__u32)BPF_CORE_READ(tp, bytes_acked); /* the SYN counts as a byte here */
+	return BPF_CORE_READ(tp, rcv_nxt) - (__u32)BPF_CORE_READ(tp, bytes_received) - 1;
+}
+
+/* Under which the client's end of a connection is known until the server's end is found. c is either end. */
+static __always_inline void source_key(struct source_key_t *k, struct conn_t *c)
+{
+	struct addr_t *addr = c->role == ROLE_CLIENT ? &c->local : &c->remote;
+
 	k->addr = *addr;
-	k->scope = is_loopback(addr) ? netns : 0;
-	k->port = port;
+	k->scope = is_loopback(addr) ? c->netns : 0;
+	k->isn = c->client_isn;
+	k->port = c->role == ROLE_CLIENT ? c->local_port : c->remote_port;
 	k->pad = 0;
 }
 

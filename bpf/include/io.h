@@ -82,6 +82,7 @@ static __noinline struct conn_t *adopt(struct sock *sk, __u64 now)
 	c->middle = 1;
 	c->synced = 0;
 	c->role = find_listener(c) ? ROLE_SERVER : ROLE_CLIENT;
+	c->client_isn = client_isn(sk, c->role);
 	c->streams[0].state = S_LOST;
 	c->streams[1].state = S_LOST;
 	c->streams[0].seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);

@@ -21,7 +21,7 @@
 	} name SEC(".maps")
 
 HASH_MAP(conns, __u64, struct conn_t, 4096);	      /* struct sock* -> connection */
-HASH_MAP(sources, struct source_key_t, struct source_t, 4096); /* client's address and port -> its socket, until the server's end is found */
+HASH_MAP(sources, struct source_key_t, struct source_t, 4096); /* client's address, port and first sequence number -> its socket, until the server's end is found */
 HASH_MAP(owners, __u64, struct owner_t, 1024);
 HASH_MAP(pairs, __u64, struct pair_t, 2048);
 HASH_MAP(series, struct series_key_t, struct series_t, 2048);

@@ -209,6 +209,8 @@ struct conn_t {
 	__u8 announced; /* user space was told so */
 	__u8 tunnel;	/* by CONNECT: its peer passes on what it says */
 	__u8 pad[2];
+	__u32 client_isn; /* the sequence number of the SYN: both ends know it, also through NAT */
+	__u32 pad2;
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
 	__u64 last_route; /* in the dictionary for sure */
@@ -219,6 +221,7 @@ struct conn_t {
 struct source_key_t {
 	struct addr_t addr;
 	__u32 scope; /* network namespace for loopback addresses, else 0 */
+	__u32 isn;   /* one port may have connections to many servers at once */
 	__u16 port;
 	__u16 pad;
 };

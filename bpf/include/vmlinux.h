@@ -81,9 +81,12 @@ struct inet_sock {
 };
 /* Before 5.6 sk_protocol was a bit field; such kernels are below the floor. */
 struct tcp_sock {
+	__u64 bytes_received;
+	__u64 bytes_acked;
 	__u32 write_seq;
 	__u32 copied_seq;
 	__u32 rcv_nxt;
+	__u32 snd_una;
 	__u32 srtt_us;
 };
 struct mptcp_sock {
