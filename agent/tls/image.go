@@ -53,12 +53,17 @@ func openImage(r io.ReaderAt) (*image, error) {
 	return &image{f, source}, nil
 }
 
-// fileOffset is where the byte of an address of the running program lies in the file.
-func (m *image) fileOffset(addr uint64) (uint64, bool) {
+// fileOffset is where the byte of an address of the running program lies in the file; ok is false where the file has no such byte, whatever its headers say.
+func (m *image) fileOffset(addr uint64) (off uint64, ok bool) {
 	for _, p := range m.Progs {
 		if p.Type == elf.PT_LOAD && addr >= p.Vaddr && addr-p.Vaddr < p.Filesz {
 			off := addr - p.Vaddr + p.Off
-			return off, off >= p.Off && off < 1<<62
+			if off < p.Off || off >= 1<<62 {
+				return 0, false
+			}
+			var there [1]byte
+			n, _ := m.source.ReadAt(there[:], int64(off))
+			return off, n == 1
 		}
 	}
 	return 0, false

@@ -171,7 +171,8 @@ func (r *mapRing) drain(take func(mapping)) (lost uint64) {
 	var buf []byte
 	for end-at >= 8 {
 		size := uint64(binary.NativeEndian.Uint16(data[(at+6)%r.size:]))
-		if size < 8 || size > end-at {
+		if size < 8 || size%8 != 0 || size > end-at { // the kernel writes no such record: what follows cannot be told apart
+			lost++
 			break
 		}
 		buf = buf[:0]

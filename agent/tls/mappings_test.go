@@ -76,6 +76,18 @@ func TestRingGoesRoundItsEnd(t *testing.T) {
 	}
 }
 
+func TestRingWithARecordOfNoLengthThatThereIs(t *testing.T) {
+	for _, size := range []uint16{0, 7, 57, 9000} {
+		bad := mapRecord(1, unix.PROT_EXEC, 1, "/bad")
+		binary.NativeEndian.PutUint16(bad[6:], size)
+		r := madeRing(8136, mapRecord(1, unix.PROT_EXEC, 1, "/one"), bad, mapRecord(2, unix.PROT_EXEC, 2, "/two"))
+		var paths []string
+		require.EqualValues(t, 1, r.drain(func(m mapping) { paths = append(paths, m.file.path) }))
+		require.Equal(t, []string{"/one"}, paths)
+		require.Zero(t, r.drain(func(mapping) { t.Error("read twice") }))
+	}
+}
+
 func FuzzRing(f *testing.F) {
 	f.Add(uint64(8000), mapRecord(1, unix.PROT_EXEC, 1, "/one"))
 	f.Fuzz(func(t *testing.T, at uint64, data []byte) {
