@@ -34,8 +34,9 @@ var layers = [][]string{
 
 // importers are libraries that only the named packages may use, so that what they do stays in one place.
 var importers = map[string][]string{
-	"github.com/cilium/ebpf": {"bpf", "agent/probe"},
-	"k8s.io/client-go":       {"kube"},
+	"github.com/cilium/ebpf":     {"bpf", "agent/probe"},
+	"github.com/VictoriaMetrics": {"store/columnar"},
+	"k8s.io/client-go":           {"kube"},
 }
 
 type goPackage struct {

@@ -87,7 +87,7 @@ func (a *appender) Rollback() error {
 
 // Commit implements storage.AppenderV2.
 func (a *appender) Commit() error {
-	err := a.db.guard.check()
+	err := a.db.guard.Check()
 	if a.db.closed.Load() {
 		err = errClosed
 	}

@@ -9,12 +9,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/wlog"
+
+	"github.com/vetch-dev/vetch/store/directory"
 )
 
 // logDirs are the folders whose files the database repairs by deleting what it cannot read.
@@ -28,14 +29,13 @@ const keepSuffix = ".keep"
 // they get a second name (a hard link) in DIR.keep first; where the database then replaced or removed a file, the second name is all
 // that is left of it and becomes DIR.corrupt-TIME.
 type aside struct {
-	dir    string
-	suffix string
-	log    *slog.Logger
-	count  int
+	*directory.Aside
+	dir string
+	log *slog.Logger
 }
 
 func newAside(dir string, now time.Time, log *slog.Logger) *aside {
-	return &aside{dir: dir, suffix: ".corrupt-" + now.UTC().Format("20060102T150405.000Z"), log: log}
+	return &aside{Aside: directory.NewAside(dir, now, log), dir: dir, log: log}
 }
 
 // blocks renames the blocks that cannot be opened.
@@ -55,35 +55,13 @@ func (a *aside) blocks() error {
 		if err == nil {
 			continue
 		}
-		if isMachine(err) {
+		if directory.IsMachine(err) {
 			return fmt.Errorf("open block %s: %w", e.Name(), err)
 		}
-		if err := a.rename(e.Name(), err); err != nil {
+		if err := a.Rename(e.Name(), err); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// isMachine tells a trouble of the machine, which will go away and must not cost data, from a corrupt file.
-func isMachine(err error) bool {
-	for _, errno := range []syscall.Errno{
-		syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO,
-	} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
-}
-
-func (a *aside) rename(name string, why error) error {
-	to := name + a.suffix
-	if err := os.Rename(filepath.Join(a.dir, name), filepath.Join(a.dir, to)); err != nil {
-		return fmt.Errorf("set %s aside: %w", name, err)
-	}
-	a.count++
-	a.log.Error("corrupt file set aside", "name", name, "kept_as", to, "err", why)
 	return nil
 }
 
@@ -91,7 +69,7 @@ func (a *aside) rename(name string, why error) error {
 func (a *aside) keepLogs() error {
 	for _, name := range logDirs() {
 		if _, err := os.Stat(filepath.Join(a.dir, name+keepSuffix)); err == nil {
-			if err := a.settleDir(name, ".corrupt-unsettled"+strings.TrimPrefix(a.suffix, ".corrupt")); err != nil {
+			if err := a.settleDir(name, ".corrupt-unsettled"+strings.TrimPrefix(a.Suffix, ".corrupt")); err != nil {
 				return err
 			}
 		}
@@ -120,11 +98,11 @@ func (a *aside) keepLogs() error {
 // settle looks what the database did to the logs, and returns how many files and blocks were set aside since newAside.
 func (a *aside) settle() (int, error) {
 	for _, name := range logDirs() {
-		if err := a.settleDir(name, a.suffix); err != nil {
-			return a.count, err
+		if err := a.settleDir(name, a.Suffix); err != nil {
+			return a.Count, err
 		}
 	}
-	return a.count, nil
+	return a.Count, nil
 }
 
 // settleDir removes the second names of the files that are as they were, and keeps those of the others for good.
@@ -155,7 +133,7 @@ func (a *aside) settleDir(name, suffix string) error {
 	if lost == 0 {
 		return os.RemoveAll(keepDir)
 	}
-	a.count += lost
+	a.Count += lost
 	a.log.Error("corrupt write-ahead log was repaired, its files are set aside", "files", lost, "kept_as", name+suffix)
 	return os.Rename(keepDir, filepath.Join(a.dir, name+suffix))
 }
@@ -168,20 +146,20 @@ func (a *aside) logs(why error) error {
 			return err
 		}
 	}
-	before := a.count
+	before := a.Count
 	for _, name := range logDirs()[:2] {
 		if err := a.behindHole(name, why); err != nil {
 			return err
 		}
 	}
-	if a.count > before {
+	if a.Count > before {
 		return nil
 	}
 	for _, name := range logDirs() {
 		if _, err := os.Stat(filepath.Join(a.dir, name)); err != nil {
 			continue
 		}
-		if err := a.rename(name, why); err != nil {
+		if err := a.Rename(name, why); err != nil {
 			return err
 		}
 	}
@@ -205,14 +183,14 @@ func (a *aside) behindHole(name string, why error) error {
 		if !hole {
 			continue
 		}
-		if err := os.MkdirAll(filepath.Join(a.dir, name+a.suffix), 0o750); err != nil {
+		if err := os.MkdirAll(filepath.Join(a.dir, name+a.Suffix), 0o750); err != nil {
 			return err
 		}
-		if err := os.Rename(filepath.Join(a.dir, name, e.Name()), filepath.Join(a.dir, name+a.suffix, e.Name())); err != nil {
+		if err := os.Rename(filepath.Join(a.dir, name, e.Name()), filepath.Join(a.dir, name+a.Suffix, e.Name())); err != nil {
 			return fmt.Errorf("set segment aside: %w", err)
 		}
-		a.count++
-		a.log.Error("segment behind a hole set aside", "log", name, "segment", e.Name(), "kept_in", name+a.suffix, "err", why)
+		a.Count++
+		a.log.Error("segment behind a hole set aside", "log", name, "segment", e.Name(), "kept_in", name+a.Suffix, "err", why)
 	}
 	return nil
 }

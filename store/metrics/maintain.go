@@ -22,7 +22,7 @@ func (db *DB) maintain(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		err := db.guard.check()
+		err := db.guard.Check()
 		if (err != nil) != full {
 			full = err != nil
 			db.logSpace(err)

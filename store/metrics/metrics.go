@@ -17,15 +17,19 @@ import (
 	"github.com/prometheus/prometheus/util/compression"
 
 	"github.com/vetch-dev/vetch/store"
+	"github.com/vetch-dev/vetch/store/directory"
 )
 
 // What Open and the appenders return, always wrapped with the directory and what to do.
 var (
-	ErrInUse        = errors.New("data directory is in use")
-	ErrNewerVersion = errors.New("data directory was written by a newer version")
-	ErrDiskFull     = errors.New("disk is full")
+	ErrInUse        = directory.ErrInUse
+	ErrNewerVersion = directory.ErrNewerVersion
+	ErrDiskFull     = directory.ErrDiskFull
 	ErrTooFarAhead  = errors.New("timestamp is too far in the future")
 )
+
+// formatVersion is the layout of the data directory that this program writes; see docs/formats/metric-store.md.
+const formatVersion = 1
 
 const (
 	blockDuration     = 2 * time.Hour
@@ -58,13 +62,13 @@ type Options struct {
 type DB struct {
 	opts     Options
 	log      *slog.Logger
-	lock     *dirLock
+	lock     *directory.Lock
 	tsdb     *tsdb.DB
 	stats    *tsdb.DBStats
 	counters *counters
 	metrics  *recorder
 	metadata *metadataCache
-	guard    *spaceGuard
+	guard    *directory.Guard
 	setAside int
 
 	readers   readers
@@ -84,13 +88,13 @@ var (
 // Errors: ErrInUse, ErrNewerVersion, ErrDiskFull, or what the file system said.
 func Open(o Options) (*DB, error) {
 	o = withDefaults(o)
-	lock, err := lockDir(o.Dir)
+	lock, err := directory.NewLock(o.Dir)
 	if err != nil {
 		return nil, err
 	}
 	db := &DB{opts: o, log: o.Log, lock: lock, stats: tsdb.NewDBStats(), metadata: newMetadataCache(), done: make(chan struct{})}
 	if err := db.open(); err != nil {
-		return nil, errors.Join(err, lock.release())
+		return nil, errors.Join(err, lock.Release())
 	}
 	return db, nil
 }
@@ -123,13 +127,13 @@ func withDefaults(o Options) Options {
 func (db *DB) open() error {
 	// The replay of the log writes head chunks, and a head chunk that cannot be written ends the process.
 	var err error
-	if db.guard, err = newSpaceGuard(db.opts.Dir, db.opts.ReserveBytes); err != nil {
+	if db.guard, err = directory.NewGuard(db.opts.Dir, db.opts.ReserveBytes); err != nil {
 		return err
 	}
-	if err := db.guard.check(); err != nil {
+	if err := db.guard.Check(); err != nil {
 		return err
 	}
-	if err := checkVersion(db.opts.Dir); err != nil {
+	if err := directory.CheckVersion(db.opts.Dir, formatVersion); err != nil {
 		return err
 	}
 	aside := newAside(db.opts.Dir, db.opts.now(), db.log)
@@ -170,7 +174,7 @@ func (db *DB) openTSDB(ctx context.Context, aside *aside) error {
 			return nil
 		}
 		db.metrics.unregisterAll()
-		if try > 0 || isMachine(err) {
+		if try > 0 || directory.IsMachine(err) {
 			return err
 		}
 		if err := aside.logs(err); err != nil {
@@ -214,7 +218,7 @@ func (db *DB) Close() error {
 		db.stop()
 		<-db.done
 		db.metrics.unregisterAll()
-		db.closeErr = errors.Join(db.tsdb.Close(), db.lock.release())
+		db.closeErr = errors.Join(db.tsdb.Close(), db.lock.Release())
 	})
 	return db.closeErr
 }

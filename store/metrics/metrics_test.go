@@ -20,6 +20,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/vetch-dev/vetch/store/directory"
 )
 
 const (
@@ -153,20 +155,20 @@ func TestOpenRefuses(t *testing.T) {
 	})
 	t.Run("a newer format", func(t *testing.T) {
 		dir := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(dir, versionName), []byte("2\n"), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, directory.VersionName), []byte("2\n"), 0o600))
 		_, err := Open(Options{Dir: dir})
 		require.ErrorIs(t, err, ErrNewerVersion)
 		require.ErrorContains(t, err, "has format 2 and this program knows formats up to 1")
 	})
 	t.Run("a version file of something else", func(t *testing.T) {
 		dir := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(dir, versionName), []byte("Debian 12\n"), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, directory.VersionName), []byte("Debian 12\n"), 0o600))
 		_, err := Open(Options{Dir: dir})
 		require.ErrorContains(t, err, `"Debian 12\n", not a number`)
 	})
 	t.Run("and holds no lock after that", func(t *testing.T) {
 		dir := t.TempDir()
-		version := filepath.Join(dir, versionName)
+		version := filepath.Join(dir, directory.VersionName)
 		require.NoError(t, os.WriteFile(version, []byte("2\n"), 0o600))
 		_, err := Open(Options{Dir: dir})
 		require.Error(t, err)

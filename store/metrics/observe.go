@@ -41,7 +41,7 @@ func newCounters(r prometheus.Registerer, db *DB) *counters {
 		gauge("vetch_store_retention_seconds", "Age over which blocks are dropped.", db.opts.RetentionAge.Seconds),
 		gauge("vetch_store_oldest_time_seconds", "Unix time of the oldest sample; 0 if there is none.", func() float64 { return unixSeconds(db.oldest()) }),
 		gauge("vetch_store_free_bytes", "Free space of the file system.", db.freeBytes),
-		gauge("vetch_store_reserve_bytes", "Free space under which nothing is taken in.", func() float64 { return float64(db.guard.reserve) }),
+		gauge("vetch_store_reserve_bytes", "Free space under which nothing is taken in.", func() float64 { return float64(db.guard.Reserve()) }),
 	)
 	return c
 }
@@ -97,7 +97,7 @@ func (db *DB) oldest() time.Time {
 }
 
 func (db *DB) freeBytes() float64 {
-	n, err := db.guard.free()
+	n, err := db.guard.Free()
 	if err != nil {
 		return math.NaN()
 	}
