@@ -47,6 +47,7 @@ type Options struct {
 	Query         *metricquery.Engine // for /api/v1/
 	Write         http.Handler        // for /api/v1/write
 	Map           http.Handler        // for /api/map, /api/map/stream, /api/workloads, /api/workload
+	Events        http.Handler        // for /api/events, /api/events/counts
 	Web           http.Handler        // for everything else
 	Ready         func() error        // nil, or why not; for /-/ready
 	Status        func() any          // for /api/status, the Status of openapi.yaml

@@ -30,7 +30,10 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// What runs already was started by libraries as they were loaded; one more by the store of events.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("github.com/VictoriaMetrics/metrics.summariesSwapCron"))
+}
 
 // serve runs a server until the test ends and gives its address.
 func serve(t *testing.T, o Options) (base string, s *Server) {

@@ -39,6 +39,11 @@ func (s *Server) handler() http.Handler {
 			mux.Handle("GET "+path, s.opts.Map)
 		}
 	}
+	if s.opts.Events != nil {
+		for _, path := range []string{"/api/events", "/api/events/counts"} {
+			mux.Handle("GET "+path, s.opts.Events)
+		}
+	}
 	if s.opts.Status != nil {
 		mux.HandleFunc("GET /api/status", s.serveStatus)
 	}

@@ -17,7 +17,8 @@ import (
 	"github.com/vetch-dev/vetch/config"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// What runs already was started by libraries as they were loaded.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
 
 // result is what one command line gives.
 type result struct {

@@ -15,6 +15,9 @@ import (
 	"github.com/vetch-dev/vetch/config"
 	"github.com/vetch-dev/vetch/query/metricquery"
 	"github.com/vetch-dev/vetch/servicemap"
+	"github.com/vetch-dev/vetch/store"
+	"github.com/vetch-dev/vetch/store/columnar"
+	"github.com/vetch-dev/vetch/store/events"
 	"github.com/vetch-dev/vetch/store/metrics"
 	"github.com/vetch-dev/vetch/transport"
 	"github.com/vetch-dev/vetch/web"
@@ -35,7 +38,7 @@ func newRun(p program) *cobra.Command {
   sudo vetch run --listen :4780 --web-config-file /etc/vetch/web.yml`,
 		Args: noArguments,
 	}
-	load := settings(p, cmd, "listen", "data_dir", "insecure", "cluster", "node", "metrics.", "agent.", "web.", "log.")
+	load := settings(p, cmd, "listen", "data_dir", "insecure", "cluster", "node", "metrics.", "events.", "agent.", "web.", "log.")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := load()
 		if err != nil {
@@ -57,8 +60,13 @@ func runAll(ctx context.Context, p program, l *config.Loaded) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	happened, err := openEvents(l, log, reg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, happened.Close()) }()
 	var watching lateGatherer
-	server, services, err := serveStore(l, log, reg, db, &watching)
+	server, services, err := serveStore(l, log, reg, db, happened, &watching)
 	if err != nil {
 		return err
 	}
@@ -94,8 +102,16 @@ func openMetrics(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer, 
 	})
 }
 
-// serveStore takes the port for everything that is answered from the store: PromQL, the map, remote write, the page.
-func serveStore(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, db *metrics.DB, watching *lateGatherer) (*api.Server, *servicemap.Service, error) {
+// openEvents opens the store of events.
+func openEvents(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*events.Embedded, error) {
+	return events.Open(columnar.Options{
+		Dir: filepath.Join(l.DataDir, "events"), RetentionAge: l.Events.RetentionAge, RetentionBytes: int64(l.Events.RetentionSize),
+		Log: library(log, l), Registerer: reg,
+	})
+}
+
+// serveStore takes the port for everything that is answered from the stores: PromQL, the map, events (nil: there are none), remote write, the page.
+func serveStore(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, db *metrics.DB, happened store.Events, watching *lateGatherer) (*api.Server, *servicemap.Service, error) {
 	engine, err := metricquery.New(metricquery.Options{
 		DB: db, Log: log, Registerer: reg, Version: Version(), Config: func() string { return asYAML(l) }, Flags: flagValues(&l.Config),
 	})
@@ -114,6 +130,9 @@ func serveStore(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, db
 	}
 	o := serving(l, log, reg, watching)
 	o.Query, o.Write, o.Map, o.Web = engine, write, api.MapHandler(services), web.Handler()
+	if happened != nil {
+		o.Events = api.EventsHandler(happened)
+	}
 	o.Status = (&status{reg: reg, agent: watching, db: db}).read
 	server, err := listen(o)
 	return server, services, err

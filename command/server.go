@@ -50,7 +50,7 @@ func runServer(ctx context.Context, p program, l *config.Loaded) (err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 	var watching lateGatherer
 	watching.set(gatherers{}) // nothing is watched
-	server, services, err := serveStore(l, log, reg, db, &watching)
+	server, services, err := serveStore(l, log, reg, db, nil, &watching)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ type Config struct {
 	Server   string // URL that an agent sends to; empty: it only serves /metrics
 	Ship     Ship
 	Metrics  Metrics
+	Events   Events
 	Agent    Agent
 	Web      Web
 	Log      Log
@@ -36,6 +37,12 @@ type Metrics struct {
 	RetentionAge  time.Duration // samples older than this are deleted
 	RetentionSize Size          // the oldest blocks are deleted above this; 0 is no limit
 	Interval      time.Duration // time between two samples of a series
+}
+
+// Events are the settings of the embedded store of events.
+type Events struct {
+	RetentionAge  time.Duration // days older than this are deleted
+	RetentionSize Size          // the oldest days are deleted above this; 0 is no limit
 }
 
 // Agent are the settings of what watches this machine.
@@ -95,6 +102,7 @@ func Default() Config {
 			RetentionSize: 10 * GB,
 			Interval:      5 * time.Second,
 		},
+		Events: Events{RetentionAge: 30 * 24 * time.Hour, RetentionSize: GB},
 		Agent: Agent{
 			Hook:              HookAuto,
 			RoutesPerWorkload: 200,

@@ -31,6 +31,8 @@ func Options() []Option {
 		{"metrics.retention_age", "delete samples older than this (15d, 12h)", func(c *Config) value { return (*durationValue)(&c.Metrics.RetentionAge) }},
 		{"metrics.retention_size", "delete the oldest samples above this size (10GB, 512MiB; 0 is no limit)", func(c *Config) value { return &c.Metrics.RetentionSize }},
 		{"metrics.interval", "time between two samples of a series", func(c *Config) value { return (*durationValue)(&c.Metrics.Interval) }},
+		{"events.retention_age", "delete events of days older than this (30d)", func(c *Config) value { return (*durationValue)(&c.Events.RetentionAge) }},
+		{"events.retention_size", "delete the oldest days of events above this size (1GB; 0 is no limit)", func(c *Config) value { return &c.Events.RetentionSize }},
 		{"agent.hook", "kernel hook for socket traffic: auto, socket (Linux 6.3+) or syscall", func(c *Config) value { return (*stringValue)(&c.Agent.Hook) }},
 		{"agent.ignore_cgroups", "globs of cgroup paths whose traffic is dropped in the kernel", func(c *Config) value { return (*listValue)(&c.Agent.IgnoreCgroups) }},
 		{"agent.ignore_requests", "requests to leave out: health-checks, scrapes, patterns such as workload=shop-* route=/internal/*", func(c *Config) value { return (*listValue)(&c.Agent.IgnoreRequests) }},

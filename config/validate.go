@@ -43,6 +43,9 @@ func (c *Config) Validate() error {
 	check(c.Metrics.RetentionSize == 0 || c.Metrics.RetentionSize >= 100*MB, "metrics.retention_size",
 		"must be 0 (no limit) or at least 100MB, not %s", c.Metrics.RetentionSize.String())
 	between("metrics.interval", c.Metrics.Interval, time.Second, 5*time.Minute)
+	between("events.retention_age", c.Events.RetentionAge, 24*time.Hour, 100*365*24*time.Hour)
+	check(c.Events.RetentionSize == 0 || c.Events.RetentionSize >= 50*MB, "events.retention_size",
+		"must be 0 (no limit) or at least 50MB, not %s", c.Events.RetentionSize.String())
 	oneOf("agent.hook", c.Agent.Hook, HookAuto, HookSocket, HookSyscall)
 	for _, glob := range c.Agent.IgnoreCgroups {
 		_, err := path.Match(glob, "")

@@ -1,0 +1,42 @@
+package model
+
+import "time"
+
+// EventType says whether somebody should look.
+type EventType string
+
+// The types, as Kubernetes has them.
+const (
+	EventNormal  EventType = "Normal"
+	EventWarning EventType = "Warning"
+)
+
+// The sources of events.
+const (
+	SourceKernel     = "kernel"     // what this machine's kernel saw of processes
+	SourceKubernetes = "kubernetes" // the events of a cluster's API
+)
+
+// Object is what an event is about. In Kubernetes it is an object of the API; elsewhere the workload itself.
+type Object struct {
+	Namespace string `json:"namespace"`
+	Kind      string `json:"kind"`
+	Name      string `json:"name"`
+	UID       string `json:"uid,omitempty"`
+}
+
+// Event is something that happened, once or several times: a crash, a pod that could not be scheduled, a new image.
+type Event struct {
+	First, Last time.Time // exact to a microsecond; the same of what happened once
+	Count       uint64    // how often, between these
+	// Total is of a source that only tells how often it has happened so far, as Kubernetes does: the store works out Count then. 0 is unknown.
+	Total    uint64
+	Type     EventType
+	Reason   string // one word, for machines: "OOMKilled", "BackOff"
+	Message  string // for people
+	Source   string // who tells it: SourceKernel, SourceKubernetes
+	Object   Object
+	Workload Workload          // the owner of the object, as far up as is known
+	Node     string            // machine on which it happened; "" if it is about none
+	Fields   map[string]string // what else is known: "signal", "exit_code", "pid"
+}

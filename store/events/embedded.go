@@ -1,0 +1,198 @@
+// Package events keeps events: crashes, OOM kills, what Kubernetes tells. Its driver for one machine is the columnar engine.
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vetch-dev/vetch/model"
+	"github.com/vetch-dev/vetch/store"
+	"github.com/vetch-dev/vetch/store/columnar"
+)
+
+const maxPage = 1000
+
+// Embedded is the driver on store/columnar.
+//
+// The engine only appends. So each time that an event happens again is a record of its own, with the number that it adds, and all records of
+// one event have the same key; answers merge them. See docs/decisions/0009-events-are-merged-at-read.md.
+type Embedded struct {
+	db      *columnar.DB
+	opts    columnar.Options
+	totals  *totals
+	dropped *prometheus.CounterVec
+}
+
+var _ store.Events = (*Embedded)(nil)
+
+// Open opens the store in o.Dir; o.Name is set here. Errors as of columnar.Open.
+func Open(o columnar.Options) (*Embedded, error) {
+	o.Name = "events"
+	if o.Registerer == nil {
+		o.Registerer = prometheus.NewRegistry()
+	}
+	db, err := columnar.Open(o)
+	if err != nil {
+		return nil, fmt.Errorf("open events: %w", err)
+	}
+	e := &Embedded{db: db, opts: o, totals: newTotals(), dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vetch_events_not_stored_total", Help: "Events that were not stored as records of their own, by reason; known: the store had them already.",
+	}, []string{"reason"})}
+	for _, reason := range []string{"known", "no_time"} {
+		e.dropped.WithLabelValues(reason)
+	}
+	if err := o.Registerer.Register(e.dropped); err != nil {
+		return nil, errors.Join(fmt.Errorf("register the metrics of events: %w", err), db.Close())
+	}
+	return e, nil
+}
+
+// Close writes what is to be written and lets go of the directory.
+func (e *Embedded) Close() error {
+	e.opts.Registerer.Unregister(e.dropped)
+	return e.db.Close()
+}
+
+// Capabilities implements store.Events.
+func (e *Embedded) Capabilities() store.EventCapabilities {
+	return store.EventCapabilities{
+		Driver: "embedded", Retention: e.opts.RetentionAge, MaxBytes: e.opts.RetentionBytes, MaxPage: maxPage, MaxMessage: maxMessage,
+	}
+}
+
+// Append implements store.Events.
+func (e *Embedded) Append(ctx context.Context, events []model.Event) error {
+	// Totals are looked up and moved on in one step with what is stored, or the same difference could be stored twice.
+	if hasTotals(events) {
+		e.totals.mu.Lock()
+		defer e.totals.mu.Unlock()
+	}
+	records := make([]columnar.Record, 0, len(events))
+	moved := map[string]uint64{}
+	for i := range events {
+		event := clean(events[i])
+		if event.Last.IsZero() {
+			e.dropped.WithLabelValues("no_time").Inc()
+			continue
+		}
+		key := keyOf(&event)
+		if event.Total > 0 {
+			known, ok := moved[key]
+			if !ok {
+				var err error
+				if known, err = e.known(ctx, key, &event); err != nil {
+					return err
+				}
+			}
+			if event.Total <= known {
+				e.dropped.WithLabelValues("known").Inc()
+				continue
+			}
+			event.Count = event.Total - known
+			moved[key] = event.Total
+		}
+		records = append(records, encode(&event, key))
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	err := e.db.Append(ctx, records)
+	var rejected *columnar.RejectedError
+	if err != nil && !errors.As(err, &rejected) {
+		return fmt.Errorf("store events: %w", err)
+	}
+	for key, total := range moved {
+		e.totals.put(key, total)
+	}
+	return nil
+}
+
+func hasTotals(events []model.Event) bool {
+	for i := range events {
+		if events[i].Total > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// known is how often an event is in the store already.
+func (e *Embedded) known(ctx context.Context, key string, event *model.Event) (uint64, error) {
+	if total, ok := e.totals.get(key); ok {
+		return total, nil
+	}
+	r := columnar.Range{Start: time.Now().Add(-e.lookback()), End: event.Last.Add(time.Hour), Filter: columnar.Is(fieldKey, key)}
+	found, err := e.db.Merged(ctx, r, merge, 1, columnar.MergedPosition{})
+	if err != nil || len(found) == 0 {
+		return 0, translate(err)
+	}
+	return found[0].Count, nil
+}
+
+func (e *Embedded) lookback() time.Duration { return max(e.opts.RetentionAge, 24*time.Hour) }
+
+var merge = columnar.Merge{Key: fieldKey, Count: fieldCount, First: fieldFirst, Last: fieldLast}
+
+// Find implements store.Events.
+func (e *Embedded) Find(ctx context.Context, q store.EventQuery) (store.EventPage, error) {
+	if q.Limit < 1 || q.Limit > maxPage {
+		return store.EventPage{}, fmt.Errorf("%w: a page of %d events, not 1 to %d", store.ErrBadQuery, q.Limit, maxPage)
+	}
+	r, err := rangeOf(q)
+	if err != nil {
+		return store.EventPage{}, err
+	}
+	after, err := parseCursor(q.After)
+	if err != nil {
+		return store.EventPage{}, err
+	}
+	found, err := e.db.Merged(ctx, r, merge, q.Limit, after)
+	if err != nil {
+		return store.EventPage{}, translate(err)
+	}
+	page := store.EventPage{Events: make([]model.Event, len(found))}
+	for i := range found {
+		page.Events[i] = decode(&found[i])
+	}
+	if n := len(found); n == q.Limit {
+		page.Next = cursor(columnar.MergedPosition{Last: found[n-1].Last, Number: found[n-1].Number})
+	}
+	return page, nil
+}
+
+// Count implements store.Events.
+func (e *Embedded) Count(ctx context.Context, q store.EventQuery, by string) ([]store.EventCount, error) {
+	if q.Step < time.Second {
+		return nil, fmt.Errorf("%w: a step of %s, less than a second", store.ErrBadQuery, q.Step)
+	}
+	r, err := rangeOf(q)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkProperty(by); err != nil {
+		return nil, err
+	}
+	groups, err := e.db.Sum(ctx, r, fieldCount, q.Step, by)
+	if err != nil {
+		return nil, translate(err)
+	}
+	counts := make([]store.EventCount, len(groups))
+	for i, g := range groups {
+		counts[i] = store.EventCount{Start: g.Start, Value: g.Values[0], Count: g.Sum}
+	}
+	return counts, nil
+}
+
+// translate gives the engine's errors the names that all drivers have.
+func translate(err error) error {
+	for of, to := range map[error]error{columnar.ErrInvalid: store.ErrBadQuery, columnar.ErrTooLarge: store.ErrTooMuch, columnar.ErrTimeout: store.ErrTimeout} {
+		if errors.Is(err, of) {
+			return fmt.Errorf("%w: %w", to, err)
+		}
+	}
+	return err
+}
