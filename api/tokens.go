@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,7 +30,7 @@ const (
 	scopeAll
 )
 
-// tokens are those of a file, one a line: "write TOKEN" or "all TOKEN". Empty lines and those that begin with # mean nothing. The file is read
+// tokens are those of a file, one a line: "write TOKEN" or "all TOKEN". What follows a # in front of a word means nothing. The file is read
 // again when it has changed.
 type tokens struct {
 	path string
@@ -82,7 +83,10 @@ func parseTokens(text string) (map[[sha256.Size]byte]scope, error) {
 	for line := range strings.Lines(text) {
 		n++
 		fields := strings.Fields(line)
-		if len(fields) == 0 || fields[0][0] == '#' {
+		if i := slices.IndexFunc(fields, func(f string) bool { return f[0] == '#' }); i >= 0 {
+			fields = fields[:i]
+		}
+		if len(fields) == 0 {
 			continue
 		}
 		scopes := map[string]scope{"write": scopeWrite, "all": scopeAll}

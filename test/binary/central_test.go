@@ -48,7 +48,7 @@ func startCentral(t *testing.T, certificates bool) *central {
 		config += fmt.Sprintf("  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: %s\n", c.file("ca.pem"))
 	}
 	c.write(t, "web.yml", config)
-	c.write(t, "tokens", "write "+writeToken+"\nall "+allToken+"\n")
+	c.write(t, "tokens", "write "+writeToken+" # agents\nall "+allToken+"\n")
 	c.write(t, "token", writeToken+"\n")
 	pool := x509.NewCertPool()
 	text, err := os.ReadFile(c.file("ca.pem"))
