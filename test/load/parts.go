@@ -64,6 +64,20 @@ func ingest(ctx context.Context, _ *tools, _ settings, p *page) error {
 		}
 		p.plain("remote write, "+name, strings.Join(figures, ", "), command)
 	}
+	return ship(ctx, p)
+}
+
+// ship measures what an agent pays for sending 10,000 series.
+func ship(ctx context.Context, p *page) error {
+	all, command, err := goBench(ctx, "./transport", "BenchmarkShip", "200x")
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		ms := r.values["cpu-ms/round"]
+		p.plain("an agent sends 10,000 series, a fifth of them histograms, once",
+			fmt.Sprintf("%.1f ms of CPU, %.0f KB; every 5 s that is %.2f %% of a CPU", ms, r.values["KB/round"], ms/5000*100), command)
+	}
 	return nil
 }
 
