@@ -105,7 +105,7 @@ func (s *streams) take(r *probe.Record) probe.Verdict {
 	}
 	piece := protocol.Piece{
 		Stream: protocol.StreamID{Socket: r.Socket, Opened: r.Opened}, Pair: r.Pair, At: r.At, Seq: r.Seq,
-		Direction: direction, Adopted: r.Adopted, Closed: r.Closed, Data: r.Data,
+		Direction: direction, Adopted: r.Adopted, Closed: r.Closed, Data: r.Data, Passed: r.Passed,
 	}
 	if u := r.Upgrade; u != nil {
 		piece.Upgrade = &protocol.Upgrade{Method: u.Method, Route: u.Route}
@@ -122,6 +122,10 @@ func (s *streams) take(r *probe.Record) probe.Verdict {
 		return probe.Ignore
 	case protocol.HTTP1:
 		return probe.Parse
+	case protocol.Frame:
+		return probe.ShipFramed(uint8(s.streams.Framing(piece.Stream)))
+	case protocol.Whole:
+		return probe.ShipFramed(0)
 	default:
 		return probe.Ship
 	}

@@ -67,13 +67,28 @@ type VetchConnT struct {
 	Upgraded    uint8
 	Announced   uint8
 	Tunnel      uint8
-	Pad         [2]uint8
+	Framing     uint8
+	Spoke       uint8
 	ClientIsn   uint32
 	Pad2        uint32
 	Requests    uint32
 	Responses   uint32
 	LastRoute   uint64
-	Streams     [2]struct {
+	ShareAt     uint32
+	ShareUsed   uint32
+	Frames      [2]struct {
+		_      structs.HostLayout
+		Left   uint64
+		Keep   uint32
+		Next   uint32
+		Passed uint32
+		State  uint8
+		Have   uint8
+		Rows   uint8
+		Pad    uint8
+		Head   [16]uint8
+	}
+	Streams [2]struct {
 		_         structs.HostLayout
 		Remaining uint64
 		Hash      uint64
@@ -238,7 +253,7 @@ type VetchRecordT struct {
 	Direction uint8
 	Role      uint8
 	Adopted   uint8
-	Pad       uint32
+	Passed    uint32
 }
 
 type VetchRouteT struct {
@@ -423,7 +438,7 @@ type VetchVerdictT struct {
 	_        structs.HostLayout
 	OpenedNs uint64
 	Protocol uint32
-	Pad      uint32
+	Framing  uint32
 }
 
 type VetchWorkT struct {
@@ -446,7 +461,7 @@ type VetchWorkT struct {
 	Event        uint32
 	Skip         uint32
 	Plain        uint32
-	Pad          uint32
+	Kept         uint32
 	Sk           uint64
 	Total        uint64
 	Head         VetchRecordT

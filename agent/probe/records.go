@@ -40,6 +40,7 @@ type Record struct {
 	Hello    bool   // it is of the handshake of TLS
 	Data     []byte // valid during the call only
 	Upgrade  *Upgrade
+	Passed   uint32    // bytes in front of Data that were left out, because of the connection's framing nobody reads them
 	Datagram *Datagram // not nil: it is a datagram, of which Socket, At, Sent and Data are set
 	Asked    *Asked
 }
@@ -67,6 +68,11 @@ const (
 	Ignore
 	Parse
 )
+
+// ShipFramed goes on, and has the kernel leave out what nobody reads of messages in a framing, an enum framing of the kernel; none is 0.
+func ShipFramed(framing uint8) Verdict { return shipFramed + Verdict(framing) }
+
+const shipFramed Verdict = 64
 
 // shipping is what the reader of records works with. It outlives Close, which may come while it reads.
 type shipping struct {
@@ -112,8 +118,11 @@ func (p *Probe) decide(r *Record, v Verdict) {
 		return
 	}
 	verdict := bpf.VetchVerdictT{OpenedNs: r.Opened, Protocol: protocolOther}
-	if v == Parse {
+	switch {
+	case v == Parse:
 		verdict.Protocol = protocolUnknown
+	case v >= shipFramed:
+		verdict.Protocol, verdict.Framing = protocolStream, uint32(v-shipFramed)
 	}
 	if p.shipping.told[r.Socket] == verdict {
 		return // the kernel asks only now and then
@@ -129,6 +138,7 @@ func (p *Probe) decide(r *Record, v Verdict) {
 
 const (
 	protocolUnknown = 0
+	protocolStream  = 254
 	protocolOther   = 255
 	maxVerdicts     = 4096
 )
@@ -142,7 +152,7 @@ func decodeRecord(b []byte) (Record, bool) {
 	r := Record{
 		Socket: binary.NativeEndian.Uint64(b), Opened: binary.NativeEndian.Uint64(b[8:]), Pair: binary.NativeEndian.Uint64(b[16:]),
 		At: int64(binary.NativeEndian.Uint64(b[24:])), Seq: binary.NativeEndian.Uint32(b[32:]),
-		Closed: b[40] == recordClose, Sent: b[41] == 0, Role: Role(b[42]), Adopted: b[43] != 0,
+		Closed: b[40] == recordClose, Sent: b[41] == 0, Role: Role(b[42]), Adopted: b[43] != 0, Passed: binary.NativeEndian.Uint32(b[44:]),
 	}
 	if b[40] == recordDatagram {
 		return decodeDatagram(b, r)

@@ -13,7 +13,7 @@ import (
 var lostReasons = []string{
 	"connections_full", "owners_full", "pairs_full", "series_full", "listeners_full", "pending_full", "sources_full",
 	"read_fault", "message_too_long", "bytes_unseen", "malformed", "request_unseen", "response_unseen", "partials_full",
-	"ring_full", "call_too_long", "tls_unbound",
+	"ring_full", "call_too_long", "tls_unbound", "ring_share",
 }
 
 // MapStat says how full a kernel map is.

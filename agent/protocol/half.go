@@ -47,6 +47,16 @@ func (h *half) feed(b []byte, at int64, next reader, done func()) (consumed int,
 	return consumed, 0, nil
 }
 
+// pass lets n bytes of the message at hand go by, of which left are still to come; done is called if that was its end. It returns how many
+// bytes behind them need not be shown.
+func (h *half) pass(n, left, at int64, done func()) int64 {
+	h.bytes += n + left
+	h.end = at
+	done()
+	h.open = false
+	return left
+}
+
 // asked makes the first half of an exchange from the request that h has just read.
 func (h *half) asked(operation string) Exchange {
 	return Exchange{Operation: operation, Begin: h.begin, RequestBytes: h.bytes}

@@ -25,7 +25,7 @@ const (
 // A produce that wants no acknowledgement has no answer.
 func Kafka() Protocol {
 	names, room := &kafkaNames{}, &atomic.Int64{}
-	return Protocol{Name: "kafka", Detect: detectKafka, New: func() Conn { return &kafkaConn{names: names, places: kafkaPlaces{room: room}} }}
+	return Protocol{Name: "kafka", Detect: detectKafka, New: func() Conn { return &kafkaConn{names: names, places: kafkaPlaces{room: room}} }, Framing: FramedKafka}
 }
 
 // kafkaTopicRef is a topic by name or by number.
@@ -101,6 +101,15 @@ func (c *kafkaConn) Close(at int64, emit func(Exchange)) {
 	}
 	c.waiting = table[int32, kafkaAsked]{}
 	c.places.clear()
+}
+
+// Pass ends the message at hand, of which nothing more is read.
+func (c *kafkaConn) Pass(d Direction, b []byte, n int64, at int64, emit func(Exchange)) (int64, bool) {
+	m, h := &c.messages[d], &c.halves[d]
+	if n += int64(len(b)); !h.open || h.bytes == 0 || n > m.left {
+		return 0, false
+	}
+	return h.pass(n, m.left-n, at, func() { c.got(d, emit) }), true
 }
 
 // read reads the header of a message, or goes on in its body.

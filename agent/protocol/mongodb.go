@@ -41,7 +41,7 @@ const (
 // as one more command, without a duration.
 func MongoDB() Protocol {
 	unpackers := newMongoUnpackers()
-	return Protocol{Name: "mongodb", Detect: detectMongo, New: func() Conn { return &mongoConn{unpackers: unpackers} }}
+	return Protocol{Name: "mongodb", Detect: detectMongo, New: func() Conn { return &mongoConn{unpackers: unpackers} }, Framing: FramedMongo}
 }
 
 // mongoAsked is a command that waits for its answer.
@@ -78,6 +78,18 @@ func (c *mongoConn) Close(at int64, emit func(Exchange)) {
 		}
 	}
 	c.waiting = table[int32, mongoAsked]{}
+}
+
+// Pass ends the message at hand, of which nothing more is read.
+func (c *mongoConn) Pass(d Direction, b []byte, n int64, at int64, emit func(Exchange)) (int64, bool) {
+	m, h := &c.messages[d], &c.halves[d]
+	if n += int64(len(b)); !h.open || h.bytes == 0 || n > m.left {
+		return 0, false
+	}
+	if m.op == mongoCompressed && (len(b) < mongoPackedHead || c.unpackers.read(m, b) != nil) {
+		return 0, false
+	}
+	return h.pass(n, m.left-n, at, func() { c.got(d, emit) }), true
 }
 
 // read reads the header of a message or the next part of its body.

@@ -13,7 +13,7 @@ import (
 // compressed packets are given up.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html, https://mariadb.com/kb/en/clientserver-protocol/
 func MySQL() Protocol {
-	return Protocol{Name: "mysql", Detect: detectMySQL, New: func() Conn { return &mysqlConn{} }}
+	return Protocol{Name: "mysql", Detect: detectMySQL, New: func() Conn { return &mysqlConn{} }, Framing: FramedMySQL}
 }
 
 // Commands that are not only counted.
@@ -137,6 +137,21 @@ func (c *mysqlConn) Close(at int64, emit func(Exchange)) {
 		emit(cut(r.Exchange, at))
 	}
 	c.requests = fifo[mysqlRequest]{}
+}
+
+// Pass lets rows go by, or the packets of a file.
+func (c *mysqlConn) Pass(d Direction, b []byte, n int64, at int64, emit func(Exchange)) (int64, bool) {
+	if len(b) > 0 || c.givenUp != "" {
+		return 0, false
+	}
+	if d == FromServer {
+		c.answer.known, c.answer.long = false, false
+		c.answer.bytes += n
+		if c.answer.state == mysqlBetween {
+			c.answer.state = mysqlRows
+		}
+	}
+	return 0, true
 }
 
 // giveUp tells the commands that wait, without a status, but for the last ones.

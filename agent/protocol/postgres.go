@@ -13,7 +13,7 @@ import (
 // A connection that changes to TLS goes on where its plain text is seen; cipher text and GSSAPI encryption are given up.
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 func PostgreSQL() Protocol {
-	return Protocol{Name: "postgres", Detect: detectPostgres, New: func() Conn { return &postgresConn{} }}
+	return Protocol{Name: "postgres", Detect: detectPostgres, New: func() Conn { return &postgresConn{} }, Framing: FramedPG}
 }
 
 // Codes that stand where a startup message has its version.

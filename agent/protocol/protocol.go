@@ -87,4 +87,6 @@ type Protocol struct {
 	// no other protocol of the table would be likely to begin so; binary protocols check lengths and fields against each other.
 	Detect func(d Direction, b []byte) Verdict
 	New    func() Conn
+	// Framing tells the kernel what it may leave out. Its Conn wants nothing of that, by skip, or is a Passer.
+	Framing Framing
 }

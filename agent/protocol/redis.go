@@ -19,7 +19,7 @@ const (
 
 // Redis speaks RESP2 and RESP3 (https://redis.io/docs/latest/develop/reference/protocol-spec/), inline commands too.
 func Redis() Protocol {
-	return Protocol{Name: "redis", Detect: detectRedis, New: func() Conn { return &redisConn{} }}
+	return Protocol{Name: "redis", Detect: detectRedis, New: func() Conn { return &redisConn{} }, Framing: FramedRESP}
 }
 
 // redisAsked is a command that waits for its answer.

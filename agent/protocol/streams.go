@@ -40,6 +40,7 @@ type Piece struct {
 	Closed    bool // the connection ended; Data is empty
 	Data      []byte
 	Upgrade   *Upgrade // it became a WebSocket
+	Passed    uint32   // bytes in front of Data that were left out, as the connection's Framing allows
 }
 
 // Upgrade says that a connection became a WebSocket by an HTTP/1 request. The Piece has no Data.
@@ -58,6 +59,8 @@ const (
 	Keep   Decision = iota // go on
 	Ignore                 // nobody knows what it speaks
 	HTTP1                  // it is HTTP/1, met in the middle: the kernel counts that itself
+	Frame                  // go on, and leave out what the Framing of its protocol allows
+	Whole                  // go on, and leave out nothing: it is not framed as it was taken for
 )
 
 // Tally is what one kind of exchange of one pair and protocol did since the last Drain.
@@ -118,16 +121,10 @@ type stream struct {
 	last     int64
 	halves   [2]direction
 	held     []Exchange
-}
-
-// direction is what waits of one direction.
-type direction struct {
-	buf     []byte
-	next    uint32 // sequence number of the byte after the last one taken
-	started bool
-	lost    bool  // looking for a message to begin again at
-	head    int   // while lost: bytes at the front of buf that the call before said
-	skip    int64 // bytes that need not be shown
+	framing  Framing
+	shown    int64 // bytes, until the kernel was told the framing
+	told     bool  // it was, or knows
+	unfit    bool  // something was left out that was needed
 }
 
 // NewStreams makes an empty Streams over a table of protocols.
@@ -185,7 +182,15 @@ func (s *Streams) Take(p *Piece) Decision {
 		return Keep
 	}
 	s.feed(st, p.Direction, p.At)
-	return Keep
+	return st.framed(p)
+}
+
+// Framing is how the messages of a connection are framed, for the Decision Frame.
+func (s *Streams) Framing(id StreamID) Framing {
+	if st := s.streams[id]; st != nil {
+		return st.framing
+	}
+	return Unframed
 }
 
 // upgrade begins a WebSocket on a connection, whatever was thought of it before.
@@ -198,80 +203,6 @@ func (s *Streams) upgrade(st *stream, p *Piece) {
 	}
 	if p.Pair != 0 {
 		s.bind(st, p.Pair)
-	}
-}
-
-// append takes a piece into its direction's buffer, minding what is missing before it and what need not be shown.
-func (s *Streams) append(st *stream, p *Piece) {
-	h := &st.halves[p.Direction]
-	data := p.Data
-	if !h.started {
-		h.started, h.next, h.lost = true, p.Seq, st.adopted
-	}
-	if ahead := int32(p.Seq - h.next); ahead < 0 {
-		if int64(-ahead) >= int64(len(data)) {
-			return
-		}
-		data = data[-ahead:]
-	} else if ahead > 0 {
-		s.miss(st, h, int64(ahead))
-	}
-	h.next = p.Seq + uint32(len(p.Data))
-	if n := min(h.skip, int64(len(data))); n > 0 {
-		h.skip -= n
-		data = data[n:]
-	}
-	if h.lost { // a message is looked for at the start of what one call says, and of the short call before it
-		s.drop(h, h.head)
-		if len(h.buf) > maxHead {
-			s.drop(h, len(h.buf))
-		}
-		h.head = len(h.buf)
-	}
-	h.buf = append(h.buf, data...)
-	s.Stats.Bytes.Add(int64(len(data)))
-}
-
-// miss lets n bytes pass that were not shown.
-func (s *Streams) miss(st *stream, h *direction, n int64) {
-	if h.skip >= n {
-		h.skip -= n
-		return
-	}
-	h.skip = 0
-	st.holes = true
-	if !h.lost {
-		s.Stats.Missed.Add(1)
-	}
-	h.lose(s)
-}
-
-// lose gives up what waits and looks for the next message.
-func (h *direction) lose(s *Streams) {
-	h.lost, h.head = true, 0
-	s.drop(h, len(h.buf))
-}
-
-// found begins again behind the first n bytes.
-func (h *direction) found(s *Streams, n int) {
-	h.lost, h.head = false, 0
-	s.drop(h, n)
-}
-
-// starts are the places in the buffer where a message may begin: one, and while it is lost the start of the last call too.
-func (h *direction) starts() []int {
-	if h.head > 0 && h.head < len(h.buf) {
-		return []int{0, h.head}
-	}
-	return []int{0}
-}
-
-// drop forgets the first n bytes of a buffer.
-func (s *Streams) drop(h *direction, n int) {
-	s.Stats.Bytes.Add(-int64(n))
-	h.buf = h.buf[:copy(h.buf, h.buf[n:])]
-	if len(h.buf) == 0 && cap(h.buf) > 8<<10 {
-		h.buf = nil
 	}
 }
 
@@ -290,7 +221,7 @@ func (s *Streams) detect(st *stream) Decision {
 			for _, p := range s.table {
 				switch p.Detect(Direction(d), h.buf[start:]) {
 				case Yes:
-					st.conn, st.protocol = p.New(), p.Name
+					st.conn, st.protocol, st.framing = p.New(), p.Name, p.Framing
 					h.found(s, start)
 					return Keep
 				case Maybe:

@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
@@ -98,6 +99,55 @@ func (w *wire) tallies() map[string]uint64 {
 		out[fmt.Sprintf("%d %s %s %s %v", t.Pair, t.Protocol, t.Operation, t.Status, t.Cut)] += t.Count
 	})
 	return out
+}
+
+// pass has n bytes left out before data.
+func (w *wire) pass(d Direction, n int, data string) Decision {
+	w.at += int64(time.Millisecond)
+	w.seq[d] += uint32(n)
+	p := Piece{Stream: w.id, Pair: w.pair, At: w.at, Seq: w.seq[d], Direction: d, Passed: uint32(n), Data: []byte(data)}
+	w.seq[d] += uint32(len(data))
+	return w.s.Take(&p)
+}
+
+// What the kernel leaves out costs nothing where nobody needs it. Where it is needed it is a loss, and the kernel is told to stop that.
+func TestStreamsPass(t *testing.T) {
+	w := newWire(t)
+	w.say(FromClient, "?a\n#10000\nxxx")
+	if d := w.pass(FromClient, 9997, "?b\n"); d != Keep {
+		t.Errorf("decision %d", d)
+	}
+	w.say(FromServer, "!ok\n!ok\n")
+	wantTallies(t, w.tallies(), map[string]uint64{"7 line a ok false": 1, "7 line b ok false": 1})
+	w.say(FromClient, "#10000\n")
+	w.hide(FromClient, 5000) // and lost bytes beside those left out
+	if d := w.pass(FromClient, 5000, "?c\n"); d != Keep || w.s.Stats.Missed.Load() != 0 {
+		t.Errorf("decision %d, missed %d", d, w.s.Stats.Missed.Load())
+	}
+	w.say(FromClient, "#100\n")
+	if d := w.pass(FromClient, 101, "?d\n"); d != Whole || w.s.Stats.Missed.Load() != 1 {
+		t.Errorf("decision %d, missed %d", d, w.s.Stats.Missed.Load())
+	}
+	w.say(FromServer, "!ok\n")
+	wantTallies(t, w.tallies(), map[string]uint64{"7 line d ok false": 1})
+}
+
+// The kernel is told how a connection is framed, once, when much of it was shown.
+func TestStreamsTellTheFraming(t *testing.T) {
+	framed := line()
+	framed.Framing = FramedRESP
+	w := newWire(t)
+	w.s = NewStreams([]Protocol{framed})
+	w.say(FromClient, "?a\n")
+	var told []int
+	for i := range 100 {
+		if w.say(FromClient, "#1000\n"+strings.Repeat("x", 1000)) == Frame {
+			told = append(told, i)
+		}
+	}
+	if len(told) != 1 || told[0] != 32 || w.s.Framing(w.id) != FramedRESP {
+		t.Errorf("told at %v, framing %d", told, w.s.Framing(w.id))
+	}
 }
 
 func newWire(t *testing.T) *wire {

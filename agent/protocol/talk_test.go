@@ -48,6 +48,21 @@ func (f *talk) emit(e Exchange) {
 	f.exchanges = append(f.exchanges, e)
 }
 
+// pass has bytes left out by the kernel.
+func (f *talk) pass(d Direction, n, at int64) {
+	skipped := min(f.skip[d], n)
+	f.skip[d] -= skipped
+	c, ok := f.conn.(Passer)
+	if n -= skipped; n == 0 || !ok || f.lost[d] {
+		return
+	}
+	skip, ok := c.Pass(d, f.waiting[d], n, at, f.emit)
+	if skip < 0 {
+		f.t.Fatalf("skip %d", skip)
+	}
+	f.skip[d], f.lost[d], f.waiting[d] = skip, !ok, nil
+}
+
 func (f *talk) feed(d Direction, data []byte, at int64) {
 	if drop := min(f.skip[d], int64(len(data))); drop > 0 {
 		f.skip[d] -= drop
@@ -405,6 +420,7 @@ func fuzzConn(f *testing.F, p Protocol) {
 		f.Add(client, server, []byte{5, 200, 17, 64})
 		f.Add(client[:min(len(client), 200)], server[:min(len(server), 200)], []byte{255, 254, 11})
 		f.Add(server, client, []byte{0})
+		f.Add(client, server, []byte{20, 0xfc, 33, 0xfc, 0xfc, 200})
 	}
 	f.Fuzz(func(t *testing.T, client, server, plan []byte) {
 		if len(plan) == 0 {
@@ -424,9 +440,12 @@ func fuzzConn(f *testing.F, p Protocol) {
 			if side == &server {
 				d = FromServer
 			}
-			if step == 0xfe { // these bytes are missed
+			switch step {
+			case 0xfe: // these bytes are missed
 				talk.lost[d], talk.waiting[d], talk.skip[d] = true, nil, 0
-			} else {
+			case 0xfc: // and others are left out
+				talk.pass(d, int64(n)<<(i%16), int64(i))
+			default:
 				talk.feed(d, (*side)[:n], int64(i))
 			}
 			*side = (*side)[n:]

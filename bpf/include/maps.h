@@ -73,7 +73,7 @@ struct work_t {
 	__u32 event;
 	__u32 skip;	/* bytes of the call that are not shipped */
 	__u32 plain;	/* where this is, see work_of() */
-	__u32 pad;
+	__u32 kept;	/* bytes before the next that are to be shipped */
 	__u64 sk;
 	__u64 total;	/* bytes of the call */
 	struct record_t head;

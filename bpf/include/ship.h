@@ -1,74 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
-/* Ships what a connection says to user space, in records of a few sizes. Bytes that do not fit show there as a gap in the sequence. */
+/* Ships what a connection says to user space. Bytes that do not fit show there as a gap in the sequence. */
 #pragma once
-#include "http.h"
-
-/* The buffers of one system call. address 0: they cannot be seen. */
-struct buffers_t {
-	__u64 address;
-	__u32 iovecs; /* 0: address is the data itself */
-	__u32 messages; /* of sendmmsg; address is that of their array */
-};
-
-#define SHIP_MAX 4096	/* bytes of one record */
-#define SHIP_STEPS 24	/* records and buffers of one call */
-
-/* Reserves a record of one size class and fills it from user memory; 0 if there is no room. */
-#define SHIP_CLASS(size) \
-	static __noinline int ship_##size(struct record_t *head, __u64 address) \
-	{ \
-		struct record_t *r = bpf_ringbuf_reserve(&records, sizeof(*r) + size, 0); \
-		__u32 n = head->length; \
-		if (!r) \
-			return 0; \
-		*r = *head; \
-		if (n > size) \
-			n = size; \
-		if (n && bpf_probe_read_user(r + 1, n, (void *)address)) { \
-			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP); \
-			count_lost(LOST_READ_FAULT, 1); \
-			return 1; \
-		} \
-		bpf_ringbuf_submit(r, bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > ring_bytes / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP); \
-		return 1; \
-	}
-SHIP_CLASS(64)
-SHIP_CLASS(256)
-SHIP_CLASS(1024)
-SHIP_CLASS(4096)
-
-static __always_inline void ship_one(struct record_t *head, __u64 address)
-{
-	int ok;
-
-	if (head->length <= 64)
-		ok = ship_64(head, address);
-	else if (head->length <= 256)
-		ok = ship_256(head, address);
-	else if (head->length <= 1024)
-		ok = ship_1024(head, address);
-	else
-		ok = ship_4096(head, address);
-	if (!ok)
-		count_lost(LOST_RING_FULL, 1);
-}
-
-/* With the socket's address: the name of what is shipped. It changes when plain text takes the place of what was shipped before. */
-static __always_inline __u64 stream_name(struct conn_t *c)
-{
-	return c->stream_ns ? c->stream_ns : c->opened_ns;
-}
-
-static __always_inline void record_head(struct record_t *r, struct conn_t *c, __u64 sk, __u64 now)
-{
-	__builtin_memset(r, 0, sizeof(*r));
-	r->sk = sk;
-	r->opened_ns = stream_name(c);
-	r->pair = c->pair;
-	r->now = now;
-	r->role = c->role;
-	r->adopted = c->middle;
-}
+#include "frame.h"
 
 /* Asks now and then whether user space still wants to hear of a connection. */
 static __always_inline void ask_verdict(struct conn_t *c, __u64 sk)
@@ -81,6 +14,9 @@ static __always_inline void ask_verdict(struct conn_t *c, __u64 sk)
 	if (!v || v->opened_ns != stream_name(c))
 		return;
 	c->protocol = v->protocol;
+	c->framing = v->framing;
+	if (v->framing) /* the only one that a connection gets while it goes on */
+		bpf_map_delete_elem(&verdicts, &sk);
 	if (v->protocol == PROTO_UNKNOWN) { /* it is HTTP/1 that was met in the middle */
 		c->streams[0].state = S_LOST;
 		c->streams[1].state = S_LOST;
@@ -143,7 +79,9 @@ static __always_inline int ship_step(struct conn_t *c, struct work_t *w)
 		w->skip -= n;
 	} else {
 		head->length = n;
+		c->share_used += n + SHARE_RECORD;
 		ship_one(head, w->segment);
+		head->passed = 0;
 	}
 	head->seq += n;
 	w->segment += n;
@@ -198,7 +136,6 @@ static __always_inline void change_to_tls(struct conn_t *c, __u32 direction, __u
 	c->tls = TLS_WIRE;
 }
 
-enum { SHIP_RECEIVED = 1, SHIP_PLAIN = 2 };
 #define HELLO_MAX 4096	/* bytes of each direction of a handshake */
 #define HELLO_MIDDLE 32 /* bytes that show a connection met in the middle to be TLS */
 
@@ -209,6 +146,59 @@ static __always_inline void hello_head(struct record_t *head, struct conn_t *c, 
 	head->kind = RECORD_HELLO;
 	head->opened_ns = c->opened_ns;
 	head->adopted = c->adopted;
+}
+
+#define SHARE_SHIFT 24 /* ns: some 17 ms, in which user space empties the ring */
+
+/* Whether a connection takes more than its part of a ring that is half full: others are to find room. */
+static __always_inline int over_share(struct conn_t *c, __u64 now)
+{
+	__u32 at = now >> SHARE_SHIFT;
+
+	if (c->share_at != at) {
+		c->share_at = at;
+		c->share_used = 0;
+	}
+	return c->share_used > ring_bytes / 16 && bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > ring_bytes / 2;
+}
+
+/* Ships what is left of a call as it is. */
+static __always_inline void ship_rest(struct conn_t *c, struct frame_t *f, struct work_t *w)
+{
+	w->head.passed = f->passed;
+	f->passed = 0;
+	for (int i = 0; i < SHIP_STEPS; i++)
+		if (ship_step(c, w))
+			break;
+	if (w->left)
+		count_lost(LOST_CALL_LONG, 1);
+}
+
+/* Ships what is read of a call. */
+static __always_inline void ship_framed(struct conn_t *c, struct frame_t *f, struct work_t *w, __u32 n, __u32 flags)
+{
+	int response = (c->role == ROLE_CLIENT) == (flags & SHIP_RECEIVED);
+	__u32 begin = w->head.seq;
+
+	if (c->shipped == 1 && !c->middle && !c->framing)
+		c->framing = framing_of(w, response, n);
+	w->kept = 0;
+	if (frames(c, f, w, response, n, begin))
+		for (int i = 0; i < FRAME_TURNS; i++)
+			if (frame_turn(w->sk, flags))
+				break;
+	if (w->kept)
+		ship_kept(c, f, w);
+	if (w->left) {
+		f->state = FRAME_LOST;
+		ship_rest(c, f, w);
+	} else if (f->passed > PASSED_MAX) {
+		w->head.length = 0;
+		w->head.passed = f->passed;
+		f->passed = 0;
+		ship_one(&w->head, 0);
+	}
+	f->next = w->head.seq;
 }
 
 /* Ships the bytes of one call; end is the sequence number after the last of them. A global function: the verifier looks at it once. */
@@ -236,6 +226,10 @@ __noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 
 	ask_verdict(c, sk);
 	if (c->protocol != PROTO_STREAM)
 		return 0;
+	if (over_share(c, w->now)) {
+		count_lost(LOST_RING_SHARE, 1);
+		return 0;
+	}
 	w->left = n;
 	w->segment = iovecs ? 0 : address;
 	w->segment_left = iovecs ? 0 : n;
@@ -254,11 +248,7 @@ __noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 
 			return 0;
 		}
 	}
-	for (int i = 0; i < SHIP_STEPS; i++)
-		if (ship_step(c, w))
-			break;
-	if (w->left)
-		count_lost(LOST_CALL_LONG, 1);
+	ship_framed(c, &c->frames[direction], w, n, flags);
 	return 0;
 }
 

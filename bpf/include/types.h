@@ -33,6 +33,7 @@ enum lost {
 	LOST_RING_FULL,
 	LOST_CALL_LONG,
 	LOST_TLS_UNBOUND,
+	LOST_RING_SHARE,
 	NUM_LOST,
 };
 
@@ -164,6 +165,22 @@ struct slot_t {
 	__u32 pad;
 };
 
+/* How a connection's messages begin and end, where that is known. Names for these are in agent/protocol/framing.go. */
+enum framing { FRAMING_NONE, FRAMING_RESP, FRAMING_POSTGRES, FRAMING_MYSQL, FRAMING_KAFKA, FRAMING_MONGODB };
+
+/* Where the messages of one direction stand. */
+struct frame_t {
+	__u64 left;   /* bytes of the message at hand to come */
+	__u32 keep;   /* and how many of them are to be shipped */
+	__u32 next;   /* sequence number that the next call begins at */
+	__u32 passed; /* bytes in front of that which were not shipped, because nobody reads them */
+	__u8 state;
+	__u8 have; /* bytes of the message's head */
+	__u8 rows; /* of the run at hand */
+	__u8 pad;
+	__u8 head[16];
+};
+
 struct conn_t {
 	__u64 owner;
 	__u64 peer;
@@ -208,13 +225,17 @@ struct conn_t {
 	__u8 upgraded;	/* it became a WebSocket: 1 + the method of the request that asked for it; its route is last_route */
 	__u8 announced; /* user space was told so */
 	__u8 tunnel;	/* by CONNECT: its peer passes on what it says */
-	__u8 pad[2];
+	__u8 framing;	/* of what is shipped */
+	__u8 spoke;	/* last: 1 the client, 2 the server */
 	__u32 client_isn; /* the sequence number of the SYN: both ends know it, also through NAT */
 	__u32 pad2;
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
 	__u64 last_route; /* in the dictionary for sure */
-	struct stream_t streams[2]; /* 0 sent, 1 received */
+	__u32 share_at;	  /* a short span of time, and */
+	__u32 share_used; /* bytes of the ring that it took in that */
+	struct frame_t frames[2]; /* 0 sent, 1 received */
+	struct stream_t streams[2]; /* likewise */
 	struct slot_t slots[NUM_SLOTS];
 };
 
@@ -251,7 +272,7 @@ struct record_t {
 	__u8 direction; /* 0 sent, 1 received, by the owner */
 	__u8 role;
 	__u8 adopted;	/* it was met in the middle */
-	__u32 pad;
+	__u32 passed;	/* bytes in front of it that were not shipped, because nobody reads them */
 };
 
 /* A datagram on the way to user space: it has no pair and no sequence number. */
@@ -348,5 +369,5 @@ struct upgrade_t {
 struct verdict_t {
 	__u64 opened_ns;
 	__u32 protocol; /* an enum protocol */
-	__u32 pad;
+	__u32 framing;	/* an enum framing */
 };

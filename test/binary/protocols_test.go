@@ -218,6 +218,10 @@ func pgbench(t *testing.T, s service, statement string, args ...string) {
 	_, err = conn.Exec(t.Context(), "SELECT 1/0 AS "+secret)
 	require.Error(t, err)
 	require.NoError(t, conn.Close(t.Context()))
+	pgbenchScript(t, s, statement, args...)
+}
+
+func pgbenchScript(t *testing.T, s service, statement string, args ...string) {
 	script := filepath.Join(t.TempDir(), "script.sql")
 	require.NoError(t, os.WriteFile(script, []byte(statement), 0o644))
 	cmd := exec.Command("pgbench", append([]string{"-h", s.host(), "-p", s.port(), "-U", "test", "-n", "-f", script}, args...)...)
