@@ -9,9 +9,15 @@ import (
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 )
 
+// maxPlain bounds a batch without compression. Ours have little more than batchBytes; one comes from a file.
+const maxPlain = 64 << 20
+
 // downgrade turns the body of a request of version 2.0 into one of version 1.0, for receivers that do not know the other. Start timestamps have no
 // place there and are lost.
 func downgrade(body []byte) ([]byte, error) {
+	if n, err := snappy.DecodedLen(body); err != nil || n > maxPlain {
+		return nil, fmt.Errorf("read a batch of %d bytes: it is not snappy, or of %d bytes without compression", len(body), n)
+	}
 	plain, err := snappy.Decode(nil, body)
 	if err != nil {
 		return nil, fmt.Errorf("read a batch: %w", err)

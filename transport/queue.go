@@ -47,7 +47,8 @@ func (q *queue) put(b *spool.Batch) {
 	}
 	q.memory = append(q.memory, &queued{Batch: b})
 	q.bytes += b.Size()
-	if q.behind || (q.spool != nil && !q.spool.Empty()) {
+	// A quarter of the memory: the receiver is slow, or does not answer.
+	if q.behind || q.bytes > q.limit/4 || (q.spool != nil && !q.spool.Empty()) {
 		q.spill()
 	}
 	for q.bytes > q.limit {

@@ -444,3 +444,35 @@ func TestSenderMetricsAreWellNamed(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, problems)
 }
+
+// TestSilentServer takes connections and never answers: what waits goes to the disk before the memory is full.
+func TestSilentServer(t *testing.T) {
+	release := make(chan struct{})
+	s := startSender(t, SenderOptions{SpoolDir: t.TempDir(), MemoryLimit: 100_000, URL: front(t, func(http.ResponseWriter, *http.Request) { <-release })})
+	defer close(release) // before the server is closed
+	for i := range int64(200) {
+		s.give(t, 100, i+1)
+	}
+	require.Positive(t, s.metric(t, "vetch_ship_spool_bytes", ""))
+	require.LessOrEqual(t, s.metric(t, "vetch_ship_queue_bytes", ""), 25_000.0)
+	require.Zero(t, s.metric(t, "vetch_ship_dropped_total", ""))
+	s.stop()
+	require.Zero(t, s.metric(t, "vetch_ship_dropped_total", ""))
+}
+
+// FuzzDowngrade gives any bytes for a batch of a spool.
+func FuzzDowngrade(f *testing.F) {
+	e := new(encoder)
+	require.NoError(f, e.add(labels.FromStrings("__name__", "a_total", "b", "c"), point{start: 1, time: 2, value: 3}, metadata.Metadata{Type: commonmodel.MetricTypeCounter, Help: "H."}))
+	require.NoError(f, e.add(labels.FromStrings("__name__", "d_seconds"), point{time: 2, integer: testHistogram(40)}, metadata.Metadata{}))
+	good := e.finish().Body
+	f.Add(good)
+	f.Add(good[:len(good)/2])
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		out, err := downgrade(body)
+		if err == nil && out == nil {
+			t.Error("neither a body nor an error")
+		}
+	})
+}

@@ -184,7 +184,7 @@ func last(t *testing.T, db *tsdb.DB, metric, workload string) (v float64, stale 
 	for set.Next() {
 		it := set.At().Iterator(nil)
 		for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
-			sum, now := 0.0, 0.0
+			var sum, now float64
 			if kind == chunkenc.ValFloat {
 				_, now = it.At()
 				sum = now
