@@ -138,7 +138,7 @@ func start(t *testing.T, cmd *exec.Cmd) {
 		}()
 		select {
 		case <-gone:
-		case <-time.After(6 * time.Second):
+		case <-time.After(time.Minute):
 			_ = cmd.Process.Kill()
 			<-gone
 		}

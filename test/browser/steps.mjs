@@ -5,7 +5,7 @@ import { join } from 'node:path'
 const SEEN_WITHIN_MS = 15_000
 
 /** Waits until `ask` gives something true. */
-async function until(what, ask, limit = 15_000) {
+async function until(what, ask, limit = 60_000) {
   const end = Date.now() + limit
   for (;;) {
     const got = await ask()
@@ -60,7 +60,7 @@ async function overview(context) {
   const { page } = context
   for (const name of ['orders', 'cart', 'accounts', 'stock']) await workload(page, name).waitFor()
   // Some figures first, so that the charts can be judged; WALK_SECONDS asks for more of them.
-  await until('the order service is in trouble', async () => (await page.getByRole('row', { name: /orders/ }).first().innerText()).includes('%'), 30_000)
+  await until('the order service is in trouble', async () => (await page.getByRole('row', { name: /orders/ }).first().innerText()).includes('%'))
   await page.waitForTimeout(1000 * Number(process.env.WALK_SECONDS ?? 15))
   await look(context, 'overview')
   await page.keyboard.press('/')
@@ -169,6 +169,18 @@ async function query(context) {
   await page.locator('.cm-tooltip-autocomplete').getByText('vetch_workload_requests_total').waitFor()
 }
 
+async function events(context) {
+  const { page } = context
+  await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Events' }).click()
+  await page.getByRole('heading', { name: 'Events', exact: true }).waitFor({ state: 'attached' })
+  await page.getByRole('status').filter({ hasText: /\d+ events?$/ }).waitFor()
+  await page.getByRole('combobox', { name: 'Type' }).selectOption('Warning')
+  await until('the choice is in the URL', async () => param(page, 'type') === 'Warning')
+  await look(context, 'events')
+  await page.getByRole('searchbox', { name: 'Search messages' }).fill('nothing says this')
+  await page.getByText('Nothing happened').waitFor()
+}
+
 async function elsewhere(context) {
   const { page, address } = context
   await page.goto(`${address}/workload?id=/Process/never-seen`)
@@ -246,4 +258,4 @@ async function faults(context) {
   await page.unrouteAll()
 }
 
-export const steps = { seen, overview, map, 'workload page': detail, query, elsewhere, namespaces, faults }
+export const steps = { seen, overview, map, 'workload page': detail, query, events, elsewhere, namespaces, faults }

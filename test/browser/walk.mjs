@@ -18,7 +18,7 @@ const profile = mkdtempSync(join(tmpdir(), 'vetch-walk-'))
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS, viewport: { width: 1440, height: 900 }, colorScheme: 'light', reducedMotion: 'reduce',
 })
-browser.setDefaultTimeout(15_000)
+browser.setDefaultTimeout(60_000)
 const input = createInterface({ input: process.stdin })
 const end = async (code) => {
   await browser.close().catch(() => {})

@@ -1,6 +1,6 @@
 // Generated data in the shapes of api/openapi.yaml: for development without a server, and for the tests of scale.
 import type {
-  Health, MapEdge, MapNode, Series, ServiceMap, Signals, Status, WorkloadDetail, WorkloadList, WorkloadSummary,
+  EventCounts, EventList, Health, MapEdge, MapNode, Series, ServiceMap, Signals, Status, WorkloadDetail, WorkloadList, WorkloadSummary,
 } from '../src/api/types.ts'
 
 /** A small repeatable random number generator (mulberry32), 0 <= x < 1. */
@@ -168,6 +168,21 @@ function routeOf(node: MapNode, route: string, k: number) {
     protocol: 'http', method: k === 4 ? 'POST' : 'GET', route, codes,
     signals: { ...node.signals, rate, errorShare: share, p95: (node.signals.p95 ?? 0) * (1 + k / 4) },
   }
+}
+
+export function eventList(base: Topology, start: number, end: number): EventList {
+  const at = (share: number) => new Date((start + (end - start) * share) * 1000).toISOString()
+  const events = base.nodes.slice(0, 30).map((n, i) => ({
+    first: at(0.5), last: at(1 - i / 60), count: 1 + (i % 4) * 3, type: i % 3 ? 'Normal' as const : 'Warning' as const, reason: i % 3 ? 'Pulled' : 'BackOff',
+    message: i % 3 ? 'Container image is on the machine already' : 'Back-off restarting a failed container', source: 'kubernetes',
+    object: { namespace: n.namespace, kind: 'Pod', name: `${n.name}-7d9f` }, workload: n.id, cluster: '', node: `node${i % 3}`, fields: {},
+  }))
+  return { start: at(0), end: at(1), events, next: null }
+}
+
+export function eventCounts(start: number, end: number, by: string): EventCounts {
+  const groups = (by === 'type' ? ['Normal', 'Warning'] : ['Pulled', 'BackOff']).map((value, k) => ({ value, total: 60, counts: Array.from({ length: 60 }, (_, i) => (i * (7 + k)) % 5) }))
+  return { start: new Date(start * 1000).toISOString(), end: new Date(end * 1000).toISOString(), step: (end - start) / 60, by, groups }
 }
 
 export const status: Status = {

@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Connect, Plugin } from 'vite'
 import { parseSpan } from '../src/time/range.ts'
-import { mapAt, status, topology, workloadDetail, workloadList } from './fixture.ts'
+import { eventCounts, eventList, mapAt, status, topology, workloadDetail, workloadList } from './fixture.ts'
 import { prometheus } from './prometheus.ts'
 
 const now = () => Math.floor(Date.now() / 1000)
@@ -38,6 +38,8 @@ export function fixtureServer(): Plugin {
       case '/api/map': return send(res, 200, mapAt(base, end, end - start))
       case '/api/map/stream': return stream(req, res, () => mapAt(base, now(), parseSpan(q.get('range') ?? '1m') ?? 60))
       case '/api/workloads': return send(res, 200, workloadList(base, start, end))
+      case '/api/events': return send(res, 200, eventList(base, start, end))
+      case '/api/events/counts': return send(res, 200, eventCounts(start, end, q.get('by') ?? 'reason'))
       case '/api/status': return send(res, 200, status)
       case '/api/workload': {
         const id = q.get('id') ?? ''

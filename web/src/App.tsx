@@ -9,6 +9,7 @@ import styles from './App.module.css'
 
 const MapPage = lazy(() => import('./map/MapPage.tsx'))
 const WorkloadPage = lazy(() => import('./workload/WorkloadPage.tsx'))
+const EventsPage = lazy(() => import('./events/EventsPage.tsx'))
 const QueryPage = lazy(() => import('./query/QueryPage.tsx'))
 
 function Page({ path }: { path: string }) {
@@ -16,6 +17,7 @@ function Page({ path }: { path: string }) {
     case '/': return <OverviewPage />
     case '/map': return <MapPage />
     case '/workload': return <WorkloadPage />
+    case '/events': return <EventsPage />
     case '/query': return <QueryPage />
   }
   return <Empty title="There is no such page"><p><Link to="/">To the overview</Link></p></Empty>

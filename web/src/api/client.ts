@@ -1,5 +1,5 @@
 // The one way to the server: every request of the page goes through getJSON, and every failure is an ApiError with a sentence for the reader.
-import type { ServiceMap, Status, WorkloadDetail, WorkloadList } from './types.ts'
+import type { EventCounts, EventList, ServiceMap, Status, WorkloadDetail, WorkloadList } from './types.ts'
 
 /** What went wrong, in the server's own words where it gave some. `status` is 0 when no answer came. */
 export class ApiError extends Error {
@@ -65,7 +65,20 @@ export interface Span {
   end?: string | undefined
 }
 
+/** Which events: as the parameters of /api/events, with what is empty left out. */
+export interface EventFilter {
+  text?: string
+  type?: string
+  reason?: string
+  namespace?: string | readonly string[]
+  workload?: string
+}
+
 export const api = {
+  events: (filter: EventFilter, span: Span, limit: number, after?: string, signal?: AbortSignal) =>
+    getJSON<EventList>(withParams('/api/events', { ...filter, ...span, limit, after }), signal),
+  eventCounts: (filter: EventFilter, by: string, span: Span, signal?: AbortSignal) =>
+    getJSON<EventCounts>(withParams('/api/events/counts', { ...filter, by, ...span }), signal),
   map: (span: Span, signal?: AbortSignal) => getJSON<ServiceMap>(withParams('/api/map', { ...span }), signal),
   workloads: (span: Span, signal?: AbortSignal) => getJSON<WorkloadList>(withParams('/api/workloads', { ...span }), signal),
   workload: (id: string, span: Span, signal?: AbortSignal) =>

@@ -1,8 +1,8 @@
-import { keepPreviousData, useQuery } from '@tanstack/react-query'
+import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import type { TimeRange } from '../time/range.ts'
 import { toSpan } from '../time/range.ts'
 import { useTimeRange } from '../time/useTimeRange.ts'
-import { api } from './client.ts'
+import { api, type EventFilter } from './client.ts'
 
 /** Key of a range: what makes two requests the same question. */
 export function rangeKey(range: TimeRange): string {
@@ -26,6 +26,32 @@ export function useWorkload(id: string) {
     queryFn: ({ signal }) => api.workload(id, toSpan(range), signal),
     refetchInterval: interval,
     placeholderData: (previous) => (previous?.workload.id === id ? previous : undefined),
+  })
+}
+
+const EVENTS_AT_ONCE = 200
+
+/** Events of the range, the last first, in pages. Absolute instants come back with the first page, so that the next ones fit it. */
+export function useEvents(filter: EventFilter) {
+  const { range, interval } = useTimeRange()
+  return useInfiniteQuery({
+    queryKey: ['events', filter, rangeKey(range)],
+    initialPageParam: { span: toSpan(range), after: undefined as string | undefined },
+    queryFn: ({ pageParam, signal }) => api.events(filter, pageParam.span, EVENTS_AT_ONCE, pageParam.after, signal),
+    getNextPageParam: (last) => (last.next ? { span: { start: last.start, end: last.end }, after: last.next } : undefined),
+    // Pages beyond the first are of one instant: they are not read again while somebody reads them.
+    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : interval),
+    placeholderData: keepPreviousData,
+  })
+}
+
+export function useEventCounts(filter: EventFilter, by: string) {
+  const { range, interval } = useTimeRange()
+  return useQuery({
+    queryKey: ['event counts', filter, by, rangeKey(range)],
+    queryFn: ({ signal }) => api.eventCounts(filter, by, toSpan(range), signal),
+    refetchInterval: interval,
+    placeholderData: keepPreviousData,
   })
 }
 

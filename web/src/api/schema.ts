@@ -183,6 +183,152 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Events, those that happened last first; what happened again is one event with a count */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description RFC 3339, Unix seconds, or relative such as -15m; default an hour before the end */
+                    start?: string;
+                    /** @description default now */
+                    end?: string;
+                    /** @description of the workload; several: one of them */
+                    cluster?: string[];
+                    /** @description of the object, or of its workload where it has none; several: one of them */
+                    namespace?: string[];
+                    /** @description of the object; several: one of them */
+                    kind?: string[];
+                    /** @description of the object; several: one of them */
+                    name?: string[];
+                    /** @description of the object; several: one of them */
+                    uid?: string[];
+                    /** @description id of the workload: namespace/kind/name; several: one of them */
+                    workload?: string[];
+                    /** @description several: one of them */
+                    reason?: string[];
+                    /** @description Normal or Warning; several: one of them */
+                    type?: string[];
+                    /** @description kernel, kubernetes; several: one of them */
+                    source?: string[];
+                    /** @description several: one of them */
+                    node?: string[];
+                    /** @description that the message contains, in letters of any case */
+                    text?: string;
+                    /** @description regular expression (RE2) that the message matches */
+                    match?: string;
+                    /** @description default 100 */
+                    limit?: number;
+                    /** @description next of the page before, with all else the same */
+                    after?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description ok */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EventList"];
+                    };
+                };
+                400: components["responses"]["Error"];
+                422: components["responses"]["Error"];
+                500: components["responses"]["Error"];
+                503: components["responses"]["Error"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/events/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How often events happened, over stretches of time */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description RFC 3339, Unix seconds, or relative such as -15m; default an hour before the end */
+                    start?: string;
+                    /** @description default now */
+                    end?: string;
+                    /** @description of the workload; several: one of them */
+                    cluster?: string[];
+                    /** @description of the object, or of its workload where it has none; several: one of them */
+                    namespace?: string[];
+                    /** @description of the object; several: one of them */
+                    kind?: string[];
+                    /** @description of the object; several: one of them */
+                    name?: string[];
+                    /** @description of the object; several: one of them */
+                    uid?: string[];
+                    /** @description id of the workload: namespace/kind/name; several: one of them */
+                    workload?: string[];
+                    /** @description several: one of them */
+                    reason?: string[];
+                    /** @description Normal or Warning; several: one of them */
+                    type?: string[];
+                    /** @description kernel, kubernetes; several: one of them */
+                    source?: string[];
+                    /** @description several: one of them */
+                    node?: string[];
+                    /** @description that the message contains, in letters of any case */
+                    text?: string;
+                    /** @description regular expression (RE2) that the message matches */
+                    match?: string;
+                    /** @description default reason */
+                    by?: "cluster" | "namespace" | "kind" | "name" | "uid" | "workload" | "reason" | "type" | "source" | "node";
+                    /** @description length of a stretch, such as 5m; the default makes about 60 of the range */
+                    step?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description ok */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EventCounts"];
+                    };
+                };
+                400: components["responses"]["Error"];
+                422: components["responses"]["Error"];
+                500: components["responses"]["Error"];
+                503: components["responses"]["Error"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/status": {
         parameters: {
             query?: never;
@@ -362,6 +508,57 @@ export interface components {
             cipher: string;
             /** @description new connections a second */
             connectRate: number;
+        };
+        Event: {
+            /** @description of what is in the range */
+            first: string;
+            last: string;
+            /** @description how often in the range */
+            count: number;
+            /** @enum {string} */
+            type: "Normal" | "Warning";
+            /** @description one word, such as OOMKilled, Crashed or BackOff */
+            reason: string;
+            /** @description of the last time */
+            message: string;
+            /** @description kernel, kubernetes */
+            source: string;
+            object: {
+                namespace: string;
+                kind: string;
+                name: string;
+                uid?: string;
+            };
+            /** @description id of the object's owner: namespace/kind/name */
+            workload: string | null;
+            cluster: string;
+            /** @description empty where it is about none */
+            node: string;
+            /** @description what else is known: signal, exit_code, pid */
+            fields: {
+                [key: string]: string;
+            };
+        };
+        EventList: {
+            start: string;
+            end: string;
+            events: components["schemas"]["Event"][];
+            /** @description for the parameter after; null after the last page */
+            next: string | null;
+        };
+        EventCounts: {
+            /** @description of the first stretch */
+            start: string;
+            end: string;
+            /** @description seconds */
+            step: number;
+            by: string;
+            /** @description the heaviest first; above 50 the rest is ~other */
+            groups: {
+                value: string;
+                total: number;
+                counts: number[];
+            }[];
         };
         Status: {
             version: string;

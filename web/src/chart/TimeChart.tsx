@@ -6,7 +6,7 @@ import { stamp } from '../time/clock.ts'
 import { between, resolve } from '../time/range.ts'
 import { useTimeRange } from '../time/useTimeRange.ts'
 import { lastKnown, type Line, stack } from './data.ts'
-import { chartOptions } from './options.ts'
+import { chartOptions, type Mark } from './options.ts'
 import styles from './TimeChart.module.css'
 
 interface Props {
@@ -25,11 +25,15 @@ interface Props {
   onCursor?: (index: number | null) => void
   /** The line that stands out while the others step back; not for stacked ones. */
   focus?: string | null
+  /** What happened meanwhile, as lines across. */
+  marks?: readonly Mark[]
 }
+
+const NO_MARKS: readonly Mark[] = []
 
 /** Lines over the page's time range. The cursor is shared by all charts of the page; dragging over a chart zooms the time range. */
 export function TimeChart(props: Props) {
-  const { label, times, lines, format, height = 170, stacked = false, hidden, onToggle, legend = true, onCursor, focus = null } = props
+  const { label, times, lines, format, height = 170, stacked = false, hidden, onToggle, legend = true, onCursor, focus = null, marks = NO_MARKS } = props
   const box = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | null>(null)
   const [own, setOwn] = useState<ReadonlySet<string>>(new Set())
@@ -42,8 +46,8 @@ export function TimeChart(props: Props) {
     const rows = stacked ? stack(shown.map((l) => l.values)).reverse() : shown.map((l) => l.values as (number | null)[])
     return [times as number[], ...rows] as uPlot.AlignedData
   }, [times, shown, stacked])
-  const latest = useRef({ range, setRange, onCursor, data })
-  latest.current = { range, setRange, onCursor, data }
+  const latest = useRef({ range, setRange, onCursor, data, marks })
+  latest.current = { range, setRange, onCursor, data, marks }
   // A new drawing is needed only when the lines themselves are others; new values go into the old one.
   const shape = `${scheme} ${stacked} ${height} ${shown.map((l) => `${l.label}=${l.color}=${l.dash?.join()}`).join('|')}`
 
@@ -55,6 +59,7 @@ export function TimeChart(props: Props) {
         const { from, to } = resolve(latest.current.range, endOf(latest.current.data[0]))
         return [from, to]
       },
+      marks: () => latest.current.marks,
       onZoom: (from, to) => latest.current.setRange(between(from, to)),
       onCursor: (index) => {
         setCursor(index)
@@ -70,7 +75,7 @@ export function TimeChart(props: Props) {
       plot.current = null
     }
   }, [shape]) // it stands for all that the options are made of
-  useEffect(() => plot.current?.setData(data), [data])
+  useEffect(() => plot.current?.setData(data), [data, marks])
   useEffect(() => {
     const index = shown.findIndex((l) => l.label === focus)
     plot.current?.setSeries(index < 0 ? null : index + 1, { focus: true })

@@ -1,6 +1,12 @@
 import uPlot from 'uplot'
 import type { Line } from './data.ts'
 
+/** Something that happened at one instant, drawn across the chart. */
+export interface Mark {
+  time: number
+  bad: boolean
+}
+
 interface Wishes {
   lines: readonly Line[]
   stacked: boolean
@@ -10,6 +16,7 @@ interface Wishes {
   range: () => [number, number]
   onZoom: (from: number, to: number) => void
   onCursor: (index: number | null) => void
+  marks: () => readonly Mark[]
 }
 
 /** The name that makes all charts of the page share their cursor. */
@@ -56,9 +63,31 @@ export function chartOptions(wishes: Wishes): uPlot.Options {
         wishes.onZoom(u.posToVal(u.select.left, 'x'), u.posToVal(u.select.left + u.select.width, 'x'))
         u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false)
       }],
+      draw: [(u) => drawMarks(u, wishes.marks())],
       setCursor: [(u) => wishes.onCursor(u.cursor.idx ?? null)],
     },
   }
+}
+
+/** A dashed line for each mark in sight; of those on one pixel the worst is drawn. */
+function drawMarks(u: uPlot, marks: readonly Mark[]) {
+  const { left, top, width, height } = u.bbox
+  const at = new Map<number, boolean>()
+  for (const mark of marks) {
+    const x = Math.round(u.valToPos(mark.time, 'x', true))
+    if (x >= left && x <= left + width) at.set(x, mark.bad || (at.get(x) ?? false))
+  }
+  u.ctx.save()
+  u.ctx.setLineDash([4, 4])
+  u.ctx.lineWidth = devicePixelRatio
+  for (const [x, bad] of at) {
+    u.ctx.strokeStyle = css(bad ? '--critical' : '--muted')
+    u.ctx.beginPath()
+    u.ctx.moveTo(x, top)
+    u.ctx.lineTo(x, top + height)
+    u.ctx.stroke()
+  }
+  u.ctx.restore()
 }
 
 function lineOptions(line: Line, stacked: boolean): uPlot.Series {

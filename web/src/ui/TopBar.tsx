@@ -11,7 +11,7 @@ import { IconButton } from './IconButton.tsx'
 import { Logo } from './Logo.tsx'
 import styles from './TopBar.module.css'
 
-const PAGES = [['/', 'Overview'], ['/map', 'Map'], ['/query', 'Query']] as const
+const PAGES = [['/', 'Overview'], ['/map', 'Map'], ['/events', 'Events'], ['/query', 'Query']] as const
 
 export function TopBar() {
   const { path } = usePlace()

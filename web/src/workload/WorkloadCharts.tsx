@@ -1,6 +1,7 @@
 import { type ReactNode, useMemo } from 'react'
 import type { Series, WorkloadDetail } from '../api/types.ts'
 import { align } from '../chart/data.ts'
+import type { Mark } from '../chart/options.ts'
 import { TimeChart } from '../chart/TimeChart.tsx'
 import { duration, percent, rate } from '../format/number.ts'
 import { durationQuery, errorShareQuery, requestRateQuery } from '../query/links.ts'
@@ -12,20 +13,20 @@ import styles from './WorkloadPage.module.css'
 const CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx', 'none', 'ok', 'failed', 'other'] as const
 const CLASS_WORDS: Record<string, string> = { none: 'cut' }
 
-/** Rate, errors and duration side by side, with one cursor. */
-export function WorkloadCharts({ data }: { data: WorkloadDetail }) {
+/** Rate, errors and duration side by side, with one cursor, and what happened to the workload as lines across all three. */
+export function WorkloadCharts({ data, marks }: { data: WorkloadDetail; marks: readonly Mark[] }) {
   const who = splitId(data.workload.id)
   const { rates, errors, durations } = useMemo(() => chartsOf(data.charts), [data])
   return (
     <div className={styles.three}>
       <ChartPanel title="Requests by status" query={requestRateQuery(who)}>
-        <TimeChart label="Requests a second by status class" {...rates} format={rate} stacked />
+        <TimeChart label="Requests a second by status class" {...rates} format={rate} marks={marks} stacked />
       </ChartPanel>
       <ChartPanel title="Error share" query={errorShareQuery(who)}>
-        <TimeChart label="Share of requests that failed" {...errors} format={percent} />
+        <TimeChart label="Share of requests that failed" {...errors} format={percent} marks={marks} />
       </ChartPanel>
       <ChartPanel title="Duration" query={durationQuery(who, 0.95)}>
-        <TimeChart label="Duration of requests" {...durations} format={duration} />
+        <TimeChart label="Duration of requests" {...durations} format={duration} marks={marks} />
       </ChartPanel>
     </div>
   )

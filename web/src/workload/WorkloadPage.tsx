@@ -1,6 +1,9 @@
 import { Skeleton } from '@mantine/core'
-import { useWorkload } from '../api/hooks.ts'
+import { useMemo } from 'react'
+import { useEvents, useWorkload } from '../api/hooks.ts'
 import type { WorkloadDetail } from '../api/types.ts'
+import { EventTable } from '../events/EventTable.tsx'
+import { marksOf, merged } from '../events/events.ts'
 import { counted } from '../map/words.ts'
 import { requestRateQuery } from '../query/links.ts'
 import { EdgeTable } from '../ui/EdgeTable.tsx'
@@ -55,9 +58,17 @@ function Head({ id, data }: { id: string; data: WorkloadDetail | undefined }) {
 }
 
 function Content({ data }: { data: WorkloadDetail }) {
+  const events = useEvents(useMemo(() => ({ workload: data.workload.id }), [data.workload.id]))
+  const happened = useMemo(() => merged(events.data), [events.data])
+  const marks = useMemo(() => marksOf(happened), [happened])
   return (
     <>
-      <WorkloadCharts data={data} />
+      <WorkloadCharts data={data} marks={marks} />
+      {happened.length > 0 && (
+        <Panel title="Events" aside={<Link to="/events" with={{ workload: data.workload.id }}>{counted(happened.length, 'event')}</Link>} flush>
+          <EventTable events={happened} ofOne />
+        </Panel>
+      )}
       <Panel title="Routes" aside={count(data.routes.length, 'route')} flush>
         {data.routes.length > 0 ? <RouteTable routes={data.routes} who={splitId(data.workload.id)} />
           : <p className={styles.none}>{withoutRoutes(data)}</p>}

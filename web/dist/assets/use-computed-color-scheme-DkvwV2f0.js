@@ -1,1 +1,0 @@
-import{Ot as e,qt as t}from"./DataTable-Bs1oOsgc.js";function n(n,r={getInitialValueInEffect:!0}){let i=t(n,r),{colorScheme:a}=e();return a===`auto`?i:a}export{n as t};
