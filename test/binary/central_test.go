@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/vetch-dev/vetch/servicemap"
 )
 
 // The tokens of a central server: one to write with, one for everything.
@@ -153,6 +155,21 @@ func (c *central) wait(t *testing.T, expr string, want float64) {
 		}
 		return err
 	}), "vetch server says:\n%s", c.log)
+}
+
+// callees are the servers of a client on the map of the last minutes.
+func (c *central) callees(t *testing.T, client string) (servers []string) {
+	t.Helper()
+	text, err := c.ask("/api/map?start=-5m", allToken)
+	require.NoError(t, err)
+	var m servicemap.Map
+	require.NoError(t, json.Unmarshal(text, &m))
+	for _, e := range m.Edges {
+		if e.Client == client {
+			servers = append(servers, e.Server)
+		}
+	}
+	return servers
 }
 
 // authority writes certificates for a server on loopback and a client, and that of who signed them: ca, server and client, .pem and .key.

@@ -102,6 +102,7 @@ func TestServerAway(t *testing.T) {
 			}
 			c.wait(t, fmt.Sprintf(`count(count_over_time(node_uptime_seconds{node="node-%s"}[%dms] @ %.3f) >= 2)`, hook,
 				back.Sub(killed).Milliseconds(), float64(back.UnixMilli())/1000), 1)
+			require.Equal(t, []string{"/Process/" + web.name}, c.callees(t, "/Process/"+p.name), "one edge on the map")
 			v.waitFor(t, "nothing waits", func(s scrape) bool { return s.sum("vetch_ship_spool_bytes", nil) == 0 })
 			s := v.mustRead(t)
 			require.Zero(t, s.sum("vetch_ship_failed_total", nil)+s.sum("vetch_ship_dropped_total", nil), "%v", s["vetch_ship_failed_total"])
