@@ -91,7 +91,7 @@ func newRoot(p program) *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrongUsage(err) })
-	root.AddCommand(newRun(p), newAgent(p), newServer(p), newMap(p), newDoctor(p), newVersion(p), newCheckConfig(p))
+	root.AddCommand(newRun(p), newAgent(p), newWatcher(p), newServer(p), newMap(p), newDoctor(p), newVersion(p), newCheckConfig(p))
 	return root
 }
 

@@ -17,6 +17,7 @@ type Config struct {
 	Metrics  Metrics
 	Events   Events
 	Agent    Agent
+	Watcher  Watcher
 	Web      Web
 	Log      Log
 }
@@ -66,6 +67,17 @@ type Names struct {
 	TokenFile string // a bearer token
 }
 
+// Watcher are the settings of what reads the Kubernetes API. Files are read again when they change.
+type Watcher struct {
+	Listen       string // host:port of the names feed
+	Kubeconfig   string // how to reach the API; empty: as a pod, else as kubectl would
+	Lease        string // namespace/name of the Lease that one of several replicas holds; empty: there is one replica
+	CertFile     string // of the names feed; empty: plain text
+	KeyFile      string
+	ClientCAFile string // subscribers need a certificate of one of these; empty: they need none
+	TokenFile    string // subscribers need this bearer token; empty: they need none
+}
+
 // TLS are the settings of looking into what programs encrypt.
 type TLS struct {
 	Enabled bool // programs and libraries that do TLS are probed
@@ -110,6 +122,7 @@ func Default() Config {
 			PollInterval:      time.Second,
 			TLS:               TLS{Enabled: true},
 		},
-		Log: Log{Level: "info", Format: "text"},
+		Watcher: Watcher{Listen: "127.0.0.1:4781"},
+		Log:     Log{Level: "info", Format: "text"},
 	}
 }

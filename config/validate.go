@@ -75,6 +75,7 @@ func (c *Config) Validate() error {
 	check(c.Cluster != "", "cluster", "must not be empty")
 	c.validateShip(check, exists)
 	c.validateNames(check, exists)
+	c.validateWatcher(check, exists)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	return errors.Join(errs...)
@@ -97,6 +98,28 @@ func (c *Config) validateNames(check func(ok bool, key, format string, args ...a
 		return
 	}
 	check(u.Scheme == "https" || n.TokenFile == "" || loopback(u.Hostname()) || c.Insecure, "agent.names.url", "a token goes to other machines by https only, or with insecure")
+}
+
+// validateWatcher holds the rule of listen for the names feed.
+func (c *Config) validateWatcher(check func(ok bool, key, format string, args ...any), exists func(key, file string)) {
+	w := c.Watcher
+	exists("watcher.kubeconfig", w.Kubeconfig)
+	exists("watcher.cert_file", w.CertFile)
+	exists("watcher.key_file", w.KeyFile)
+	exists("watcher.client_ca_file", w.ClientCAFile)
+	exists("watcher.token_file", w.TokenFile)
+	check((w.CertFile == "") == (w.KeyFile == ""), "watcher.cert_file", "a certificate and its watcher.key_file need each other")
+	check(w.ClientCAFile == "" || w.CertFile != "", "watcher.client_ca_file", "needs watcher.cert_file")
+	namespace, name, ok := strings.Cut(w.Lease, "/")
+	check(w.Lease == "" || ok && namespace != "" && name != "" && !strings.Contains(name, "/"), "watcher.lease", "must be namespace/name, not %q", w.Lease)
+	host, port, err := net.SplitHostPort(w.Listen)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	check(err == nil, "watcher.listen", "must be host:port such as 127.0.0.1:4781, not %q", w.Listen)
+	safe := w.CertFile != "" && (w.ClientCAFile != "" || w.TokenFile != "")
+	check(err != nil || loopback(host) || safe || c.Insecure, "watcher.listen", "%s can be reached from other machines: set watcher.cert_file, and "+
+		"watcher.client_ca_file or watcher.token_file, or insecure if nobody else can reach it", w.Listen)
 }
 
 // validateListen holds the rule that nothing is served beyond this machine without TLS and authentication, unless asked for.

@@ -1,0 +1,282 @@
+package kube
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/vetch-dev/vetch/transport/names"
+)
+
+// fakeAPI is a mock of the Kubernetes API: it speaks just the lists, watches and gets that the watcher asks for, in JSON, so that unit tests need no
+// etcd and kube-apiserver. That the real ones answer the same is checked by test/cluster.
+type fakeAPI struct {
+	*httptest.Server
+	mu       sync.Mutex
+	objects  map[string]map[types.UID]map[string]any // by resource
+	watchers map[string][]chan string
+	version  int
+	asked    []string        // paths of gets
+	refuse   map[string]bool // resources that answer 403
+	noStream bool            // an older API: watches do not send what is there
+	lists    int
+}
+
+func newFakeAPI(t *testing.T) *fakeAPI {
+	f := &fakeAPI{objects: map[string]map[types.UID]map[string]any{}, watchers: map[string][]chan string{}, refuse: map[string]bool{}, version: 10}
+	f.Server = httptest.NewServer(f)
+	t.Cleanup(func() {
+		f.mu.Lock()
+		for _, list := range f.watchers {
+			for _, ch := range list {
+				close(ch)
+			}
+		}
+		f.watchers = map[string][]chan string{}
+		f.mu.Unlock()
+		f.CloseClientConnections()
+		f.Close()
+	})
+	return f
+}
+
+func (f *fakeAPI) kubeconfig(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	text := fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: %q}}]\ncontexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n", f.URL)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+// put adds or replaces an object, as its typed value.
+func (f *fakeAPI) put(resource string, o runtime.Object) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		panic(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(text, &fields); err != nil {
+		panic(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	meta := fields["metadata"].(map[string]any)
+	f.version++
+	meta["resourceVersion"] = fmt.Sprint(f.version)
+	uid := types.UID(meta["uid"].(string))
+	event := "MODIFIED"
+	if f.objects[resource] == nil {
+		f.objects[resource] = map[types.UID]map[string]any{}
+	}
+	if f.objects[resource][uid] == nil {
+		event = "ADDED"
+	}
+	f.objects[resource][uid] = fields
+	f.tell(resource, event, fields)
+}
+
+func (f *fakeAPI) delete(resource string, uid types.UID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fields := f.objects[resource][uid]
+	delete(f.objects[resource], uid)
+	f.version++
+	fields["metadata"].(map[string]any)["resourceVersion"] = fmt.Sprint(f.version)
+	f.tell(resource, "DELETED", fields)
+}
+
+// drop ends all watches with the error that their resource versions are too old, and the events meanwhile are lost.
+func (f *fakeAPI) drop(resource string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, ch := range f.watchers[resource] {
+		ch <- `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}}` + "\n"
+		close(ch)
+	}
+	f.watchers[resource] = nil
+}
+
+func (f *fakeAPI) tell(resource, event string, fields map[string]any) {
+	for _, ch := range f.watchers[resource] {
+		ch <- line(event, f.shape(resource, fields))
+	}
+}
+
+func line(event string, object any) string {
+	text, _ := json.Marshal(map[string]any{"type": event, "object": object})
+	return string(text) + "\n"
+}
+
+// shape is an object as it is asked for: whole, or its metadata.
+func (f *fakeAPI) shape(resource string, fields map[string]any) map[string]any {
+	out := map[string]any{"metadata": fields["metadata"]}
+	for _, k := range kinds() {
+		if k.resource.Resource == resource && k.object != nil {
+			for name, value := range fields {
+				out[name] = value
+			}
+			out["apiVersion"], out["kind"] = k.resource.GroupVersion().String(), k.name
+			return out
+		}
+	}
+	out["apiVersion"], out["kind"] = "meta.k8s.io/v1", "PartialObjectMetadata"
+	return out
+}
+
+func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	for _, k := range kinds() {
+		if parts[len(parts)-1] == k.resource.Resource {
+			f.collection(w, r, k)
+			return
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, r.URL.Path)
+	if r.URL.Path == "/apis/argoproj.io/v1alpha1" {
+		_ = json.NewEncoder(w).Encode(metav1.APIResourceList{APIResources: []metav1.APIResource{
+			{Name: "rollouts/status", Kind: "Rollout", Namespaced: true}, {Name: "rollouts", Kind: "Rollout", Namespaced: true}, {Name: "fleets", Kind: "Fleet"},
+		}})
+		return
+	}
+	for _, list := range f.objects {
+		for _, fields := range list {
+			meta := fields["metadata"].(map[string]any)
+			if meta["name"] == parts[len(parts)-1] && strings.Contains(r.URL.Path, "argoproj.io") {
+				_ = json.NewEncoder(w).Encode(f.shape("", fields))
+				return
+			}
+		}
+	}
+	f.status(w, http.StatusNotFound, "NotFound")
+}
+
+func (f *fakeAPI) status(w http.ResponseWriter, code int, reason string) {
+	w.WriteHeader(code)
+	fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d}`, reason, code)
+}
+
+func (f *fakeAPI) collection(w http.ResponseWriter, r *http.Request, k *kind) {
+	resource, q := k.resource.Resource, r.URL.Query()
+	f.mu.Lock()
+	if f.refuse[resource] {
+		f.mu.Unlock()
+		f.status(w, http.StatusForbidden, "Forbidden")
+		return
+	}
+	if q.Get("watch") == "" {
+		f.lists++
+		var items []any
+		for _, fields := range f.objects[resource] {
+			items = append(items, f.shape(resource, fields))
+		}
+		list := map[string]any{"apiVersion": k.resource.GroupVersion().String(), "kind": k.name + "List", "metadata": map[string]any{"resourceVersion": fmt.Sprint(f.version)}, "items": items}
+		if k.object == nil {
+			list["apiVersion"], list["kind"] = "meta.k8s.io/v1", "PartialObjectMetadataList"
+		}
+		_ = json.NewEncoder(w).Encode(list)
+		f.mu.Unlock()
+		return
+	}
+	if q.Get("sendInitialEvents") != "" && f.noStream {
+		f.mu.Unlock()
+		f.status(w, http.StatusUnprocessableEntity, "Invalid")
+		return
+	}
+	ch := make(chan string, 1000)
+	if q.Get("sendInitialEvents") != "" {
+		for _, fields := range f.objects[resource] {
+			ch <- line("ADDED", f.shape(resource, fields))
+		}
+		ch <- line("BOOKMARK", f.shape(resource, map[string]any{"metadata": map[string]any{
+			"resourceVersion": fmt.Sprint(f.version), "annotations": map[string]any{metav1.InitialEventsAnnotationKey: "true"},
+		}}))
+	}
+	f.watchers[resource] = append(f.watchers[resource], ch)
+	f.mu.Unlock()
+	flusher := w.(http.Flusher)
+	flusher.Flush()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case text, ok := <-ch:
+			if !ok {
+				return
+			}
+			_, _ = w.Write([]byte(text))
+			flusher.Flush()
+		}
+	}
+}
+
+// book is what a subscriber of the feed knows.
+type book struct {
+	mu    sync.Mutex
+	names map[uint64]*names.Name
+}
+
+func (b *book) Connected(bool) {}
+
+func (b *book) Update(u *names.Update, _ time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if u.Snapshot {
+		b.names = map[uint64]*names.Name{}
+	}
+	for _, n := range u.Names {
+		b.names[n.Id] = n
+	}
+	for _, id := range u.Forgotten {
+		delete(b.names, id)
+	}
+}
+
+// find gives the names that a function picks.
+func (b *book) find(want func(*names.Name) bool) (out []*names.Name) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range b.names {
+		if want(n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// lines lists what is known in words.
+func (b *book) lines() []string {
+	var out []string
+	for _, n := range b.find(func(*names.Name) bool { return true }) {
+		if n.Role == names.Role_ROLE_AGENT {
+			continue
+		}
+		text := n.Workload.GetNamespace() + "/" + n.Workload.GetKind() + "/" + n.Workload.GetName()
+		for _, a := range n.Addresses {
+			text += " " + names.Address(a).String()
+		}
+		if n.Backend != nil {
+			text += " -> " + n.Backend.Kind + "/" + n.Backend.Name
+		}
+		if n.Until != 0 {
+			text += " ended"
+		}
+		out = append(out, text)
+	}
+	slices.Sort(out)
+	return out
+}

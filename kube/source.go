@@ -1,0 +1,151 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+)
+
+// object is what is kept of one object of the API. Of its metadata it has what a reflector looks at.
+type object struct {
+	metav1.ObjectMeta // namespace, name and uid only
+	body              any
+}
+
+// source follows one kind: a list first, then a watch, and a list again only where the watch cannot go on. Client-go's reflector does that; this is
+// the store that it fills.
+type source struct {
+	kind    *kind
+	cluster *cluster
+	log     *slog.Logger
+	known   map[types.UID]struct{} // of the reflector's goroutine alone
+	synced  bool
+}
+
+func newSource(k *kind, c *cluster, log *slog.Logger) *source {
+	return &source{kind: k, cluster: c, log: log, known: make(map[types.UID]struct{})}
+}
+
+// run follows the kind until ctx ends.
+func (s *source) run(ctx context.Context, lw *cache.ListWatch) {
+	var expected runtime.Object = &metav1.PartialObjectMetadata{}
+	if s.kind.object != nil {
+		expected = s.kind.object
+	}
+	r := cache.NewReflectorWithOptions(s.noting(lw), expected, s, cache.ReflectorOptions{Name: s.kind.resource.Resource, MinWatchTimeout: 10 * time.Minute})
+	r.RunWithContext(ctx)
+}
+
+// noting tells of what the API refuses, which does not end by itself: all other kinds go on without this one.
+func (s *source) noting(lw *cache.ListWatch) *cache.ListWatch {
+	note := func(err error) {
+		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsUnauthorized(err) {
+			s.log.Warn("Kubernetes refuses a list", "resource", s.kind.resource.Resource, "error", err)
+			s.cluster.refused(s.kind)
+		}
+	}
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			list, err := lw.ListWithContextFunc(ctx, o)
+			note(err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			w, err := lw.WatchFuncWithContext(ctx, o)
+			note(err)
+			return w, err
+		},
+	}
+}
+
+// Transformer makes the reflector keep no whole objects while it collects a list.
+func (s *source) Transformer() cache.TransformFunc {
+	return func(o any) (any, error) { return s.take(o) }
+}
+
+// take picks what is kept.
+func (s *source) take(o any) (*object, error) {
+	if done, ok := o.(*object); ok {
+		return done, nil
+	}
+	full, ok := o.(runtime.Object)
+	if !ok {
+		return nil, fmt.Errorf("%s: %T is not an object", s.kind.name, o)
+	}
+	m, err := meta.Accessor(o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.kind.name, err)
+	}
+	return &object{
+		ObjectMeta: metav1.ObjectMeta{Namespace: m.GetNamespace(), Name: m.GetName(), UID: m.GetUID(), ResourceVersion: m.GetResourceVersion()},
+		body:       s.kind.keep(s.kind.name, full),
+	}, nil
+}
+
+// Add, Update, Delete, Replace and Resync are what a reflector calls.
+func (s *source) Add(o any) error { return s.change(o, "added") }
+
+// Update takes a changed object.
+func (s *source) Update(o any) error { return s.change(o, "modified") }
+
+func (s *source) change(o any, event string) error {
+	taken, err := s.take(o)
+	if err != nil {
+		return err
+	}
+	s.known[taken.UID] = struct{}{}
+	s.cluster.events.WithLabelValues(s.kind.name, event).Inc()
+	s.cluster.apply(s.kind, func() { s.kind.put(s.cluster, taken.UID, taken.body) }, len(s.known))
+	return nil
+}
+
+// Delete takes an object that is gone.
+func (s *source) Delete(o any) error {
+	taken, err := s.take(o)
+	if err != nil {
+		return err
+	}
+	delete(s.known, taken.UID)
+	s.cluster.events.WithLabelValues(s.kind.name, "deleted").Inc()
+	s.cluster.apply(s.kind, func() { s.kind.drop(s.cluster, taken.UID) }, len(s.known))
+	return nil
+}
+
+// Replace takes a whole list: what it does not have is gone.
+func (s *source) Replace(list []any, _ string) error {
+	before := s.known
+	s.known = make(map[types.UID]struct{}, len(list))
+	taken := make([]*object, 0, len(list))
+	for _, o := range list {
+		t, err := s.take(o)
+		if err != nil {
+			return err
+		}
+		taken = append(taken, t)
+		s.known[t.UID] = struct{}{}
+		delete(before, t.UID)
+	}
+	s.cluster.events.WithLabelValues(s.kind.name, "listed").Add(float64(len(list)))
+	s.cluster.apply(s.kind, func() {
+		for uid := range before {
+			s.kind.drop(s.cluster, uid)
+		}
+		for _, t := range taken {
+			s.kind.put(s.cluster, t.UID, t.body)
+		}
+	}, len(s.known))
+	s.cluster.listed(s.kind)
+	return nil
+}
+
+// Resync has nothing to do: nothing is handed out twice.
+func (s *source) Resync() error { return nil }
