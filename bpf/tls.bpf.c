@@ -84,7 +84,7 @@ static __always_inline int end_call(__u64 sp, __s32 ret, int modern)
 	__u64 n, ssl, sk;
 	__u32 call, flags;
 
-	if (!t || !t->call || t->sp + RETURN_POPS != sp)
+	if (!t || !t->call || t->call >= CALL_RUSTLS_READ || t->sp + RETURN_POPS != sp)
 		return 0;
 	call = t->call;
 	ssl = t->ssl;

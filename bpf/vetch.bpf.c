@@ -10,6 +10,7 @@
 #include "socket.bpf.c"
 #include "iter.bpf.c"
 #include "tls.bpf.c"
+#include "rustls.bpf.c"
 #include "gotls.bpf.c"
 #include "try.bpf.c"
 

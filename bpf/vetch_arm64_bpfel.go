@@ -70,7 +70,8 @@ type VetchConnT struct {
 	Framing     uint8
 	Spoke       uint8
 	ClientIsn   uint32
-	Pad2        uint32
+	Whole       uint8
+	Pad2        [3]uint8
 	Requests    uint32
 	Responses   uint32
 	LastRoute   uint64
@@ -343,7 +344,8 @@ type VetchTlsSessionT struct {
 	Retry        uint64
 	Votes        uint8
 	Fresh        uint8
-	Pad          [6]uint8
+	Torn         uint8
+	Pad          [5]uint8
 }
 
 type VetchTlsThreadT struct {
@@ -359,7 +361,30 @@ type VetchTlsThreadT struct {
 	Mixed        uint8
 	Quiet        uint8
 	Pad          [5]uint8
-	Work         VetchWorkT
+	Rustls       struct {
+		_             structs.HostLayout
+		Args          [4]uint64
+		Encrypter     uint64
+		Decrypter     uint64
+		OpenedSk      uint64
+		OpenedNs      uint64
+		FlushedSk     uint64
+		FlushedNs     uint64
+		WaitEncrypter uint64
+		WaitObject    uint64
+		WaitBuf       uint64
+		WaitN         uint64
+		WaitBeginNs   uint64
+		ChunkObject   uint64
+		Chunk         uint64
+		ChunkLeft     uint64
+		WaitIovecs    uint32
+		WaitTorn      uint8
+		Nested        uint8
+		Seen          uint8
+		Pad           uint8
+	}
+	Work VetchWorkT
 }
 
 type VetchTryBucketT struct {

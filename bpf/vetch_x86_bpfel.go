@@ -70,7 +70,8 @@ type VetchConnT struct {
 	Framing     uint8
 	Spoke       uint8
 	ClientIsn   uint32
-	Pad2        uint32
+	Whole       uint8
+	Pad2        [3]uint8
 	Requests    uint32
 	Responses   uint32
 	LastRoute   uint64
@@ -343,7 +344,8 @@ type VetchTlsSessionT struct {
 	Retry        uint64
 	Votes        uint8
 	Fresh        uint8
-	Pad          [6]uint8
+	Torn         uint8
+	Pad          [5]uint8
 }
 
 type VetchTlsThreadT struct {
@@ -359,7 +361,30 @@ type VetchTlsThreadT struct {
 	Mixed        uint8
 	Quiet        uint8
 	Pad          [5]uint8
-	Work         VetchWorkT
+	Rustls       struct {
+		_             structs.HostLayout
+		Args          [4]uint64
+		Encrypter     uint64
+		Decrypter     uint64
+		OpenedSk      uint64
+		OpenedNs      uint64
+		FlushedSk     uint64
+		FlushedNs     uint64
+		WaitEncrypter uint64
+		WaitObject    uint64
+		WaitBuf       uint64
+		WaitN         uint64
+		WaitBeginNs   uint64
+		ChunkObject   uint64
+		Chunk         uint64
+		ChunkLeft     uint64
+		WaitIovecs    uint32
+		WaitTorn      uint8
+		Nested        uint8
+		Seen          uint8
+		Pad           uint8
+	}
+	Work VetchWorkT
 }
 
 type VetchTryBucketT struct {
@@ -511,6 +536,15 @@ const (
 	VetchProgGoTlsReadEndOld  = "go_tls_read_end_old"
 	VetchProgGoTlsWriteOld    = "go_tls_write_old"
 	VetchProgPlainPoint       = "plain_point"
+	VetchProgRustlsChunk      = "rustls_chunk"
+	VetchProgRustlsConsumeOld = "rustls_consume_old"
+	VetchProgRustlsDecrypt    = "rustls_decrypt"
+	VetchProgRustlsEncrypt    = "rustls_encrypt"
+	VetchProgRustlsFlush      = "rustls_flush"
+	VetchProgRustlsRead       = "rustls_read"
+	VetchProgRustlsReturnOld  = "rustls_return_old"
+	VetchProgRustlsWrite      = "rustls_write"
+	VetchProgRustlsWritev     = "rustls_writev"
 	VetchProgSockReceived     = "sock_received"
 	VetchProgSockSent         = "sock_sent"
 	VetchProgSyscallEnd       = "syscall_end"
@@ -588,36 +622,45 @@ type VetchSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type VetchProgramSpecs struct {
-	GoTlsHandshake  *ebpf.ProgramSpec `ebpf:"go_tls_handshake"`
-	GoTlsRead       *ebpf.ProgramSpec `ebpf:"go_tls_read"`
-	GoTlsReadEndOld *ebpf.ProgramSpec `ebpf:"go_tls_read_end_old"`
-	GoTlsWriteOld   *ebpf.ProgramSpec `ebpf:"go_tls_write_old"`
-	PlainPoint      *ebpf.ProgramSpec `ebpf:"plain_point"`
-	SockReceived    *ebpf.ProgramSpec `ebpf:"sock_received"`
-	SockSent        *ebpf.ProgramSpec `ebpf:"sock_sent"`
-	SyscallEnd      *ebpf.ProgramSpec `ebpf:"syscall_end"`
-	SyscallEndOld   *ebpf.ProgramSpec `ebpf:"syscall_end_old"`
-	TcpDestroy      *ebpf.ProgramSpec `ebpf:"tcp_destroy"`
-	TcpDestroyOld   *ebpf.ProgramSpec `ebpf:"tcp_destroy_old"`
-	TcpError        *ebpf.ProgramSpec `ebpf:"tcp_error"`
-	TcpRetransmit   *ebpf.ProgramSpec `ebpf:"tcp_retransmit"`
-	TcpState        *ebpf.ProgramSpec `ebpf:"tcp_state"`
-	TlsFree         *ebpf.ProgramSpec `ebpf:"tls_free"`
-	TlsHandshake    *ebpf.ProgramSpec `ebpf:"tls_handshake"`
-	TlsInit         *ebpf.ProgramSpec `ebpf:"tls_init"`
-	TlsNew          *ebpf.ProgramSpec `ebpf:"tls_new"`
-	TlsRead         *ebpf.ProgramSpec `ebpf:"tls_read"`
-	TlsReadEx       *ebpf.ProgramSpec `ebpf:"tls_read_ex"`
-	TlsReturnOld    *ebpf.ProgramSpec `ebpf:"tls_return_old"`
-	TlsSendfile     *ebpf.ProgramSpec `ebpf:"tls_sendfile"`
-	TlsWrite        *ebpf.ProgramSpec `ebpf:"tls_write"`
-	TlsWriteEx      *ebpf.ProgramSpec `ebpf:"tls_write_ex"`
-	TryBucket       *ebpf.ProgramSpec `ebpf:"try_bucket"`
-	TryParse        *ebpf.ProgramSpec `ebpf:"try_parse"`
-	TryPlain        *ebpf.ProgramSpec `ebpf:"try_plain"`
-	WalkConnections *ebpf.ProgramSpec `ebpf:"walk_connections"`
-	WalkListeners   *ebpf.ProgramSpec `ebpf:"walk_listeners"`
-	WalkPairs       *ebpf.ProgramSpec `ebpf:"walk_pairs"`
+	GoTlsHandshake   *ebpf.ProgramSpec `ebpf:"go_tls_handshake"`
+	GoTlsRead        *ebpf.ProgramSpec `ebpf:"go_tls_read"`
+	GoTlsReadEndOld  *ebpf.ProgramSpec `ebpf:"go_tls_read_end_old"`
+	GoTlsWriteOld    *ebpf.ProgramSpec `ebpf:"go_tls_write_old"`
+	PlainPoint       *ebpf.ProgramSpec `ebpf:"plain_point"`
+	RustlsChunk      *ebpf.ProgramSpec `ebpf:"rustls_chunk"`
+	RustlsConsumeOld *ebpf.ProgramSpec `ebpf:"rustls_consume_old"`
+	RustlsDecrypt    *ebpf.ProgramSpec `ebpf:"rustls_decrypt"`
+	RustlsEncrypt    *ebpf.ProgramSpec `ebpf:"rustls_encrypt"`
+	RustlsFlush      *ebpf.ProgramSpec `ebpf:"rustls_flush"`
+	RustlsRead       *ebpf.ProgramSpec `ebpf:"rustls_read"`
+	RustlsReturnOld  *ebpf.ProgramSpec `ebpf:"rustls_return_old"`
+	RustlsWrite      *ebpf.ProgramSpec `ebpf:"rustls_write"`
+	RustlsWritev     *ebpf.ProgramSpec `ebpf:"rustls_writev"`
+	SockReceived     *ebpf.ProgramSpec `ebpf:"sock_received"`
+	SockSent         *ebpf.ProgramSpec `ebpf:"sock_sent"`
+	SyscallEnd       *ebpf.ProgramSpec `ebpf:"syscall_end"`
+	SyscallEndOld    *ebpf.ProgramSpec `ebpf:"syscall_end_old"`
+	TcpDestroy       *ebpf.ProgramSpec `ebpf:"tcp_destroy"`
+	TcpDestroyOld    *ebpf.ProgramSpec `ebpf:"tcp_destroy_old"`
+	TcpError         *ebpf.ProgramSpec `ebpf:"tcp_error"`
+	TcpRetransmit    *ebpf.ProgramSpec `ebpf:"tcp_retransmit"`
+	TcpState         *ebpf.ProgramSpec `ebpf:"tcp_state"`
+	TlsFree          *ebpf.ProgramSpec `ebpf:"tls_free"`
+	TlsHandshake     *ebpf.ProgramSpec `ebpf:"tls_handshake"`
+	TlsInit          *ebpf.ProgramSpec `ebpf:"tls_init"`
+	TlsNew           *ebpf.ProgramSpec `ebpf:"tls_new"`
+	TlsRead          *ebpf.ProgramSpec `ebpf:"tls_read"`
+	TlsReadEx        *ebpf.ProgramSpec `ebpf:"tls_read_ex"`
+	TlsReturnOld     *ebpf.ProgramSpec `ebpf:"tls_return_old"`
+	TlsSendfile      *ebpf.ProgramSpec `ebpf:"tls_sendfile"`
+	TlsWrite         *ebpf.ProgramSpec `ebpf:"tls_write"`
+	TlsWriteEx       *ebpf.ProgramSpec `ebpf:"tls_write_ex"`
+	TryBucket        *ebpf.ProgramSpec `ebpf:"try_bucket"`
+	TryParse         *ebpf.ProgramSpec `ebpf:"try_parse"`
+	TryPlain         *ebpf.ProgramSpec `ebpf:"try_plain"`
+	WalkConnections  *ebpf.ProgramSpec `ebpf:"walk_connections"`
+	WalkListeners    *ebpf.ProgramSpec `ebpf:"walk_listeners"`
+	WalkPairs        *ebpf.ProgramSpec `ebpf:"walk_pairs"`
 }
 
 // VetchMapSpecs contains maps before they are loaded into the kernel.
@@ -760,36 +803,45 @@ type VetchVariables struct {
 //
 // It can be passed to LoadVetchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type VetchPrograms struct {
-	GoTlsHandshake  *ebpf.Program `ebpf:"go_tls_handshake"`
-	GoTlsRead       *ebpf.Program `ebpf:"go_tls_read"`
-	GoTlsReadEndOld *ebpf.Program `ebpf:"go_tls_read_end_old"`
-	GoTlsWriteOld   *ebpf.Program `ebpf:"go_tls_write_old"`
-	PlainPoint      *ebpf.Program `ebpf:"plain_point"`
-	SockReceived    *ebpf.Program `ebpf:"sock_received"`
-	SockSent        *ebpf.Program `ebpf:"sock_sent"`
-	SyscallEnd      *ebpf.Program `ebpf:"syscall_end"`
-	SyscallEndOld   *ebpf.Program `ebpf:"syscall_end_old"`
-	TcpDestroy      *ebpf.Program `ebpf:"tcp_destroy"`
-	TcpDestroyOld   *ebpf.Program `ebpf:"tcp_destroy_old"`
-	TcpError        *ebpf.Program `ebpf:"tcp_error"`
-	TcpRetransmit   *ebpf.Program `ebpf:"tcp_retransmit"`
-	TcpState        *ebpf.Program `ebpf:"tcp_state"`
-	TlsFree         *ebpf.Program `ebpf:"tls_free"`
-	TlsHandshake    *ebpf.Program `ebpf:"tls_handshake"`
-	TlsInit         *ebpf.Program `ebpf:"tls_init"`
-	TlsNew          *ebpf.Program `ebpf:"tls_new"`
-	TlsRead         *ebpf.Program `ebpf:"tls_read"`
-	TlsReadEx       *ebpf.Program `ebpf:"tls_read_ex"`
-	TlsReturnOld    *ebpf.Program `ebpf:"tls_return_old"`
-	TlsSendfile     *ebpf.Program `ebpf:"tls_sendfile"`
-	TlsWrite        *ebpf.Program `ebpf:"tls_write"`
-	TlsWriteEx      *ebpf.Program `ebpf:"tls_write_ex"`
-	TryBucket       *ebpf.Program `ebpf:"try_bucket"`
-	TryParse        *ebpf.Program `ebpf:"try_parse"`
-	TryPlain        *ebpf.Program `ebpf:"try_plain"`
-	WalkConnections *ebpf.Program `ebpf:"walk_connections"`
-	WalkListeners   *ebpf.Program `ebpf:"walk_listeners"`
-	WalkPairs       *ebpf.Program `ebpf:"walk_pairs"`
+	GoTlsHandshake   *ebpf.Program `ebpf:"go_tls_handshake"`
+	GoTlsRead        *ebpf.Program `ebpf:"go_tls_read"`
+	GoTlsReadEndOld  *ebpf.Program `ebpf:"go_tls_read_end_old"`
+	GoTlsWriteOld    *ebpf.Program `ebpf:"go_tls_write_old"`
+	PlainPoint       *ebpf.Program `ebpf:"plain_point"`
+	RustlsChunk      *ebpf.Program `ebpf:"rustls_chunk"`
+	RustlsConsumeOld *ebpf.Program `ebpf:"rustls_consume_old"`
+	RustlsDecrypt    *ebpf.Program `ebpf:"rustls_decrypt"`
+	RustlsEncrypt    *ebpf.Program `ebpf:"rustls_encrypt"`
+	RustlsFlush      *ebpf.Program `ebpf:"rustls_flush"`
+	RustlsRead       *ebpf.Program `ebpf:"rustls_read"`
+	RustlsReturnOld  *ebpf.Program `ebpf:"rustls_return_old"`
+	RustlsWrite      *ebpf.Program `ebpf:"rustls_write"`
+	RustlsWritev     *ebpf.Program `ebpf:"rustls_writev"`
+	SockReceived     *ebpf.Program `ebpf:"sock_received"`
+	SockSent         *ebpf.Program `ebpf:"sock_sent"`
+	SyscallEnd       *ebpf.Program `ebpf:"syscall_end"`
+	SyscallEndOld    *ebpf.Program `ebpf:"syscall_end_old"`
+	TcpDestroy       *ebpf.Program `ebpf:"tcp_destroy"`
+	TcpDestroyOld    *ebpf.Program `ebpf:"tcp_destroy_old"`
+	TcpError         *ebpf.Program `ebpf:"tcp_error"`
+	TcpRetransmit    *ebpf.Program `ebpf:"tcp_retransmit"`
+	TcpState         *ebpf.Program `ebpf:"tcp_state"`
+	TlsFree          *ebpf.Program `ebpf:"tls_free"`
+	TlsHandshake     *ebpf.Program `ebpf:"tls_handshake"`
+	TlsInit          *ebpf.Program `ebpf:"tls_init"`
+	TlsNew           *ebpf.Program `ebpf:"tls_new"`
+	TlsRead          *ebpf.Program `ebpf:"tls_read"`
+	TlsReadEx        *ebpf.Program `ebpf:"tls_read_ex"`
+	TlsReturnOld     *ebpf.Program `ebpf:"tls_return_old"`
+	TlsSendfile      *ebpf.Program `ebpf:"tls_sendfile"`
+	TlsWrite         *ebpf.Program `ebpf:"tls_write"`
+	TlsWriteEx       *ebpf.Program `ebpf:"tls_write_ex"`
+	TryBucket        *ebpf.Program `ebpf:"try_bucket"`
+	TryParse         *ebpf.Program `ebpf:"try_parse"`
+	TryPlain         *ebpf.Program `ebpf:"try_plain"`
+	WalkConnections  *ebpf.Program `ebpf:"walk_connections"`
+	WalkListeners    *ebpf.Program `ebpf:"walk_listeners"`
+	WalkPairs        *ebpf.Program `ebpf:"walk_pairs"`
 }
 
 func (p *VetchPrograms) Close() error {
@@ -799,6 +851,15 @@ func (p *VetchPrograms) Close() error {
 		p.GoTlsReadEndOld,
 		p.GoTlsWriteOld,
 		p.PlainPoint,
+		p.RustlsChunk,
+		p.RustlsConsumeOld,
+		p.RustlsDecrypt,
+		p.RustlsEncrypt,
+		p.RustlsFlush,
+		p.RustlsRead,
+		p.RustlsReturnOld,
+		p.RustlsWrite,
+		p.RustlsWritev,
 		p.SockReceived,
 		p.SockSent,
 		p.SyscallEnd,

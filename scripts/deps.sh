@@ -12,7 +12,9 @@ packages() {
 		iptables:iptables conntrack:conntrack procps:ps \
 		postgresql:/usr/bin/pgbench mariadb-server:mariadbd redis-server:redis-server memcached:memcached nats-server:nats-server \
 		nghttp2-client:h2load unbound:unbound bind9-dnsutils:dig mosquitto:mosquitto mosquitto-clients:mosquitto_pub rabbitmq-server:rabbitmq-server \
-		zookeeper:/usr/share/zookeeper/bin/zkServer.sh clickhouse-server:clickhouse-server clickhouse-client:clickhouse-client ;;
+		zookeeper:/usr/share/zookeeper/bin/zkServer.sh clickhouse-server:clickhouse-server clickhouse-client:clickhouse-client \
+		gcc:gcc binutils:strip libc6-dev libssl-dev android-libboringssl-dev \
+		cargo:/usr/bin/cargo rustc:/usr/bin/rustc librust-rustls-dev librust-rustls-pemfile-dev librust-tokio-dev librust-tokio-rustls-dev ;;
 	kernel) echo qemu-system-x86:qemu-system-x86_64 debian-archive-keyring ;;
 	esac
 }
@@ -39,13 +41,14 @@ go_is_enough() {
 
 cd "$(dirname "$0")/.."
 PATH=$PWD/.cache/node/bin:$PATH # see the end
-missing=() needs_node=
+missing=() needs_node= wants_node16=
 for group in "$@"; do
 	case $group in
 	generate | test) needs_node=yes ;;
 	build | kernel) ;;
 	*) echo "deps.sh: no such group: $group" >&2; exit 2 ;;
 	esac
+	if [ "$group" = test ] && [ ! -x .cache/node16/bin/node ]; then wants_node16=yes; fi
 	for entry in $(packages "$group"); do
 		installed "$entry" || missing+=("${entry%%:*}")
 	done
@@ -57,7 +60,19 @@ if ! go_is_enough; then
 fi
 wants_node=
 if [ -n "$needs_node" ] && ! node_is_enough; then wants_node=yes; fi
-[ ${#missing[@]} -eq 0 ] && [ -z "$wants_node" ] && exit 0
+# Node.js 16 is there for its OpenSSL 1.1.1, which Debian has no more.
+install_node16() {
+	local arch
+	case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) return 0 ;; esac
+	echo "installing: node 16 from npm into .cache/node16"
+	npm install --silent --no-audit --no-fund --prefix .cache/node16 "node-linux-$arch@16" >/dev/null
+	ln -sfn "node_modules/node-linux-$arch/bin" .cache/node16/bin
+}
+
+if [ ${#missing[@]} -eq 0 ] && [ -z "$wants_node" ]; then
+	[ -z "$wants_node16" ] || install_node16
+	exit 0
+fi
 
 if ! command -v apt-get >/dev/null; then
 	echo "Install these with your package manager (names as in Debian), then run make again:" >&2
@@ -110,3 +125,4 @@ if [ -n "$wants_node" ]; then
 		exit 1
 	}
 fi
+[ -z "$wants_node16" ] || install_node16

@@ -19,7 +19,7 @@ const (
 )
 
 // cookies are those of enum POINT_* in bpf/gotls.bpf.c.
-var cookies = map[string]uint64{"tls_return": 1, "go_tls_read_end": 2, "go_tls_write": 3}
+var cookies = map[string]uint64{"tls_return": 1, "go_tls_read_end": 2, "go_tls_write": 3, "rustls_return": 4, "rustls_consume": 5}
 
 // ErrNoUprobes says that this kernel does not take programs in user-space functions.
 var ErrNoUprobes = errors.New("this kernel cannot trace functions of programs")

@@ -14,7 +14,7 @@ func Find(r io.ReaderAt) ([]Found, error) {
 	}
 	var all []Found
 	var errs []error
-	for _, find := range []func(*image) (Found, error){findGo, findLibrary} {
+	for _, find := range []func(*image) (Found, error){findGo, findLibrary, findRustls} {
 		found, err := find(m)
 		switch {
 		case err == nil:

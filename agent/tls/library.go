@@ -2,8 +2,6 @@ package tls
 
 import (
 	"debug/elf"
-	"encoding/binary"
-	"fmt"
 	"strings"
 )
 
@@ -46,7 +44,6 @@ var (
 )
 
 // findLibrary finds the functions of a TLS library that is written in C, in the library itself or in a program that it is linked into.
-// A program without a table of symbols says ErrNoTLS: nothing tells where its functions are, nor whether it has any.
 func findLibrary(m *image) (Found, error) {
 	var names []string
 	for _, f := range append(openSSLFunctions[:len(openSSLFunctions):len(openSSLFunctions)], gnuTLSFunctions...) {
@@ -61,7 +58,7 @@ func findLibrary(m *image) (Found, error) {
 		return found, nil
 	}
 	if !has(places, "SSL_read", "SSL_write") {
-		return Found{}, ErrNoTLS
+		return Found{}, strippedLibrary(m)
 	}
 	found.Library, found.Points = OpenSSL, points(places, openSSLFunctions)
 	for _, name := range boringSSLOnly {
@@ -102,58 +99,18 @@ func points(places map[string]uint64, functions []function) []Point {
 // in that for debuggers. The answer is their offsets in the file.
 func findSymbols(m *image, names []string) (map[string]uint64, error) {
 	places := map[string]uint64{}
-	for _, kind := range []elf.SectionType{elf.SHT_DYNSYM, elf.SHT_SYMTAB} {
-		for _, s := range m.Sections {
-			if s.Type != kind || s.Flags&elf.SHF_COMPRESSED != 0 || int(s.Link) >= len(m.Sections) {
-				continue
-			}
-			if err := addSymbols(m, s, m.Sections[s.Link], names, places); err != nil {
-				return nil, fmt.Errorf("table of symbols %s: %w", s.Name, err)
-			}
-		}
-		if len(places) > 0 {
-			break
-		}
-	}
-	return places, nil
-}
-
-// addSymbols looks for where in the table of strings the names stand, and then for the symbols that are called so.
-func addSymbols(m *image, symbols, text *elf.Section, names []string, places map[string]uint64) error {
-	const size = 24 // of an Elf64_Sym
-	var texts [][]byte
-	for _, name := range names {
-		texts = append(texts, append([]byte(name), 0))
-	}
-	// A name may be the end of a longer one, and the symbol called so still point at its beginning.
-	at := map[uint32]string{}
-	err := m.search(text.Offset, text.Offset+text.FileSize, texts, func(i int, off uint64) bool {
-		at[uint32(off-text.Offset)] = names[i]
-		return len(at) < 64*len(names)
-	})
-	if err != nil || len(at) == 0 {
-		return err
-	}
-	end := symbols.Offset + symbols.FileSize
-	w := m.window(symbols.Offset, end)
-	for off := symbols.Offset; off+size <= end; off += size {
-		b, err := w.at(off, size)
+	err := m.eachTable(func(t symbolTable) error {
+		at, err := t.exactly(m, names)
 		if err != nil {
 			return err
 		}
-		name, ok := at[binary.LittleEndian.Uint32(b)]
-		if !ok || elf.ST_TYPE(b[4]) != elf.STT_FUNC || binary.LittleEndian.Uint16(b[6:]) == uint16(elf.SHN_UNDEF) {
-			continue
-		}
-		if _, ok := places[name]; ok {
-			continue
-		}
-		addr := binary.LittleEndian.Uint64(b[8:])
-		if place, ok := m.fileOffset(addr); ok && executable(m, addr) {
-			places[name] = place
-		}
-	}
-	return nil
+		return t.each(m, at, func(name string, place uint64) {
+			if _, known := places[name]; !known {
+				places[name] = place
+			}
+		})
+	}, func() bool { return len(places) > 0 })
+	return places, err
 }
 
 // soname is the version in the name that a library gives itself: "3" of libssl.so.3. Empty for programs.

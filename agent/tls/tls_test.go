@@ -26,7 +26,7 @@ func program(machine elf.Machine, kind elf.Type, parts ...part) []byte {
 	table := make([]elf.Section64, 1)
 	parts = append(parts, part{name: ".shstrtab", kind: elf.SHT_STRTAB})
 	for i, p := range parts {
-		table = append(table, elf.Section64{Name: uint32(len(names)), Type: uint32(p.kind), Link: 1, Addralign: 1})
+		table = append(table, elf.Section64{Name: uint32(len(names)), Type: uint32(p.kind), Flags: uint64(elf.SHF_ALLOC), Link: 1, Addralign: 1})
 		names = append(append(names, p.name...), 0)
 		if i == len(parts)-1 {
 			p.data = names

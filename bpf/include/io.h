@@ -368,6 +368,8 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 		else if (ret > 0)
 			parse(c, key, direction, b, ret, now, response, modern, 0);
 	}
+	if (c->ssl == SSL_RUSTLS)
+		tls_wire(c, key, direction, modern);
 	if (c->protocol == PROTO_HTTP1 && now - c->last_rtt_ns < 1000000000)
 		return 0; /* its bytes are added with the response */
 	if (ships(c, s))

@@ -82,6 +82,30 @@ struct work_t {
 };
 ARRAY_MAP(work, BPF_MAP_TYPE_PERCPU_ARRAY, struct work_t, 1); /* of the I/O hooks, which run with preemption off */
 
+/* What a thread is doing in rustls: see rustls.bpf.c. */
+struct rustls_thread_t {
+	__u64 args[4];	 /* of the present call */
+	__u64 encrypter; /* that worked inside of it */
+	__u64 decrypter; /* the last one since plain text was read, and */
+	__u64 opened_sk; /* the connection that its cipher text came from, 0 where that is not certain */
+	__u64 opened_ns;
+	__u64 flushed_sk; /* the connection that was written inside of the present call */
+	__u64 flushed_ns;
+	__u64 wait_encrypter; /* of plain text whose connection is not known yet, 0 for none */
+	__u64 wait_object;    /* the connection in the memory of the program */
+	__u64 wait_buf;
+	__u64 wait_n;	      /* 0: it cannot be looked at any more */
+	__u64 wait_begin_ns;
+	__u64 chunk_object; /* a connection in the memory of the program whose plain text was shown, and */
+	__u64 chunk;	    /* what of that is not used yet */
+	__u64 chunk_left;
+	__u32 wait_iovecs;
+	__u8 wait_torn; /* plain text before it was lost */
+	__u8 nested;	/* another call was made inside of the present one */
+	__u8 seen;	/* this thread is one of rustls */
+	__u8 pad;
+};
+
 /* What a thread is doing in a TLS library. */
 struct tls_thread_t {
 	__u64 ssl; /* of the present call, or of the last one */
@@ -95,6 +119,7 @@ struct tls_thread_t {
 	__u8 mixed; /* more than one was read */
 	__u8 quiet; /* nothing was read or written since the last call */
 	__u8 pad[5];
+	struct rustls_thread_t rustls;
 	struct work_t work; /* uprobes run with preemption on */
 };
 LRU_MAP(tls_threads, __u64, struct tls_thread_t, 1024); /* by pid and tgid */

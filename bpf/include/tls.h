@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /* Which connection a session of a TLS library is on. A library that reads and writes the socket itself does so inside of its calls, on
    the same thread: that is certain. Programs that carry the cipher text themselves (memory BIOs: Node.js, asyncio) do it right before
-   and right after: what was read before and what is written after must name the same connection, or nothing is bound. */
+   and right after: what was read before and what is written after must name the same connection, or nothing is bound. rustls.bpf.c says
+   what is certain there. */
 #pragma once
 #include "ship.h"
 
-enum tls_call { CALL_NONE, CALL_HANDSHAKE, CALL_READ, CALL_READ_EX, CALL_WRITE, CALL_WRITE_EX, CALL_SENDFILE, CALL_INIT };
+enum tls_call {
+	CALL_NONE, CALL_HANDSHAKE, CALL_READ, CALL_READ_EX, CALL_WRITE, CALL_WRITE_EX, CALL_SENDFILE, CALL_INIT,
+	CALL_RUSTLS_READ, CALL_RUSTLS_WRITE, CALL_RUSTLS_WRITEV, CALL_RUSTLS_FLUSH, CALL_RUSTLS_CHUNK
+};
+#define SSL_RUSTLS 1 /* in place of the address of a session */
 enum { VOTE_READ = 1, VOTE_WRITE = 2 };
 #define MAX_LOOKS 200
 #define UNSEEN_AFTER 12 /* calls on a TLS connection that no library owned up to: handshakes take fewer */
@@ -135,21 +140,39 @@ static __always_inline void tell_unseen(void)
 	bpf_map_update_elem(&tls_unseen, &tgid, &now, BPF_ANY);
 }
 
-/* This thread read or wrote a connection that is not bound yet. */
+/* The state of a thread that reads or writes. It is made if it may be one of rustls, for which a thread reads before it calls it. */
+static __always_inline struct tls_thread_t *tls_thread_on_wire(struct conn_t *c)
+{
+	if (!c->tls || (c->ssl != SSL_RUSTLS && c->looks > UNSEEN_AFTER))
+		return tls_thread();
+	return tls_thread_made();
+}
+
+/* This thread read or wrote a connection that is not bound yet, or is of rustls. */
 static __noinline void tls_wire(struct conn_t *c, __u64 sk, int direction, int modern)
 {
-	struct tls_thread_t *t = tls_thread();
+	struct tls_thread_t *t = tls_thread_on_wire(c);
 	struct tls_session_t *s;
 	__u64 ssl;
 
-	if (modern && c->tls)
+	if (modern && c->tls && !c->ssl)
 		go_wire(c, sk);
 	if (c->looks == UNSEEN_AFTER && c->tls && !c->ssl)
 		tell_unseen();
-	if (!t || c->ssl)
+	if (!t || (c->ssl && c->ssl != SSL_RUSTLS))
+		return;
+	if (!direction && t->rustls.seen) {
+		if (t->read_sk == sk) { /* it was an answer to what was read */
+			t->read_sk = 0;
+			t->mixed = 0;
+		}
+		t->rustls.flushed_sk = sk;
+		t->rustls.flushed_ns = c->opened_ns;
+	}
+	if (t->call >= CALL_RUSTLS_READ)
 		return;
 	ssl = t->ssl;
-	if (t->call) {
+	if (t->call && !c->ssl) {
 		if (!ssl)
 			return;
 		s = session_made(ssl);
@@ -157,14 +180,14 @@ static __noinline void tls_wire(struct conn_t *c, __u64 sk, int direction, int m
 			bind_session(s, ssl, c, sk);
 		return;
 	}
-	if (c->tls != TLS_WIRE)
+	if (c->tls != TLS_WIRE && !c->ssl)
 		return;
 	if (direction) {
 		if (t->read_sk && t->read_sk != sk)
 			t->mixed = 1;
 		t->read_sk = sk;
 		t->read_opened_ns = c->opened_ns;
-	} else if (t->quiet && ssl) {
+	} else if (t->quiet && ssl && !c->ssl) {
 		vote(ssl, sk, c->opened_ns, VOTE_WRITE);
 	}
 	t->quiet = 0;

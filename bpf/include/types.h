@@ -215,7 +215,7 @@ struct conn_t {
 	__u64 sent; /* not yet added to the pair */
 	__u64 received;
 	__u64 stream_ns; /* when what is shipped of it began, if that was not the connection's beginning */
-	__u64 ssl;	 /* the TLS library's session on it, and */
+	__u64 ssl;	 /* the TLS library's session on it (of rustls, which has two: SSL_RUSTLS), and */
 	__u32 ssl_tgid;	 /* the process that has it */
 	__u32 shipped;	 /* calls whose bytes were shipped */
 	__u32 plain_seq[2]; /* as a sequence number: after the last byte of plain text, sent and received */
@@ -228,7 +228,8 @@ struct conn_t {
 	__u8 framing;	/* of what is shipped */
 	__u8 spoke;	/* last: 1 the client, 2 the server */
 	__u32 client_isn; /* the sequence number of the SYN: both ends know it, also through NAT */
-	__u32 pad2;
+	__u8 whole;	/* rustls was seen to open its first records: no plain text went unseen */
+	__u8 pad2[3];
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
 	__u64 last_route; /* in the dictionary for sure */
@@ -320,10 +321,11 @@ struct tls_session_t {
 	__u64 opened_ns; /* of the connection */
 	__u64 vote_sk;	 /* a connection that it may be on */
 	__u64 vote_opened_ns;
-	__u64 retry; /* GnuTLS: the data of a call that is to be repeated without naming it */
+	__u64 retry; /* GnuTLS: the data of a call that is to be repeated without naming it; rustls: the decrypter of what was read last */
 	__u8 votes;
 	__u8 fresh; /* all calls on it were seen */
-	__u8 pad[6];
+	__u8 torn;  /* rustls: plain text of it was lost */
+	__u8 pad[5];
 };
 
 /* A call of Go's (*Conn).Read that has not returned. */

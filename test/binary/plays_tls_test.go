@@ -107,8 +107,10 @@ func playGnuTLS(t *testing.T, s service) map[string]int {
 }
 
 // nodeService is Node.js, which has OpenSSL linked into it and carries the cipher text itself.
-func nodeService(t testing.TB) service {
-	s, path := installed(t, inPath(t, "node"))
+func nodeService(t testing.TB) service { return nodeOf(t, inPath(t, "node")) }
+
+func nodeOf(t testing.TB, program string) service {
+	s, path := installed(t, program)
 	certify(t, s.dir)
 	serve(t, s.dir, exec.Command(path, "-e", fmt.Sprintf(`
 const fs = require("fs")
@@ -122,7 +124,7 @@ require("https").createServer({key: fs.readFileSync("key.pem"), cert: fs.readFil
 }
 
 func playNode(t *testing.T, s service) map[string]int {
-	cmd := exec.Command("node", "-e", fmt.Sprintf(`
+	cmd := exec.Command(s.program(), "-e", fmt.Sprintf(`
 const https = require("https")
 const get = (path, agent) => new Promise((ok, no) => https.get({host: "%s", port: %s, path, rejectUnauthorized: false, agent}, r => { r.resume(); r.on("end", ok) }).on("error", no))
 const times = (n, f) => Promise.all([...Array(n).keys()].map(f))
