@@ -99,7 +99,7 @@ func (s *Streams) pass(st *stream, p *Piece, n int64) {
 		return
 	}
 	if c, ok := st.conn.(Passer); ok {
-		if skip, ok := c.Pass(p.Direction, h.buf, n, p.At, func(e Exchange) { s.emit(st, e) }); ok {
+		if skip, ok := c.Pass(p.Direction, h.buf, n, p.At, st.emit); ok {
 			s.drop(h, len(h.buf))
 			h.skip = skip
 			return

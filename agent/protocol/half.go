@@ -84,8 +84,11 @@ func cut(e Exchange, at int64) Exchange {
 // hold their place as a number, so that the answers of the others stay with their requests.
 type fifo[T any] struct {
 	items []T
+	base  []T // the array of items from its beginning, empty; nil where that is large
 	over  int64
 }
+
+const keptWaiting = 32 // places that a fifo keeps while nothing waits
 
 // push says no when the place is only kept as a number.
 func (f *fifo[T]) push(item T) bool {
@@ -93,7 +96,16 @@ func (f *fifo[T]) push(item T) bool {
 		f.over++
 		return false
 	}
-	f.items = append(f.items, item)
+	if len(f.items) == 0 {
+		f.items = f.base
+	}
+	room := cap(f.items)
+	if f.items = append(f.items, item); cap(f.items) != room { // another array
+		f.base = nil
+		if cap(f.items) <= keptWaiting {
+			f.base = f.items[:0]
+		}
+	}
 	return true
 }
 
@@ -112,8 +124,8 @@ func (f *fifo[T]) pop() (item T, ok bool) {
 	}
 	item = f.items[0]
 	clear(f.items[:1])
-	if f.items = f.items[1:]; len(f.items) == 0 && cap(f.items) < MaxWaiting/2 {
-		f.items = nil // the array moves forward as it is used; let the empty one go
+	if f.items = f.items[1:]; len(f.items) == 0 {
+		f.items = f.base // the array moves forward as it is used: begin it anew
 	}
 	return item, true
 }

@@ -101,6 +101,7 @@ type Streams struct {
 	tallies map[tallyKey]*Tally
 	answers []FoundAnswer
 	swept   int64
+	drains  uint64
 }
 
 type tallyKey struct {
@@ -125,6 +126,10 @@ type stream struct {
 	shown    int64 // bytes, until the kernel was told the framing
 	told     bool  // it was, or knows
 	unfit    bool  // something was left out that was needed
+	emit     func(Exchange)
+	kind     tallyKey // of the exchange before, and
+	tally    *Tally   // where it was added, if nothing was drained since
+	drains   uint64
 }
 
 // NewStreams makes an empty Streams over a table of protocols.
@@ -153,6 +158,7 @@ func (s *Streams) Take(p *Piece) Decision {
 			return Ignore
 		}
 		st = &stream{adopted: p.Adopted}
+		st.emit = func(e Exchange) { s.emit(st, e) }
 		s.streams[p.Stream] = st
 		s.Stats.Streams.Store(int64(len(s.streams)))
 	}
@@ -197,7 +203,7 @@ func (s *Streams) Framing(id StreamID) Framing {
 func (s *Streams) upgrade(st *stream, p *Piece) {
 	s.unknown.remove(p.Stream)
 	s.empty(st)
-	*st = stream{conn: newWebSocket(p.Upgrade.Method, p.Upgrade.Route, p.At), protocol: WebSocket().Name, pair: st.pair, last: p.At}
+	*st = stream{conn: newWebSocket(p.Upgrade.Method, p.Upgrade.Route, p.At), protocol: WebSocket().Name, pair: st.pair, last: p.At, emit: st.emit}
 	for d := range st.halves {
 		st.halves[d] = direction{started: true, next: p.Upgrade.Next[d], lost: p.Upgrade.Torn[d]}
 	}
@@ -275,7 +281,6 @@ func (s *Streams) empty(st *stream) {
 // feed offers a direction's bytes to the protocol until it wants more.
 func (s *Streams) feed(st *stream, d Direction, at int64) {
 	h := &st.halves[d]
-	emit := func(e Exchange) { s.emit(st, e) }
 	if h.lost {
 		start := slices.IndexFunc(h.starts(), func(start int) bool { return len(h.buf) > 0 && st.conn.Resync(d, h.buf[start:]) })
 		if start < 0 {
@@ -284,7 +289,7 @@ func (s *Streams) feed(st *stream, d Direction, at int64) {
 		h.found(s, h.starts()[start])
 	}
 	for len(h.buf) > 0 {
-		consumed, skip, err := st.conn.Feed(d, h.buf, at, emit)
+		consumed, skip, err := st.conn.Feed(d, h.buf, at, st.emit)
 		if err != nil || consumed < 0 || consumed > len(h.buf) {
 			s.Stats.Desynced.Add(1)
 			h.lose(s)
@@ -328,11 +333,10 @@ func (s *Streams) emit(st *stream, e Exchange) {
 		s.answers = append(s.answers, FoundAnswer{Pair: st.pair, Answer: *e.Answer})
 	}
 	key := tallyKey{st.pair, e.Protocol, e.Method, e.Operation, e.Status, e.Failed, e.Cut}
-	t := s.tallies[key]
-	if t == nil {
-		t = &Tally{Pair: st.pair, Protocol: e.Protocol, Method: e.Method, Operation: e.Operation, Status: e.Status, Failed: e.Failed, Cut: e.Cut}
-		s.tallies[key] = t
+	if st.tally == nil || st.drains != s.drains || st.kind != key {
+		st.tally, st.drains, st.kind = s.tallyOf(key), s.drains, key
 	}
+	t := st.tally
 	for d, n := range e.Messages {
 		t.Messages[d] += uint64(n)
 	}
@@ -347,6 +351,15 @@ func (s *Streams) emit(st *stream, e Exchange) {
 	t.Timed++
 	t.Sum += time.Duration(took)
 	t.Buckets[bucketOf(took)]++
+}
+
+func (s *Streams) tallyOf(key tallyKey) *Tally {
+	t := s.tallies[key]
+	if t == nil {
+		t = &Tally{Pair: key.pair, Protocol: key.protocol, Method: key.method, Operation: key.operation, Status: key.status, Failed: key.failed, Cut: key.cut}
+		s.tallies[key] = t
+	}
+	return t
 }
 
 // bucketOf finds a duration's bucket, as the kernel programs do: upper bounds are 2^((i-160)/8) seconds.
@@ -397,13 +410,14 @@ func (s *Streams) Answers() []FoundAnswer {
 func (s *Streams) Drain(now int64, each func(*Tally)) {
 	for _, st := range s.streams {
 		if r, ok := st.conn.(Reporter); ok {
-			r.Report(func(e Exchange) { s.emit(st, e) })
+			r.Report(st.emit)
 		}
 	}
 	for _, t := range s.tallies {
 		each(t)
 	}
 	clear(s.tallies)
+	s.drains++
 	if now-s.swept < int64(time.Minute) {
 		return
 	}
