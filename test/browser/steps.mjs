@@ -181,6 +181,22 @@ async function events(context) {
   await page.getByText('Nothing happened').waitFor()
 }
 
+async function search(context) {
+  const { page, address } = context
+  await page.goto(`${address}/query`)
+  await page.getByRole('heading', { name: 'Query', exact: true }).waitFor({ state: 'attached' })
+  await page.keyboard.press('Control+k')
+  const field = page.getByRole('combobox', { name: 'Go to' })
+  await field.fill('ngi')
+  await page.getByRole('option', { name: /^nginx/ }).first().waitFor()
+  await accessible(context, 'search')
+  await field.press('Enter')
+  await until('it goes to the workload', async () => param(page, 'id') === '/Process/nginx')
+  await page.keyboard.press('Control+k')
+  await page.keyboard.press('Escape')
+  await field.waitFor({ state: 'detached' })
+}
+
 async function elsewhere(context) {
   const { page, address } = context
   await page.goto(`${address}/workload?id=/Process/never-seen`)
@@ -258,4 +274,4 @@ async function faults(context) {
   await page.unrouteAll()
 }
 
-export const steps = { seen, overview, map, 'workload page': detail, query, events, elsewhere, namespaces, faults }
+export const steps = { seen, overview, map, 'workload page': detail, query, events, search, elsewhere, namespaces, faults }

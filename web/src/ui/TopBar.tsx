@@ -2,6 +2,7 @@ import { NativeSelect, Tooltip, useMantineColorScheme } from '@mantine/core'
 import { useIsFetching, useQueryClient } from '@tanstack/react-query'
 import { useStatus } from '../api/hooks.ts'
 import { compact } from '../format/number.ts'
+import { Search } from '../search/Search.tsx'
 import { TimePicker } from '../time/TimePicker.tsx'
 import { REFRESH_CHOICES, useTimeRange } from '../time/useTimeRange.ts'
 import { Link } from '../url/Link.tsx'
@@ -26,6 +27,7 @@ export function TopBar() {
       </nav>
       <ServerState />
       <div className={styles.tools}>
+        <Search />
         <TimePicker />
         <Refresh />
         <SchemeToggle />
