@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -65,16 +64,17 @@ func New(o Options) (*Agent, error) {
 	if o.Probe.Log == nil {
 		o.Probe.Log = o.Log
 	}
+	host, err := process.FindHost()
+	if err != nil {
+		return nil, err
+	}
 	if o.Hostname == "" {
-		name, err := os.Hostname()
-		if err != nil {
-			return nil, fmt.Errorf("read host name: %w", err)
-		}
-		o.Hostname = name
+		o.Hostname = host.Name
 	}
 	if o.Node == "" {
 		o.Node = o.Hostname
 	}
+	o.Probe.PIDNamespace, o.Probe.OnlyBelow = host.PIDNamespace, host.Nested
 	outside := names.New()
 	a := &Agent{log: o.Log, streams: newStreams(outside), busy: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "vetch_agent_digest_seconds_total", Help: "Wall time spent naming and joining what the probe read.",
@@ -92,7 +92,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	book, err := process.New(process.Options{Log: o.Log, Hostname: o.Node, Names: outside, Cluster: cluster})
+	book, err := process.New(process.Options{Log: o.Log, Root: host.Root, Hostname: o.Node, Names: outside, Cluster: cluster})
 	if err != nil {
 		return nil, fmt.Errorf("start naming processes: %w", err)
 	}
@@ -100,7 +100,7 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("start the probe: %w", err)
 	}
 	a.digest, err = digest.New(digest.Options{
-		Log: o.Log, Book: book, Names: outside, Machine: process.ReadMachine("/", o.Hostname), Version: o.Version, ProbeStats: a.probe.Stats,
+		Log: o.Log, Book: book, Names: outside, Machine: process.ReadMachine(host.Root, o.Hostname), Version: o.Version, ProbeStats: a.probe.Stats,
 		IgnoreRequests: o.IgnoreRequests, RoutesPerWorkload: o.RoutesPerWorkload, SeriesExpiry: o.SeriesExpiry,
 	})
 	if err != nil {

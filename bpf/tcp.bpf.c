@@ -80,7 +80,7 @@ static __always_inline int on_accepted(struct sock *sk, __u64 now)
 	owner = l->owner;
 	c->owner = owner;
 	o = bpf_map_lookup_elem(&owners, &owner);
-	if (o && o->ignored)
+	if (owner == OWNER_ELSEWHERE || (o && o->ignored))
 		c->ignored = 1;
 	else
 		join(c, (__u64)sk, now);

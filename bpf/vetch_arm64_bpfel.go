@@ -565,6 +565,8 @@ const (
 	VetchVarEncodingName      = "encoding_name"
 	VetchVarLengthName        = "length_name"
 	VetchVarMaxRoutesPerOwner = "max_routes_per_owner"
+	VetchVarOnlyPidNamespace  = "only_pid_namespace"
+	VetchVarPidNamespace      = "pid_namespace"
 	VetchVarRingBytes         = "ring_bytes"
 	VetchVarShipStreams       = "ship_streams"
 	VetchVarUpgradeLine       = "upgrade_line"
@@ -684,6 +686,8 @@ type VetchVariableSpecs struct {
 	EncodingName      *ebpf.VariableSpec `ebpf:"encoding_name"`
 	LengthName        *ebpf.VariableSpec `ebpf:"length_name"`
 	MaxRoutesPerOwner *ebpf.VariableSpec `ebpf:"max_routes_per_owner"`
+	OnlyPidNamespace  *ebpf.VariableSpec `ebpf:"only_pid_namespace"`
+	PidNamespace      *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	RingBytes         *ebpf.VariableSpec `ebpf:"ring_bytes"`
 	ShipStreams       *ebpf.VariableSpec `ebpf:"ship_streams"`
 	UpgradeLine       *ebpf.VariableSpec `ebpf:"upgrade_line"`
@@ -775,6 +779,8 @@ type VetchVariables struct {
 	EncodingName      *ebpf.Variable `ebpf:"encoding_name"`
 	LengthName        *ebpf.Variable `ebpf:"length_name"`
 	MaxRoutesPerOwner *ebpf.Variable `ebpf:"max_routes_per_owner"`
+	OnlyPidNamespace  *ebpf.Variable `ebpf:"only_pid_namespace"`
+	PidNamespace      *ebpf.Variable `ebpf:"pid_namespace"`
 	RingBytes         *ebpf.Variable `ebpf:"ring_bytes"`
 	ShipStreams       *ebpf.Variable `ebpf:"ship_streams"`
 	UpgradeLine       *ebpf.Variable `ebpf:"upgrade_line"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -103,10 +102,6 @@ func closeSender(s *transport.Sender) error {
 
 // watch loads and attaches the kernel programs. What the kernel refuses is a missing privilege or feature.
 func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*agent.Agent, error) {
-	hostname, err := os.Hostname()
-	if err != nil {
-		return nil, err
-	}
 	ignored := make([]digest.IgnoreRule, len(l.Agent.IgnoreRequests))
 	for i, text := range l.Agent.IgnoreRequests {
 		rule, err := config.ParseRequestRule(text)
@@ -125,7 +120,6 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*agen
 		IgnoreRequests:    ignored,
 		RoutesPerWorkload: l.Agent.RoutesPerWorkload,
 		SeriesExpiry:      l.Agent.SeriesExpiry,
-		Hostname:          hostname,
 		Node:              l.Node,
 		Names: agent.NamesOptions{URL: l.Agent.Names.URL, Credentials: names.Credentials{
 			CAFile: l.Agent.Names.CAFile, CertFile: l.Agent.Names.CertFile, KeyFile: l.Agent.Names.KeyFile, TokenFile: l.Agent.Names.TokenFile,

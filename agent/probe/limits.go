@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -84,6 +85,18 @@ func totalMemory() uint64 {
 		return kib << 10
 	}
 	return 0
+}
+
+// setNamespace says by which numbers processes go, and whether that is all that is watched.
+func (p *Probe) setNamespace(spec *ebpf.CollectionSpec) error {
+	var only uint8
+	if p.options.OnlyBelow && p.options.PIDNamespace != 0 {
+		only = 1
+	}
+	if err := errors.Join(spec.Variables["pid_namespace"].Set(p.options.PIDNamespace), spec.Variables["only_pid_namespace"].Set(only)); err != nil {
+		return fmt.Errorf("set the namespace of processes: %w", err)
+	}
+	return nil
 }
 
 const ringBytes = 4 << 20

@@ -40,6 +40,8 @@ type Options struct {
 	RoutesLimit   int           // distinct routes of one owner that the kernel tells apart; default 250
 	Records       bool          // ship what connections other than HTTP/1 say: see ReadRecords
 	NoUprobes     bool          // leave out the programs for user-space functions
+	PIDNamespace  uint32        // inode of the agent's, by whose numbers processes are reported; 0 is the kernel's first
+	OnlyBelow     bool          // leave out what is not in PIDNamespace or below it
 	IdleTimeout   time.Duration // after which the kernel forgets pairs and series without change; default 5 min
 }
 
@@ -111,7 +113,7 @@ func (p *Probe) load() error {
 	if err := spec.Variables["max_routes_per_owner"].Set(uint32(p.options.RoutesLimit)); err != nil {
 		return fmt.Errorf("set the limit of routes: %w", err)
 	}
-	if err := p.setRing(spec); err != nil {
+	if err := errors.Join(p.setRing(spec), p.setNamespace(spec)); err != nil {
 		return err
 	}
 	setLimits(spec, kernel, runtime.NumCPU(), totalMemory())

@@ -162,6 +162,9 @@ func (r *reader) readListeners(s *Snapshot) error {
 	r.stats.setEntries("listeners", n)
 	for i := range n {
 		k, v := &r.lisBuf.keys[i], &r.lisBuf.values[i]
+		if OwnerID(v.Owner) == ownerElsewhere {
+			continue
+		}
 		r.owner(s, OwnerID(v.Owner))
 		s.Listeners = append(s.Listeners, Listener{Owner: OwnerID(v.Owner), NetNS: k.Netns, Addr: addrPort(k.Addr.B, k.Port)})
 	}

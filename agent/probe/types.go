@@ -9,6 +9,9 @@ import (
 // OwnerID is the kernel's hash of (cgroup, executable, network namespace): the finest "who" that is told apart. Zero is "not known".
 type OwnerID uint64
 
+// ownerElsewhere marks what is of another machine on the same kernel (OWNER_ELSEWHERE in bpf/include/owner.h).
+const ownerElsewhere = ^OwnerID(0)
+
 // Owner is who opens or serves connections: all processes with one executable in one cgroup and network namespace.
 // It was recorded in the kernel while the process lived, so it is there for a process that is gone.
 type Owner struct {

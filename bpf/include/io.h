@@ -97,7 +97,7 @@ static __noinline void take_owner(struct conn_t *c)
 
 	c->owned = 1;
 	id = owner_of((struct task_struct *)bpf_get_current_task(), 0, &c->ignored);
-	if (c->owner == id || !id)
+	if (c->owner == id || !id || id == OWNER_ELSEWHERE)
 		return;
 	if (c->bound) { /* it was bound to the listener's owner: move it */
 		struct pair_t *p = pair_of(c);

@@ -156,6 +156,8 @@ ARRAY_MAP(owner_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct owner_t, 2);
 const volatile __u32 max_routes_per_owner = 256;
 const volatile __u32 ring_bytes = 1 << 20;
 const volatile __u8 ship_streams = 0; /* whether user space reads the ring */
+const volatile __u32 pid_namespace = 0; /* inode of the one that user space lives in; 0 is the kernel's first */
+const volatile __u8 only_pid_namespace = 0; /* what is not below it is another machine's */
 
 static __always_inline void count_lost(__u32 reason, __u64 n)
 {

@@ -80,10 +80,36 @@ static __always_inline __u64 task_hash(struct task_struct *task, struct task_ids
 	return h ? h : 1;
 }
 
+#define PID_LEVELS 8 /* of namespaces within namespaces that are looked at; a node that is a container has level 1 */
+
+/* The process of a task by the number that it has for user space; 0 where that cannot see it. */
+static __always_inline __u32 pid_here(struct task_struct *task)
+{
+	struct pid_namespace *ns;
+	struct pid *pid;
+	__u64 numbers, level;
+
+	if (!pid_namespace)
+		return BPF_CORE_READ(task, tgid);
+	pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	level = BPF_CORE_READ(pid, level);
+	numbers = (__u64)pid + bpf_core_field_offset(pid->numbers);
+	for (__u64 i = 0; i < PID_LEVELS && i <= level; i++) {
+		struct upid *number = (struct upid *)(numbers + i * bpf_core_type_size(struct upid));
+
+		ns = BPF_CORE_READ(number, ns);
+		if (BPF_CORE_READ(ns, ns.inum) == pid_namespace)
+			return BPF_CORE_READ(number, nr);
+	}
+	return 0;
+}
+
 static __always_inline int is_ignored(__u64 cgroup)
 {
 	return cgroup && bpf_map_lookup_elem(&ignored, &cgroup) != NULL;
 }
+
+#define OWNER_ELSEWHERE ((__u64)-1) /* the task is of another machine: nothing is recorded of it */
 
 /* Finds or records the owner of a task and returns its hash, 0 if there is no room. *drop is set when its traffic is to be ignored. */
 static __always_inline __u64 owner_of(struct task_struct *task, __u32 scratch, __u8 *drop)
@@ -109,7 +135,11 @@ static __always_inline __u64 owner_of(struct task_struct *task, __u32 scratch, _
 	o->exe_ino = t->ino;
 	o->exe_dev = t->dev;
 	o->netns = t->netns;
-	o->pid = BPF_CORE_READ(task, tgid);
+	o->pid = pid_here(task);
+	if (only_pid_namespace && !o->pid) {
+		*drop = 1;
+		return OWNER_ELSEWHERE;
+	}
 	o->routes = 0;
 	o->overflow = 0;
 	o->ignored = is_ignored(t->v1) || is_ignored(t->v2);

@@ -134,9 +134,11 @@ static __noinline void go_wire(struct conn_t *c, __u64 sk)
 /* User space looks again at what this process has mapped. */
 static __always_inline void tell_unseen(void)
 {
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	__u32 tgid = pid_here((struct task_struct *)bpf_get_current_task());
 	__u64 now = bpf_ktime_get_ns();
 
+	if (!tgid)
+		return;
 	bpf_map_update_elem(&tls_unseen, &tgid, &now, BPF_ANY);
 }
 

@@ -144,6 +144,17 @@ struct css_set {
 struct nsproxy {
 	struct net *net_ns;
 };
+struct pid_namespace {
+	struct ns_common ns;
+};
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+struct pid {
+	unsigned int level;
+	struct upid numbers[1]; /* one for each level down to that of the process */
+};
 struct fdtable {
 	unsigned int max_fds;
 	struct file **fd;
@@ -157,6 +168,7 @@ struct task_struct {
 	char comm[16];
 	struct mm_struct *mm;
 	struct task_struct *group_leader;
+	struct pid *thread_pid;
 	struct css_set *cgroups;
 	struct nsproxy *nsproxy;
 	struct files_struct *files;

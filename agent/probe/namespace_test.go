@@ -1,0 +1,93 @@
+package probe
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+)
+
+// inNamespaceOfPIDs is set in the environment of a test process that is the first of a pid namespace.
+const inNamespaceOfPIDs = "VETCH_TEST_PID_NAMESPACE"
+
+// On a node that is a container itself, processes go by the node's numbers, and those of other machines on the same kernel are left out.
+func TestOnlyPIDNamespace(t *testing.T) {
+	if os.Getenv(inNamespaceOfPIDs) != "" {
+		l, err := net.Listen("tcp", "localhost:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println(l.Addr())
+		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // until it is closed
+		os.Exit(0)
+	}
+	_, outside := listen(t, "tcp")
+	node := exec.Command("/proc/self/exe", "-test.run", "^TestOnlyPIDNamespace$")
+	node.Env = append(os.Environ(), inNamespaceOfPIDs+"=1")
+	node.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	stdin, err := node.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := node.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Start(); err != nil {
+		t.Fatalf("start the first process of a pid namespace (needs root): %v", err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		if err := node.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := netip.MustParseAddrPort(line[:len(line)-1])
+	info, err := os.Stat(fmt.Sprintf("/proc/%d/ns/pid", node.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := uint32(info.Sys().(*syscall.Stat_t).Ino)
+
+	owners := map[OwnerID]Owner{}
+	until(t, watch(t, Options{PIDNamespace: namespace, OnlyBelow: true}), "the listener in the namespace", func(s Snapshot) bool {
+		for _, o := range s.Owners {
+			owners[o.ID] = o
+		}
+		if has(s, outside) {
+			t.Error("a listener outside of the namespace is reported")
+		}
+		for _, l := range s.Listeners {
+			if l.Addr == inside {
+				if got := owners[l.Owner].PID; got != 1 {
+					t.Errorf("process %d listens, want 1", got)
+				}
+				return true
+			}
+		}
+		return false
+	})
+	for _, o := range owners {
+		if o.PID != 1 {
+			t.Errorf("%s with process %d is reported", o.Exe, o.PID)
+		}
+	}
+	// Without the restriction the numbers stay those of the namespace: 0 for what is not in it.
+	until(t, watch(t, Options{PIDNamespace: namespace}), "the listener outside", func(s Snapshot) bool {
+		for _, o := range s.Owners {
+			if o.PID > 1 {
+				t.Errorf("%s goes by number %d", o.Exe, o.PID)
+			}
+		}
+		return has(s, outside) && has(s, inside)
+	})
+}
