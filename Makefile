@@ -1,5 +1,5 @@
 # vetch: everything a developer types. `make` alone lists the targets.
-# Variables: ARGS (for run), PKG and RUN (for test), FUZZTIME (for fuzz), KERNELS (for test-kernel).
+# Variables: ARGS (for run), PKG and RUN (for test), FUZZTIME (for fuzz), KERNELS (for test-kernel), IMAGE (for image), CLUSTER (for test-cluster).
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,7 +15,9 @@ KERNELS  ?= 5.10 6.1 6.12
 export CGO_ENABLED ?= 0
 export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 
-.PHONY: help run build test lint generate check-generated bench test-kernel fuzz web-test deps
+IMAGE    ?= localhost/vetch:$(VERSION)
+
+.PHONY: help run build image test lint generate check-generated bench test-kernel test-cluster fuzz web-test deps
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +28,10 @@ run: build ## build, and run vetch on this machine as root (ARGS="--listen 127.0
 build: ## write bin/vetch (static; needs nothing but Go)
 	@scripts/deps.sh build
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/vetch .
+
+image: ## write bin/vetch-image.tar, an OCI image for amd64 and arm64 (IMAGE=name:tag); without Docker
+	@scripts/deps.sh build
+	go run ./scripts/image -version '$(VERSION)' -name '$(IMAGE)'
 
 # Packages one after the other: many load kernel programs and measure the machine, and would count each other's traffic.
 test: ## install what tests need, then lint, check-generated, the page's tests and all Go tests
@@ -60,8 +66,12 @@ test-kernel: ## load and count on Debian kernels in QEMU (KERNELS="5.10 6.1 6.12
 	@scripts/deps.sh kernel
 	go run ./test/kernel $(KERNELS)
 
+test-cluster: ## a real two-node Kubernetes on this machine, with vetch on it (as root; CLUSTER="-proxy-mode iptables -run NAME -keep -v")
+	@scripts/deps.sh cluster
+	go run ./test/cluster $(CLUSTER) test
+
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)
 
-deps: ## install everything that build, test, generate and test-kernel need
-	@scripts/deps.sh build generate test kernel
+deps: ## install everything that build, test, generate, test-kernel and test-cluster need
+	@scripts/deps.sh build generate test kernel cluster

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the named groups need: build, generate, test, kernel. Debian and Ubuntu by apt; elsewhere it prints the list
+# Installs what the named groups need: build, generate, test, kernel, cluster. Debian and Ubuntu by apt; elsewhere it prints the list
 # and ends with 1. When all is there it only asks dpkg, so it may run before every make.
 set -euo pipefail
 
@@ -15,6 +15,8 @@ packages() {
 		zookeeper:/usr/share/zookeeper/bin/zkServer.sh clickhouse-server:clickhouse-server clickhouse-client:clickhouse-client \
 		gcc:gcc binutils:strip libc6-dev libssl-dev android-libboringssl-dev \
 		cargo:/usr/bin/cargo rustc:/usr/bin/rustc librust-rustls-dev librust-rustls-pemfile-dev librust-tokio-dev librust-tokio-rustls-dev ;;
+	cluster) echo containerd:containerd runc:runc containernetworking-plugins nftables:nft iptables:iptables conntrack:conntrack \
+		nginx-light:nginx redis-server:redis-server postgresql:/usr/bin/pgbench ;;
 	kernel) echo qemu-system-x86:qemu-system-x86_64 debian-archive-keyring ;;
 	esac
 }
@@ -45,7 +47,7 @@ missing=() needs_node= wants_node16=
 for group in "$@"; do
 	case $group in
 	generate | test) needs_node=yes ;;
-	build | kernel) ;;
+	build | kernel | cluster) ;;
 	*) echo "deps.sh: no such group: $group" >&2; exit 2 ;;
 	esac
 	if [ "$group" = test ] && [ ! -x .cache/node16/bin/node ]; then wants_node16=yes; fi

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+func startAgents(ctx context.Context, t *trial) error {
+	if err := t.applyFile(ctx, "agent.yaml"); err != nil {
+		return err
+	}
+	if _, err := t.kubectl(ctx, "-n", "vetch", "rollout", "status", "daemonset/vetch-agent", "--timeout="+settle.String()); err != nil {
+		logs, _ := t.kubectl(ctx, "-n", "vetch", "logs", "-l", "app=vetch-agent", "--tail=20", "--prefix")
+		return fmt.Errorf("%w\n%s", err, logs)
+	}
+	pods, err := t.agents(ctx)
+	if err != nil {
+		return err
+	}
+	for _, node := range nodeNames {
+		p, ok := pods[node]
+		if !ok {
+			return fmt.Errorf("no agent on %s", node)
+		}
+		if t.traces[node], err = t.traceOf(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// agents finds the agent's pod of each node.
+func (t *trial) agents(ctx context.Context) (map[string]pod, error) {
+	list, err := t.pods(ctx, "vetch", "app=vetch-agent")
+	if err != nil {
+		return nil, err
+	}
+	byNode := map[string]pod{}
+	for _, p := range list {
+		byNode[p.Spec.NodeName] = p
+	}
+	return byNode, nil
+}
+
+// metrics is what one agent shows.
+type metrics map[string]*dto.MetricFamily
+
+// scrape reads /metrics of the agent of each node, from within that node.
+func (t *trial) scrape(ctx context.Context) (map[string]metrics, error) {
+	pods, err := t.agents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]metrics{}
+	for _, node := range nodeNames {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return dialIn(ctx, t.namespace(node), address)
+		}}}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pods[node].Status.PodIP+":4780/metrics", http.NoBody)
+		if err != nil {
+			return nil, err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return nil, fmt.Errorf("read metrics of %s: %w", node, err)
+		}
+		text, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil {
+			return nil, fmt.Errorf("read metrics of %s: %w", node, err)
+		}
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		if all[node], err = parser.TextToMetricFamilies(bytes.NewReader(text)); err != nil {
+			return nil, fmt.Errorf("read metrics of %s: %w", node, err)
+		}
+	}
+	return all, nil
+}
+
+// series calls do for the labels and the value of each series of a counter or gauge.
+func (m metrics) series(name string, do func(labels map[string]string, value float64)) {
+	for _, one := range m[name].GetMetric() {
+		labels := map[string]string{}
+		for _, l := range one.GetLabel() {
+			labels[l.GetName()] = l.GetValue()
+		}
+		do(labels, one.GetCounter().GetValue()+one.GetGauge().GetValue())
+	}
+}
+
+// sum adds the series that have all of the labels ("container_id", "/k8s/...").
+func (m metrics) sum(name string, want ...string) float64 {
+	var total float64
+	m.series(name, func(labels map[string]string, value float64) {
+		for i := 0; i < len(want); i += 2 {
+			if labels[want[i]] != want[i+1] {
+				return
+			}
+		}
+		total += value
+	})
+	return total
+}

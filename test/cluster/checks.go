@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// check is one thing that must hold. Checks run in the order of the table; one that others need is a step.
+type check struct {
+	name string
+	step bool // runs whatever -run says; when it fails the rest is not tried
+	run  func(context.Context, *trial) error
+}
+
+// trial is a run of the checks, and what earlier ones found out for later ones.
+type trial struct {
+	*cluster
+	shop   *shop
+	traces map[string]*kernelTrace // of each node's agent
+}
+
+func checks() []check {
+	return []check{
+		{"images are made and imported", true, importImages},
+		{"the shop is ready on both nodes", true, startShop},
+		{"agents are ready on both nodes", true, startAgents},
+		{"a request through each kind of address is answered", true, driveShop},
+		{"serving containers count every request", false, countServing},
+		{"calling containers count every request", false, countCalling},
+		{"routes of the shop are counted by workload", false, countRoutes},
+		{"an agent shows no container of another node", false, keepToNode},
+		{"a Job of 200 ms is seen", false, seeShortJob},
+		{"nothing is lost", false, loseNothing},
+		{"deleting the agents leaves no program and no map", false, leaveNothing},
+	}
+}
+
+// test runs the checks. Its last line is the total.
+func (c *cluster) test(ctx context.Context) (err error) {
+	if err := c.build(ctx, needed()...); err != nil {
+		return err
+	}
+	if len(c.running()) == 0 {
+		if err := c.up(ctx); err != nil {
+			return errors.Join(err, c.unlessKept(c.down))
+		}
+		defer func() { err = errors.Join(err, c.unlessKept(c.down)) }()
+	}
+	only := regexp.MustCompile(c.run)
+	t := &trial{cluster: c, shop: &shop{}, traces: map[string]*kernelTrace{}}
+	var passed, failed int
+	for _, one := range checks() {
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		if !one.step && !only.MatchString(one.name) {
+			continue
+		}
+		began := time.Now()
+		err := one.run(ctx, t)
+		took := time.Since(began).Round(100 * time.Millisecond)
+		if err == nil {
+			passed++
+			fmt.Printf("ok    %s (%v)\n", one.name, took)
+			continue
+		}
+		failed++
+		fmt.Printf("FAIL  %s (%v)\n      %s\n", one.name, took, strings.ReplaceAll(err.Error(), "\n", "\n      "))
+		if one.step {
+			break
+		}
+	}
+	fmt.Printf("%d passed, %d failed\n", passed, failed)
+	if failed > 0 {
+		return errors.New("not all checks passed")
+	}
+	return nil
+}
+
+func (c *cluster) unlessKept(end func() error) error {
+	if c.keep {
+		return nil
+	}
+	return end()
+}
+
+// eventually tries until it holds, and says why it does not when the limit is over.
+func eventually(ctx context.Context, limit time.Duration, try func() error) error {
+	var err error
+	if until(limit, func() bool { err = try(); return err == nil || ctx.Err() != nil }) {
+		return errors.Join(err, ctx.Err())
+	}
+	return fmt.Errorf("not within %v: %w", limit, err)
+}
+
+func importImages(ctx context.Context, t *trial) error {
+	files, err := t.testImages(ctx)
+	if err != nil {
+		return err
+	}
+	return t.load(ctx, files...)
+}

@@ -1,0 +1,3 @@
+module github.com/vetch-dev/vetch/test/cluster/programs/pause
+
+go 1.24

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// settle is how long a deployment, or what the agents show of it, may take.
+const settle = 2 * time.Minute
+
+// pod is what checks want to know of one.
+type pod struct {
+	Metadata struct {
+		Name, Namespace, UID string
+		Labels               map[string]string
+	}
+	Spec   struct{ NodeName string }
+	Status struct {
+		Phase             string
+		PodIP             string
+		ContainerStatuses []struct {
+			Name, ContainerID string
+			Ready             bool
+		}
+	}
+}
+
+// container names the first container as coroot-node-agent does.
+func (p pod) container() string {
+	return "/k8s/" + p.Metadata.Namespace + "/" + p.Metadata.Name + "/" + p.Status.ContainerStatuses[0].Name
+}
+
+// containerID is the runtime's id of the first container.
+func (p pod) containerID() string {
+	_, id, _ := strings.Cut(p.Status.ContainerStatuses[0].ContainerID, "://")
+	return id
+}
+
+func (c *cluster) pods(ctx context.Context, namespace, selector string) ([]pod, error) {
+	var list struct{ Items []pod }
+	err := c.get(ctx, &list, "pods", "-n", namespace, "-l", selector)
+	return list.Items, err
+}
+
+// shop is who serves, and how many requests the driver sent to whom.
+type shop struct {
+	pods map[string]pod // by name of the pod
+	sent map[string]int // HTTP requests, by the name of the serving pod; of those behind a service the sum, by the name of the app
+}
+
+// of lists the pods of an app.
+func (s *shop) of(app string) []pod {
+	var list []pod
+	for _, p := range s.pods {
+		if p.Metadata.Labels["app"] == app {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+var shopRollouts = []string{"statefulset/postgres", "statefulset/redis", "deployment/catalog", "statefulset/cart", "deployment/front"}
+
+func startShop(ctx context.Context, t *trial) error {
+	if _, err := t.kubectl(ctx, "delete", "job", "-n", "shop", "--all", "--ignore-not-found"); err != nil {
+		return err
+	}
+	if err := t.applyFile(ctx, "shop.yaml"); err != nil {
+		return err
+	}
+	for _, name := range shopRollouts {
+		if _, err := t.kubectl(ctx, "-n", "shop", "rollout", "status", name, "--timeout="+settle.String()); err != nil {
+			state, _ := t.kubectl(ctx, "-n", "shop", "get", "pods,events")
+			return fmt.Errorf("%w\n%s", err, state)
+		}
+	}
+	pods, err := t.pods(ctx, "shop", "app")
+	if err != nil {
+		return err
+	}
+	t.shop.pods = map[string]pod{}
+	nodes := map[string]bool{}
+	for _, p := range pods {
+		t.shop.pods[p.Metadata.Name] = p
+		nodes[p.Spec.NodeName] = true
+	}
+	if len(nodes) != len(nodeNames) || len(pods) != 7 {
+		return fmt.Errorf("%d pods on %d nodes", len(pods), len(nodes))
+	}
+	return nil
+}
+
+// requestsEach is how many requests the driver sends to each target.
+const requestsEach = 120
+
+// driveShop runs the driver on node2 and notes who had to serve what.
+func driveShop(ctx context.Context, t *trial) error {
+	direct := t.shop.of("catalog")[0]
+	targets := []struct {
+		url string
+		app string // which service answers
+		pod string // or which pod
+	}{
+		{"http://front.shop.svc.cluster.local/items/1", "front", ""},
+		{"http://" + nodeAddress("node1") + ":30080/items/1", "front", ""},
+		{"http://" + nodeAddress("node2") + ":30080/items/1", "front", ""},
+		{"POST http://cart.shop.svc.cluster.local:8080/carts/1", "cart", ""},
+		{"http://" + direct.Status.PodIP + ":8080/items/1", "catalog", direct.Metadata.Name},
+	}
+	args := []string{"-requests", fmt.Sprint(requestsEach), "drive"}
+	t.shop.sent = map[string]int{}
+	for _, target := range targets {
+		args = append(args, target.url)
+		t.shop.sent[target.app] += requestsEach
+		if target.app == "front" {
+			t.shop.sent["catalog"] += requestsEach // nginx asks it for each
+		}
+	}
+	reports, err := t.job(ctx, "drive", "node2", args)
+	if err != nil {
+		return err
+	}
+	if len(reports) != len(targets) {
+		return fmt.Errorf("%d reports of %d targets", len(reports), len(targets))
+	}
+	for _, r := range reports {
+		if r.Sent != requestsEach || r.OK != r.Sent {
+			return fmt.Errorf("%s: %d requests sent, %d answered well", r.Target, r.Sent, r.OK)
+		}
+	}
+	pods, err := t.pods(ctx, "shop", "app=drive")
+	if err == nil && len(pods) == 1 {
+		t.shop.pods[pods[0].Metadata.Name] = pods[0]
+	}
+	return err
+}
+
+// report is what the driver says of one target.
+type report struct {
+	Target   string
+	Sent, OK int
+}
+
+// job runs the driver as a Job to its end and returns its reports.
+func (t *trial) job(ctx context.Context, name, node string, args []string) ([]report, error) {
+	list, err := json.Marshal(args)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.applyFile(ctx, "drive.yaml", "$NAME", name, "$NODE", node, "$ARGS", string(list)); err != nil {
+		return nil, err
+	}
+	err = eventually(ctx, settle, func() error {
+		var job struct {
+			Status struct{ Succeeded, Failed int }
+		}
+		if err := t.get(ctx, &job, "job", "-n", "shop", name); err != nil {
+			return err
+		}
+		if job.Status.Succeeded+job.Status.Failed == 0 {
+			return errors.New("the Job has not ended")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out, err := t.kubectl(ctx, "-n", "shop", "logs", "job/"+name)
+	if err != nil {
+		return nil, err
+	}
+	var reports []report
+	for line := range strings.Lines(out) {
+		var r report
+		if json.Unmarshal([]byte(line), &r) == nil {
+			reports = append(reports, r)
+		}
+	}
+	return reports, nil
+}
