@@ -95,7 +95,8 @@ static __always_inline struct tls_session_t *go_session(__u64 conn)
 	if (sk && go_bind(s, conn, sk))
 		return s;
 	s->fresh = 0;
-	count_lost(LOST_TLS_UNBOUND, 1);
+	if (!is_elsewhere())
+		count_lost(LOST_TLS_UNBOUND, 1);
 	return NULL;
 }
 

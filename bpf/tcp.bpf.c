@@ -75,8 +75,10 @@ static __always_inline int on_accepted(struct sock *sk, __u64 now)
 	c->streams[0].seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
 	c->streams[1].seq = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
 	l = find_listener(c);
-	if (!l)
+	if (!l) {
+		c->ignored = only_pid_namespace; /* the walk at the start sees the tasks of its namespace only: who listens is another machine's */
 		return 0;
+	}
 	owner = l->owner;
 	c->owner = owner;
 	o = bpf_map_lookup_elem(&owners, &owner);

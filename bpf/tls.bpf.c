@@ -106,7 +106,8 @@ static __always_inline int end_call(__u64 sp, __s32 ret, int modern)
 		return 0;
 	s = session_of(ssl);
 	if (!s || !connection_of(s, ssl)) {
-		count_lost(LOST_TLS_UNBOUND, 1);
+		if (!is_elsewhere())
+			count_lost(LOST_TLS_UNBOUND, 1);
 		if (s)
 			s->fresh = 0;
 		return 0;

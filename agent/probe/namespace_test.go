@@ -22,11 +22,13 @@ func TestOnlyPIDNamespace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		go closeAll(l)
 		fmt.Println(l.Addr())
 		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // until it is closed
 		os.Exit(0)
 	}
-	_, outside := listen(t, "tcp")
+	before, outside := listen(t, "tcp")
+	go closeAll(before)
 	node := exec.Command("/proc/self/exe", "-test.run", "^TestOnlyPIDNamespace$")
 	node.Env = append(os.Environ(), inNamespaceOfPIDs+"=1")
 	node.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
@@ -59,7 +61,10 @@ func TestOnlyPIDNamespace(t *testing.T) {
 	namespace := uint32(info.Sys().(*syscall.Stat_t).Ino)
 
 	owners := map[OwnerID]Owner{}
-	until(t, watch(t, Options{PIDNamespace: namespace, OnlyBelow: true}), "the listener in the namespace", func(s Snapshot) bool {
+	snapshots := watch(t, Options{PIDNamespace: namespace, OnlyBelow: true})
+	after, later := listen(t, "tcp")
+	go closeAll(after)
+	until(t, snapshots, "the listener in the namespace", func(s Snapshot) bool {
 		for _, o := range s.Owners {
 			owners[o.ID] = o
 		}
@@ -76,6 +81,18 @@ func TestOnlyPIDNamespace(t *testing.T) {
 		}
 		return false
 	})
+	// Connections between others, on which nothing is said, and one to the process inside.
+	for _, addr := range []netip.AddrPort{outside, later, inside} {
+		connectAndClose(t, addr)
+	}
+	until(t, snapshots, "the connection to the namespace", func(s Snapshot) bool {
+		for _, p := range s.Pairs {
+			if p.Key.Local != inside {
+				t.Errorf("a connection to %s from %s is reported", p.Key.Local, p.Key.Remote)
+			}
+		}
+		return len(s.Pairs) > 0
+	})
 	for _, o := range owners {
 		if o.PID != 1 {
 			t.Errorf("%s with process %d is reported", o.Exe, o.PID)
@@ -90,4 +107,24 @@ func TestOnlyPIDNamespace(t *testing.T) {
 		}
 		return has(s, outside) && has(s, inside)
 	})
+}
+
+func connectAndClose(t *testing.T, addr netip.AddrPort) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
+// closeAll accepts connections and closes them without a word, until the listener is closed.
+func closeAll(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		c.Close()
+	}
 }

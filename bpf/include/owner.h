@@ -104,6 +104,12 @@ static __always_inline __u32 pid_here(struct task_struct *task)
 	return 0;
 }
 
+/* Whether the present task is another machine's: a program that is probed may run there too. */
+static __always_inline int is_elsewhere(void)
+{
+	return only_pid_namespace && !pid_here((struct task_struct *)bpf_get_current_task());
+}
+
 static __always_inline int is_ignored(__u64 cgroup)
 {
 	return cgroup && bpf_map_lookup_elem(&ignored, &cgroup) != NULL;

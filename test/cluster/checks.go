@@ -26,8 +26,8 @@ type trial struct {
 func checks() []check {
 	return []check{
 		{"images are made and imported", true, importImages},
+		{"agents are ready on both nodes", true, startAgents}, // before what they are to count: the first requests of older connections are not seen
 		{"the shop is ready on both nodes", true, startShop},
-		{"agents are ready on both nodes", true, startAgents},
 		{"a request through each kind of address is answered", true, driveShop},
 		{"serving containers count every request", false, countServing},
 		{"calling containers count every request", false, countCalling},
@@ -100,6 +100,10 @@ func eventually(ctx context.Context, limit time.Duration, try func() error) erro
 func importImages(ctx context.Context, t *trial) error {
 	files, err := t.testImages(ctx)
 	if err != nil {
+		return err
+	}
+	// What an earlier run left in a cluster that was kept would be counted again.
+	if _, err := t.kubectl(ctx, "delete", "namespace", "vetch", "shop", "--ignore-not-found", "--timeout="+settle.String()); err != nil {
 		return err
 	}
 	return t.load(ctx, files...)

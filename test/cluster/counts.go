@@ -62,8 +62,8 @@ func countCalling(ctx context.Context, t *trial) error {
 // countRoutes looks at the stores behind the services, which the drivers of databases also ask for other things.
 func countRoutes(ctx context.Context, t *trial) error {
 	want := map[[3]string]int{
-		{"front", "http", "/items/{n}"}:          t.shop.sent["front"],
-		{"cart", "http", "/carts/{n}"}:           t.shop.sent["cart"],
+		{"front", "http", "/items/{id}"}:         t.shop.sent["front"],
+		{"cart", "http", "/carts/{id}"}:          t.shop.sent["cart"],
 		{"postgres", "postgres", "SELECT items"}: t.shop.sent["catalog"],
 		{"redis", "redis", "INCR"}:               t.shop.sent["cart"],
 	}
@@ -94,6 +94,11 @@ func keepToNode(ctx context.Context, t *trial) error {
 	}
 	var wrong []error
 	for node, m := range all {
+		m.series("vetch_edge_connections_total", func(labels map[string]string, value float64) {
+			if (labels["server"] == "~unknown" || labels["client"] == "~unknown") && value != 0 {
+				wrong = append(wrong, fmt.Errorf("%s shows an edge of nobody: %v", node, labels))
+			}
+		})
 		for _, p := range t.shop.pods {
 			if p.Spec.NodeName == node {
 				continue

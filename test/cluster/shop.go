@@ -66,9 +66,6 @@ func (s *shop) of(app string) []pod {
 var shopRollouts = []string{"statefulset/postgres", "statefulset/redis", "deployment/catalog", "statefulset/cart", "deployment/front"}
 
 func startShop(ctx context.Context, t *trial) error {
-	if _, err := t.kubectl(ctx, "delete", "job", "-n", "shop", "--all", "--ignore-not-found"); err != nil {
-		return err
-	}
 	if err := t.applyFile(ctx, "shop.yaml"); err != nil {
 		return err
 	}
