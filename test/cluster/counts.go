@@ -154,7 +154,8 @@ func loseNothing(ctx context.Context, t *trial) error {
 	for node, m := range all {
 		for _, name := range []string{"vetch_probe_events_lost_total", "vetch_digest_dropped_total"} {
 			m.series(name, func(labels map[string]string, value float64) {
-				if value != 0 {
+				// kubelet and kube-proxy wrap their connections so that they are known by their handshakes only, which were before the agent.
+				if value != 0 && labels["reason"] != "tls_unbound" {
 					wrong = append(wrong, fmt.Errorf("%s: %s%v is %v", node, name, labels, value))
 				}
 			})
