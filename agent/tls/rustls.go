@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Rustls is the library of Rust programs, always linked into them.
@@ -87,17 +88,21 @@ func findRustls(m *image) (Found, error) {
 // maxRustPlaces is how many functions of one kind are probed: a program may have several versions of rustls in it, with several ciphers each.
 const maxRustPlaces = 32
 
+func (f *rustFunction) is(name string) bool {
+	return (strings.Contains(name, f.parts[0]) || strings.Contains(name, f.parts[1])) && f.name.MatchString(name)
+}
+
 // below stands for the program of rustFlushBelow.
 const below = "below"
 
 // rustKind is the program for a function by its name, "" if there is none.
 func rustKind(name string) string {
 	for _, f := range rustFunctions {
-		if f.name.MatchString(name) {
+		if f.is(name) {
 			return f.program
 		}
 	}
-	if rustFlushBelow.name.MatchString(name) {
+	if rustFlushBelow.is(name) {
 		return below
 	}
 	return ""

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	maxSymbolName = 1024    // bytes of a name that is looked at, on either side of what is searched in it
-	maxNames      = 1 << 16 // places of a table of strings where something was found
+	maxSymbolName = 512     // bytes of a name that is looked at, on either side of what is searched in it
+	maxNames      = 1 << 14 // places of a table of strings where something was found
 )
 
 // symbolTable is a table of symbols and that of their names.
