@@ -115,6 +115,7 @@ func TestFindLibrary(t *testing.T) {
 func FuzzFindLibrary(f *testing.F) {
 	f.Add(program(elf.EM_X86_64, elf.ET_EXEC, symbols(elf.SHT_DYNSYM, "SSL_read", "SSL_write", "SSL_new")...))
 	f.Add(program(elf.EM_AARCH64, elf.ET_DYN, symbols(elf.SHT_SYMTAB, "gnutls_record_recv", "gnutls_record_send")...))
+	f.Add(program(elf.EM_X86_64, elf.ET_DYN, part{".rodata", elf.SHT_PROGBITS, []byte("../ssl/ssl_lib.c\x00ssl_lib.cc\x00")}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := openImage(bytes.NewReader(data))
 		if err != nil {
