@@ -131,7 +131,7 @@ func (c *cluster) publishPod(p *pod) {
 	if !c.ready || p.node == "" || p.expired {
 		return
 	}
-	workload, missing := c.top(p)
+	workload, missing := c.nameOf(p)
 	if missing != nil {
 		if c.wait(p, missing) {
 			return // it comes when that is known

@@ -125,9 +125,36 @@ func TestOwnersInACircleEnd(t *testing.T) {
 	c := newTable()
 	c.putOwner("uid-a", &reference{uid: "uid-b", kind: "B", name: "b"})
 	c.putOwner("uid-b", &reference{uid: "uid-a", kind: "A", name: "a"})
-	w, missing := c.top(&pod{namespace: "shop", owner: &reference{uid: "uid-a", kind: "A", name: "a"}})
+	w, missing := c.nameOf(&pod{namespace: "shop", owner: &reference{uid: "uid-a", kind: "A", name: "a"}})
 	require.Nil(t, missing)
 	require.NotEmpty(t, w.Name)
+}
+
+func TestPodsKeepTheirNameWhenTheirOwnersGoFirst(t *testing.T) {
+	c := newTable()
+	c.putOwner("uid-tick", (*reference)(nil))
+	c.putOwner("uid-tick-1", &reference{uid: "uid-tick", apiVersion: "batch/v1", kind: "CronJob", name: "tick"})
+	p := makePod("tick-1-x", "n1", "10.1.1.5", ref("batch/v1", "Job", "tick-1"))
+	require.NoError(t, c.pods.Add(p))
+	name := func(of string) string {
+		w, missing := c.nameOf(c.pod(of))
+		require.Nil(t, missing)
+		return w.Kind + "/" + w.Name
+	}
+	require.Equal(t, "CronJob/tick", name("tick-1-x"))
+	c.dropOwner("uid-tick")
+	c.dropOwner("uid-tick-1")
+	require.Empty(t, c.owners)
+	p.Status.Phase = corev1.PodFailed
+	require.NoError(t, c.pods.Update(p))
+	require.Equal(t, "CronJob/tick", name("tick-1-x"))
+	require.NoError(t, c.pods.Add(makePod("tick-1-y", "n1", "10.1.1.6", ref("batch/v1", "Job", "tick-1"))))
+	require.Equal(t, "CronJob/tick", name("tick-1-y"), "a pod that is told of after its owners went")
+	require.Empty(t, c.awaited)
+
+	c.putOwner("uid-tick-1", &reference{uid: "uid-tock", apiVersion: "batch/v1", kind: "CronJob", name: "tock"})
+	c.putOwner("uid-tock", (*reference)(nil))
+	require.Equal(t, "CronJob/tock", name("tick-1-y"), "adopted by another")
 }
 
 // TestMemoryOfAPod holds what a pod costs: what is kept of it and what the feed has of it.
@@ -144,7 +171,7 @@ func TestMemoryOfAPod(t *testing.T) {
 	before := heap()
 	for i := range n {
 		p := makePod(fmt.Sprintf("checkout-5d9c7b6f4d-%05d", i), fmt.Sprint("node-", i%200), fmt.Sprintf("10.1.%d.%d", i/250, i%250), nil)
-		p.ManagedFields = []metav1.ManagedFieldsEntry{{FieldsV1: &metav1.FieldsV1{Raw: make([]byte, 4000)}}}
+		p.ManagedFields = []metav1.ManagedFieldsEntry{{FieldsV1: metav1.NewFieldsV1(string(make([]byte, 4000)))}}
 		p.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": string(make([]byte, 2000))}
 		if err := c.pods.Add(p); err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@ package kube
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,7 +29,7 @@ type Options struct {
 	Kubeconfig string      // ""; that of the pod that it runs in, else what kubectl would use
 	Feed       *names.Feed // gets all names
 	Lease      string      // "namespace/name" of the Lease that one replica holds; "": there is only one replica
-	Identity   string      // of this replica; "": the host name
+	Identity   string      // of this replica, no other's; "": the host name and something random
 	UserAgent  string
 	Registerer prometheus.Registerer // nil: not exported
 }
@@ -65,7 +66,7 @@ func New(o Options) (*Watcher, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read host name: %w", err)
 		}
-		o.Identity = name
+		o.Identity = name + "_" + rand.Text()[:8] // two replicas on one machine must not take each other's lease for their own
 	}
 	klog.SetSlogLogger(o.Log) // client-go logs there and nowhere else
 	w := &Watcher{options: o, log: o.Log, cluster: newCluster(o.Feed, kinds())}

@@ -77,9 +77,13 @@ func toReference(r *metav1.OwnerReference) *reference {
 func (c *cluster) putOwner(uid types.UID, body any) {
 	owner, _ := body.(*reference)
 	before, known := c.owners[uid]
+	if !known {
+		before, known = c.others[uid]
+	}
 	c.owners[uid] = owned{owner: owner}
-	if known && !sameOwner(before.owner, owner) { // adopted or orphaned: seldom
+	if known && !sameOwner(before.owner, owner) { // adopted or orphaned, or what was asked for failed: seldom
 		for _, p := range c.pods {
+			p.workload = nil
 			c.publishPod(p)
 		}
 	}
@@ -88,7 +92,36 @@ func (c *cluster) putOwner(uid types.UID, body any) {
 
 func sameOwner(a, b *reference) bool { return a == b || a != nil && b != nil && *a == *b }
 
-func (c *cluster) dropOwner(uid types.UID) { delete(c.owners, uid) }
+// dropOwner remembers an owner that is gone for a while: it goes before its pods do.
+func (c *cluster) dropOwner(uid types.UID) {
+	if gone, ok := c.owners[uid]; ok {
+		delete(c.owners, uid)
+		c.remember(uid, owned{owner: gone.owner, until: c.now().Add(otherAge)})
+	}
+}
+
+// remember keeps an owner that no watch tells of, and forgets the oldest such for it where there are too many.
+func (c *cluster) remember(uid types.UID, o owned) {
+	if _, known := c.others[uid]; !known {
+		if len(c.otherOrder) >= maxOthers {
+			delete(c.others, c.otherOrder[0])
+			c.otherOrder = c.otherOrder[1:]
+		}
+		c.otherOrder = append(c.otherOrder, uid)
+	}
+	c.others[uid] = o
+}
+
+// nameOf is the workload that a pod goes by. A pod keeps the name that it was given: its owners go before it does.
+func (c *cluster) nameOf(p *pod) (w *names.Workload, missing *reference) {
+	if p.workload != nil {
+		return p.workload, nil
+	}
+	if w, missing = c.top(p); missing == nil {
+		p.workload = w
+	}
+	return w, missing
+}
 
 // top follows owners up. missing is the one of which nothing is known yet.
 func (c *cluster) top(p *pod) (w *names.Workload, missing *reference) {
@@ -187,14 +220,7 @@ func (c *cluster) answer(w *waiting, owner *reference, err error) {
 		c.lookedUp.WithLabelValues("failed").Inc()
 		age = absentAge
 	}
-	if _, known := c.others[w.uid]; !known {
-		if len(c.otherOrder) >= maxOthers {
-			delete(c.others, c.otherOrder[0])
-			c.otherOrder = c.otherOrder[1:]
-		}
-		c.otherOrder = append(c.otherOrder, w.uid)
-	}
-	c.others[w.uid] = owned{owner: owner, until: c.now().Add(age)}
+	c.remember(w.uid, owned{owner: owner, until: c.now().Add(age)})
 	c.found(w.uid)
 }
 

@@ -28,6 +28,7 @@ type pod struct {
 	namespace, name string
 	node            string
 	owner           *reference
+	workload        *names.Workload // what it goes by; nil: not known yet
 	addresses       []netip.Addr
 	ports           []*names.Port // only in the network of the node
 	hostNetwork     bool
@@ -175,6 +176,9 @@ func (c *cluster) putPod(uid types.UID, body any) {
 	p.seen = c.received
 	if old := c.pods[uid]; old != nil {
 		p.seen, p.published, p.expired = old.seen, old.published, old.expired
+		if sameOwner(p.owner, old.owner) {
+			p.workload = old.workload
+		}
 		if len(p.addresses) == 0 { // an ended pod may lose them in the API, but it had them
 			p.addresses = old.addresses
 		}

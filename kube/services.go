@@ -261,7 +261,7 @@ func (c *cluster) backend(key string) *names.Workload {
 			if p == nil {
 				return nil
 			}
-			w, _ := c.top(p)
+			w, _ := c.nameOf(p)
 			if only != nil && (only.Namespace != w.Namespace || only.Kind != w.Kind || only.Name != w.Name) {
 				return nil
 			}

@@ -28,7 +28,6 @@ type source struct {
 	cluster *cluster
 	log     *slog.Logger
 	known   map[types.UID]struct{} // of the reflector's goroutine alone
-	synced  bool
 }
 
 func newSource(k *kind, c *cluster, log *slog.Logger) *source {
