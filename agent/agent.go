@@ -2,6 +2,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vetch-dev/vetch/agent/digest"
+	"github.com/vetch-dev/vetch/agent/exits"
 	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/agent/process"
@@ -34,6 +36,8 @@ type Options struct {
 	Names             NamesOptions  // the names of a cluster; the zero value: none
 	Version           string
 	Registerer        prometheus.Registerer // for the agent's own cost; nil: not exported
+	// Events stores what happened to processes, all or none. nil: that is not watched.
+	Events func(context.Context, []model.Event) error
 }
 
 // NamesOptions say where the names of a cluster come from.
@@ -50,6 +54,8 @@ type Agent struct {
 	streams *streams
 	tls     *tls.Watcher         // nil: TLS is not looked into
 	feed    *clusternames.Client // nil: there are no names of a cluster
+	book    *process.Book
+	exits   *exits.Watcher // nil: nobody wants events
 	busy    prometheus.Counter
 }
 
@@ -96,6 +102,10 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start naming processes: %w", err)
 	}
+	a.book = book
+	if err := a.watchExits(&o); err != nil {
+		return nil, err
+	}
 	if a.probe, err = probe.New(o.Probe); err != nil {
 		return nil, fmt.Errorf("start the probe: %w", err)
 	}
@@ -133,6 +143,18 @@ func (a *Agent) followCluster(o Options) (*process.Cluster, error) {
 	return cluster, nil
 }
 
+// watchExits makes the probe watch for ends of processes, where somebody wants events.
+func (a *Agent) watchExits(o *Options) (err error) {
+	if o.Events == nil {
+		return nil
+	}
+	o.Probe.Exits = true
+	if a.exits, err = exits.New(exits.Options{Log: o.Log, Node: cmp.Or(o.Node, o.Hostname), Store: o.Events, Registerer: o.Registerer}); err != nil {
+		return fmt.Errorf("watch for ends of processes: %w", err)
+	}
+	return nil
+}
+
 // watchTLS begins to look into TLS, where that is wanted and the kernel can.
 func (a *Agent) watchTLS(o Options) error {
 	if o.NoTLS || !a.probe.CanAttach() {
@@ -165,7 +187,13 @@ func (a *Agent) Run(ctx context.Context) error {
 		return a.probe.Run(ctx, func(s probe.Snapshot) {
 			start := time.Now()
 			a.streams.add(&s, a.probe.PairKey, a.probe.AddOwner)
+			if a.exits != nil {
+				a.exits.Owners(func(id probe.OwnerID) { a.probe.AddOwner(&s, id) })
+			}
 			a.digest.Apply(s)
+			if a.exits != nil {
+				a.exits.Name(a.book.Identity)
+			}
 			a.busy.Add(time.Since(start).Seconds())
 		})
 	})
@@ -175,6 +203,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if a.feed != nil {
 		g.Go(func() error { return a.feed.Run(ctx) })
+	}
+	if a.exits != nil {
+		g.Go(func() error { return a.probe.ReadExits(ctx, a.exits.Take) })
+		g.Go(func() error { return a.exits.Run(records) }) // until the last have their names
 	}
 	err := g.Wait()
 	a.digest.Flush(time.Now())

@@ -285,6 +285,15 @@ type VetchSeriesT struct {
 	Pad      uint32
 }
 
+type VetchSignalledT struct {
+	_      structs.HostLayout
+	Owner  uint64
+	ExeIno uint64
+	ExeDev uint32
+	Pad    uint32
+	Exe    [64]int8
+}
+
 type VetchSlotT struct {
 	_       structs.HostLayout
 	BeginNs uint64
@@ -508,6 +517,9 @@ type VetchZeroT struct {
 const (
 	VetchMapConns             = "conns"
 	VetchMapCounts            = "counts"
+	VetchMapExitIds           = "exit_ids"
+	VetchMapExitOwner         = "exit_owner"
+	VetchMapExits             = "exits"
 	VetchMapGoReads           = "go_reads"
 	VetchMapGoWaits           = "go_waits"
 	VetchMapIgnored           = "ignored"
@@ -521,6 +533,7 @@ const (
 	VetchMapRecords           = "records"
 	VetchMapRoutes            = "routes"
 	VetchMapSeries            = "series"
+	VetchMapSignalled         = "signalled"
 	VetchMapSources           = "sources"
 	VetchMapTaskScratch       = "task_scratch"
 	VetchMapTlsSessions       = "tls_sessions"
@@ -536,6 +549,7 @@ const (
 	VetchProgGoTlsReadEndOld  = "go_tls_read_end_old"
 	VetchProgGoTlsWriteOld    = "go_tls_write_old"
 	VetchProgPlainPoint       = "plain_point"
+	VetchProgProcessExit      = "process_exit"
 	VetchProgRustlsChunk      = "rustls_chunk"
 	VetchProgRustlsConsumeOld = "rustls_consume_old"
 	VetchProgRustlsDecrypt    = "rustls_decrypt"
@@ -545,6 +559,7 @@ const (
 	VetchProgRustlsReturnOld  = "rustls_return_old"
 	VetchProgRustlsWrite      = "rustls_write"
 	VetchProgRustlsWritev     = "rustls_writev"
+	VetchProgSignalSent       = "signal_sent"
 	VetchProgSockReceived     = "sock_received"
 	VetchProgSockSent         = "sock_sent"
 	VetchProgSyscallEnd       = "syscall_end"
@@ -629,6 +644,7 @@ type VetchProgramSpecs struct {
 	GoTlsReadEndOld  *ebpf.ProgramSpec `ebpf:"go_tls_read_end_old"`
 	GoTlsWriteOld    *ebpf.ProgramSpec `ebpf:"go_tls_write_old"`
 	PlainPoint       *ebpf.ProgramSpec `ebpf:"plain_point"`
+	ProcessExit      *ebpf.ProgramSpec `ebpf:"process_exit"`
 	RustlsChunk      *ebpf.ProgramSpec `ebpf:"rustls_chunk"`
 	RustlsConsumeOld *ebpf.ProgramSpec `ebpf:"rustls_consume_old"`
 	RustlsDecrypt    *ebpf.ProgramSpec `ebpf:"rustls_decrypt"`
@@ -638,6 +654,7 @@ type VetchProgramSpecs struct {
 	RustlsReturnOld  *ebpf.ProgramSpec `ebpf:"rustls_return_old"`
 	RustlsWrite      *ebpf.ProgramSpec `ebpf:"rustls_write"`
 	RustlsWritev     *ebpf.ProgramSpec `ebpf:"rustls_writev"`
+	SignalSent       *ebpf.ProgramSpec `ebpf:"signal_sent"`
 	SockReceived     *ebpf.ProgramSpec `ebpf:"sock_received"`
 	SockSent         *ebpf.ProgramSpec `ebpf:"sock_sent"`
 	SyscallEnd       *ebpf.ProgramSpec `ebpf:"syscall_end"`
@@ -671,6 +688,9 @@ type VetchProgramSpecs struct {
 type VetchMapSpecs struct {
 	Conns        *ebpf.MapSpec `ebpf:"conns"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
+	ExitIds      *ebpf.MapSpec `ebpf:"exit_ids"`
+	ExitOwner    *ebpf.MapSpec `ebpf:"exit_owner"`
+	Exits        *ebpf.MapSpec `ebpf:"exits"`
 	GoReads      *ebpf.MapSpec `ebpf:"go_reads"`
 	GoWaits      *ebpf.MapSpec `ebpf:"go_waits"`
 	Ignored      *ebpf.MapSpec `ebpf:"ignored"`
@@ -684,6 +704,7 @@ type VetchMapSpecs struct {
 	Records      *ebpf.MapSpec `ebpf:"records"`
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Series       *ebpf.MapSpec `ebpf:"series"`
+	Signalled    *ebpf.MapSpec `ebpf:"signalled"`
 	Sources      *ebpf.MapSpec `ebpf:"sources"`
 	TaskScratch  *ebpf.MapSpec `ebpf:"task_scratch"`
 	TlsSessions  *ebpf.MapSpec `ebpf:"tls_sessions"`
@@ -734,6 +755,9 @@ func (o *VetchObjects) Close() error {
 type VetchMaps struct {
 	Conns        *ebpf.Map `ebpf:"conns"`
 	Counts       *ebpf.Map `ebpf:"counts"`
+	ExitIds      *ebpf.Map `ebpf:"exit_ids"`
+	ExitOwner    *ebpf.Map `ebpf:"exit_owner"`
+	Exits        *ebpf.Map `ebpf:"exits"`
 	GoReads      *ebpf.Map `ebpf:"go_reads"`
 	GoWaits      *ebpf.Map `ebpf:"go_waits"`
 	Ignored      *ebpf.Map `ebpf:"ignored"`
@@ -747,6 +771,7 @@ type VetchMaps struct {
 	Records      *ebpf.Map `ebpf:"records"`
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Series       *ebpf.Map `ebpf:"series"`
+	Signalled    *ebpf.Map `ebpf:"signalled"`
 	Sources      *ebpf.Map `ebpf:"sources"`
 	TaskScratch  *ebpf.Map `ebpf:"task_scratch"`
 	TlsSessions  *ebpf.Map `ebpf:"tls_sessions"`
@@ -763,6 +788,9 @@ func (m *VetchMaps) Close() error {
 	return _VetchClose(
 		m.Conns,
 		m.Counts,
+		m.ExitIds,
+		m.ExitOwner,
+		m.Exits,
 		m.GoReads,
 		m.GoWaits,
 		m.Ignored,
@@ -776,6 +804,7 @@ func (m *VetchMaps) Close() error {
 		m.Records,
 		m.Routes,
 		m.Series,
+		m.Signalled,
 		m.Sources,
 		m.TaskScratch,
 		m.TlsSessions,
@@ -814,6 +843,7 @@ type VetchPrograms struct {
 	GoTlsReadEndOld  *ebpf.Program `ebpf:"go_tls_read_end_old"`
 	GoTlsWriteOld    *ebpf.Program `ebpf:"go_tls_write_old"`
 	PlainPoint       *ebpf.Program `ebpf:"plain_point"`
+	ProcessExit      *ebpf.Program `ebpf:"process_exit"`
 	RustlsChunk      *ebpf.Program `ebpf:"rustls_chunk"`
 	RustlsConsumeOld *ebpf.Program `ebpf:"rustls_consume_old"`
 	RustlsDecrypt    *ebpf.Program `ebpf:"rustls_decrypt"`
@@ -823,6 +853,7 @@ type VetchPrograms struct {
 	RustlsReturnOld  *ebpf.Program `ebpf:"rustls_return_old"`
 	RustlsWrite      *ebpf.Program `ebpf:"rustls_write"`
 	RustlsWritev     *ebpf.Program `ebpf:"rustls_writev"`
+	SignalSent       *ebpf.Program `ebpf:"signal_sent"`
 	SockReceived     *ebpf.Program `ebpf:"sock_received"`
 	SockSent         *ebpf.Program `ebpf:"sock_sent"`
 	SyscallEnd       *ebpf.Program `ebpf:"syscall_end"`
@@ -857,6 +888,7 @@ func (p *VetchPrograms) Close() error {
 		p.GoTlsReadEndOld,
 		p.GoTlsWriteOld,
 		p.PlainPoint,
+		p.ProcessExit,
 		p.RustlsChunk,
 		p.RustlsConsumeOld,
 		p.RustlsDecrypt,
@@ -866,6 +898,7 @@ func (p *VetchPrograms) Close() error {
 		p.RustlsReturnOld,
 		p.RustlsWrite,
 		p.RustlsWritev,
+		p.SignalSent,
 		p.SockReceived,
 		p.SockSent,
 		p.SyscallEnd,

@@ -13,6 +13,7 @@ import (
 	"github.com/vetch-dev/vetch/agent/digest"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/config"
+	"github.com/vetch-dev/vetch/model"
 	"github.com/vetch-dev/vetch/store"
 	"github.com/vetch-dev/vetch/transport"
 	"github.com/vetch-dev/vetch/transport/names"
@@ -61,7 +62,7 @@ func runAgent(ctx context.Context, p program, l *config.Loaded) error {
 			return errors.Join(err, server.Close())
 		}
 	}
-	a, err := watch(l, log, reg)
+	a, err := watch(l, log, reg, nil)
 	if err != nil {
 		return errors.Join(err, server.Close(), closeSender(sender))
 	}
@@ -100,8 +101,8 @@ func closeSender(s *transport.Sender) error {
 	return s.Close()
 }
 
-// watch loads and attaches the kernel programs. What the kernel refuses is a missing privilege or feature.
-func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*agent.Agent, error) {
+// watch loads and attaches the kernel programs. What the kernel refuses is a missing privilege or feature. happened takes events; nil: there are none.
+func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer, happened store.Events) (*agent.Agent, error) {
 	ignored := make([]digest.IgnoreRule, len(l.Agent.IgnoreRequests))
 	for i, text := range l.Agent.IgnoreRequests {
 		rule, err := config.ParseRequestRule(text)
@@ -110,7 +111,7 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*agen
 		}
 		ignored[i] = digest.IgnoreRule{Name: rule.Name, Match: rule.Match}
 	}
-	a, err := agent.New(agent.Options{
+	o := agent.Options{
 		Log: log,
 		Probe: probe.Options{
 			Log: log, Hook: l.Agent.Hook, IgnoreCgroups: l.Agent.IgnoreCgroups, PollInterval: l.Agent.PollInterval,
@@ -126,7 +127,16 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*agen
 		}},
 		Version:    Version(),
 		Registerer: reg,
-	})
+	}
+	if happened != nil {
+		o.Events = func(ctx context.Context, list []model.Event) error {
+			for i := range list {
+				list[i].Workload.Cluster = l.Cluster
+			}
+			return happened.Append(ctx, list)
+		}
+	}
+	a, err := agent.New(o)
 	if errors.Is(err, probe.ErrNotPermitted) || errors.Is(err, probe.ErrUnsupported) {
 		return nil, missing(err)
 	}

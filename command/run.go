@@ -70,7 +70,7 @@ func runAll(ctx context.Context, p program, l *config.Loaded) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := watch(l, log, reg)
+	a, err := watch(l, log, reg, happened)
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}

@@ -39,6 +39,7 @@ type Options struct {
 	PollInterval  time.Duration // how often the maps are read; default 1 s
 	RoutesLimit   int           // distinct routes of one owner that the kernel tells apart; default 250
 	Records       bool          // ship what connections other than HTTP/1 say: see ReadRecords
+	Exits         bool          // watch for ends of processes: see ReadExits
 	NoUprobes     bool          // leave out the programs for user-space functions
 	PIDNamespace  uint32        // inode of the agent's, by whose numbers processes are reported; 0 is the kernel's first
 	OnlyBelow     bool          // leave out what is not in PIDNamespace or below it
@@ -62,6 +63,7 @@ type Probe struct {
 	reader      *reader
 	stats       stats
 	shipping    shipping
+	exits       *exits // nil: not wanted, or the kernel has them not
 }
 
 // New loads the programs, attaches them and looks at the sockets that are open already.
@@ -91,6 +93,11 @@ func New(options Options) (*Probe, error) {
 		p.Close()
 		return nil, err
 	}
+	if options.Exits {
+		if err := p.watchExits(); err != nil {
+			p.log.Warn("crashes and kills for want of memory are not seen", "err", err)
+		}
+	}
 	p.reader = newReader(p.objects, options.IdleTimeout, &p.stats)
 	return p, nil
 }
@@ -116,6 +123,7 @@ func (p *Probe) load() error {
 	if err := errors.Join(p.setRing(spec), p.setNamespace(spec)); err != nil {
 		return err
 	}
+	withoutExits(spec)
 	setLimits(spec, kernel, runtime.NumCPU(), totalMemory())
 	if err := p.loadPrograms(spec, keep, kernel.loop && p.options.Hook != HookSyscallOld); err != nil {
 		return err
@@ -180,6 +188,8 @@ func (p *Probe) Close() error {
 		errs = append(errs, l.Close())
 	}
 	p.links = nil
+	errs = append(errs, p.exits.close())
+	p.exits = nil
 	p.stats.stop()
 	if p.coll != nil {
 		p.coll.Close()

@@ -13,7 +13,7 @@ import (
 var lostReasons = []string{
 	"connections_full", "owners_full", "pairs_full", "series_full", "listeners_full", "pending_full", "sources_full",
 	"read_fault", "message_too_long", "bytes_unseen", "malformed", "request_unseen", "response_unseen", "partials_full",
-	"ring_full", "call_too_long", "tls_unbound", "ring_share",
+	"ring_full", "call_too_long", "tls_unbound", "ring_share", "exits_full",
 }
 
 // MapStat says how full a kernel map is.
@@ -60,7 +60,7 @@ func (s *stats) setEntries(name string, n int) {
 }
 
 var allHooks = []string{"inet_sock_set_state", "tcp_retransmit_skb", "tcp_destroy_sock", "inet_sk_error_report", "iter_listeners", "iter_connections", "iter_pairs",
-	"sock_send_length", "sock_recv_length", "sys_exit", "uprobe_tls"}
+	"sock_send_length", "sock_recv_length", "sys_exit", "uprobe_tls", hookExits}
 
 // Stats reads the present figures from the kernel. After Close the figures are empty.
 func (p *Probe) Stats() Stats {

@@ -105,6 +105,7 @@ func Survey() Capabilities {
 	add("tracepoint inet_sk_error_report", false, "connects that the network calls unreachable count as canceled", hasTracepoint("inet_sk_error_report"))
 	add("tracepoint sock_send_length", false, "the hook on every system call stands in: about 0.1 µs more for each", hasTracepoint("sock_send_length"))
 	add("tracepoint sock_recv_length", false, "the hook on every system call stands in: about 0.1 µs more for each", hasTracepoint("sock_recv_length"))
+	add("tracepoints sched_process_exit and signal_generate", false, "crashes and kills for want of memory are no events", errors.Join(hasTracepoint(hookExits), hasTracepoint("signal_generate")))
 	add("helper bpf_task_pt_regs", false, "the hook on every system call stands in", features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnTaskPtRegs))
 	add("helper bpf_loop", false, "system calls with many or long HTTP headers are followed for about 200 steps only, the rest is counted as lost", features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnLoop))
 	var dynamic error
