@@ -14,8 +14,14 @@ import (
 )
 
 func startAgents(ctx context.Context, t *trial) error {
-	if err := t.applyFile(ctx, "agent.yaml"); err != nil {
-		return err
+	for _, file := range []string{"agent.yaml", "watcher.yaml"} {
+		if err := t.applyFile(ctx, file); err != nil {
+			return err
+		}
+	}
+	if _, err := t.kubectl(ctx, "-n", "vetch", "rollout", "status", "deployment/vetch-watcher", "--timeout="+settle.String()); err != nil {
+		logs, _ := t.kubectl(ctx, "-n", "vetch", "logs", "-l", "app=vetch-watcher", "--tail=20", "--prefix")
+		return fmt.Errorf("%w\n%s", err, logs)
 	}
 	if _, err := t.kubectl(ctx, "-n", "vetch", "rollout", "status", "daemonset/vetch-agent", "--timeout="+settle.String()); err != nil {
 		logs, _ := t.kubectl(ctx, "-n", "vetch", "logs", "-l", "app=vetch-agent", "--tail=20", "--prefix")

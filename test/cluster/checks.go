@@ -32,8 +32,11 @@ func checks() []check {
 		{"serving containers count every request", false, countServing},
 		{"calling containers count every request", false, countCalling},
 		{"routes of the shop are counted by workload", false, countRoutes},
+		{"every edge is there once, by the names of its workloads", false, nameEdges},
 		{"an agent shows no container of another node", false, keepToNode},
 		{"a Job of 200 ms is seen", false, seeShortJob},
+		{"a Job of 200 ms is named", false, nameShortJob},
+		{"a watcher that is killed comes back, and agents hear it", false, killWatcher},
 		{"nothing is lost", false, loseNothing},
 		{"deleting the agents leaves no program and no map", false, leaveNothing},
 	}

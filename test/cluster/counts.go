@@ -75,8 +75,8 @@ func countRoutes(ctx context.Context, t *trial) error {
 		var wrong []error
 		for key, n := range want {
 			var got float64
-			for _, p := range t.shop.of(key[0]) {
-				got += all[p.Spec.NodeName].sum(byRoute, "namespace", "shop", "kind", "Pod", "workload", p.Metadata.Name, "protocol", key[1], "route", key[2])
+			for _, m := range all {
+				got += m.sum(byRoute, "namespace", "shop", "kind", kindOf(key[0]), "workload", key[0], "protocol", key[1], "route", key[2])
 			}
 			if got != float64(n) {
 				wrong = append(wrong, fmt.Errorf("%s %s of %s is %v, not %d", key[1], key[2], key[0], got, n))
