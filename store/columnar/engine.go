@@ -55,7 +55,7 @@ func engineMemory() int64 {
 	if err := unix.Sysinfo(&info); err != nil {
 		return 128 << 20
 	}
-	total := int64(info.Totalram) * int64(info.Unit) //nolint:unconvert // 32 bits wide on some architectures
+	total := int64(info.Totalram) * int64(info.Unit)
 	return min(max(total/8, 128<<20), 1<<30)
 }
 
