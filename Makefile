@@ -38,6 +38,7 @@ test: ## install what tests need, then lint, check-generated, the page's tests a
 	@scripts/deps.sh test
 	@$(MAKE) --no-print-directory lint check-generated web-test
 	go test -p 1 -timeout 30m $(if $(RUN),-run '$(RUN)') $(PKG)
+	@$(if $(RUN),,sed -n '/^<!-- results of/,/^<!-- end of/p' docs/guide/protocols.md) # TestProtocols holds that they are what it saw
 
 lint: ## gofmt, go vet and golangci-lint (pinned, built from source on first use)
 	@unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r gofmt -l); \

@@ -124,7 +124,7 @@ func (c *cassandraConn) Feed(d Direction, b []byte, at int64, emit func(Exchange
 	return consumed + n, skip, err
 }
 
-// Resync begins at an envelope or, in version 5, at a segment that begins with one.
+// Resync begins at an envelope or, in version 5, at a segment that begins with one: envelopes of that version are in segments wherever something was before them.
 func (c *cassandraConn) Resync(d Direction, b []byte) bool {
 	s := &c.sides[d]
 	if c.version == 0 || c.version == 5 {
@@ -134,7 +134,7 @@ func (c *cassandraConn) Resync(d Direction, b []byte) bool {
 			return true
 		}
 	}
-	if s.segments.on || checkCQLEnvelope(d, b) != Yes {
+	if s.segments.on || checkCQLEnvelope(d, b) != Yes || b[0]&0x7f == 5 {
 		return false
 	}
 	*s = cqlSide{}

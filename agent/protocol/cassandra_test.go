@@ -244,15 +244,15 @@ func TestCassandraDetect(t *testing.T) {
 	}
 }
 
-// gocql asks a server of go-cassandra-native-protocol in all versions, with each compression.
+// gocql asks a server of go-cassandra-native-protocol in all versions, and in those whose compression that library can do, with each.
 func TestCassandraServer(t *testing.T) {
 	program := buildModule(t, "cassandra")
-	for _, how := range [][]string{{"3", "none"}, {"4", "none"}, {"4", "lz4"}, {"4", "snappy"}, {"5", "none"}, {"5", "lz4"}} {
+	for _, how := range [][]string{{"3", "none"}, {"4", "none"}, {"4", "lz4"}, {"4", "snappy"}, {"5", "none"}} {
 		t.Run(strings.Join(how, " "), func(t *testing.T) {
 			address := "127.0.0.1:" + loopbackPort(t)
 			startProgram(t, address, program, "serve", address)
 			x := startTalkProxy(t, address, Cassandra())
-			a := startAsker(t, exec.Command(program, append([]string{"ask", x.addr(), "mark"}, how...)...))
+			a := startAsker(t, exec.Command(program, append([]string{"ask", x.addr(), "plain", "mark"}, how...)...))
 			const n = 20
 			for range n {
 				a.ask("1")

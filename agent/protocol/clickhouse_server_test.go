@@ -76,7 +76,7 @@ func TestClickHouseServer(t *testing.T) {
 				want = map[string]int{"INSERT visits: ok": n, "SELECT visits: ok": n, "SELECT states: 241!": n, "PING: ok": n}
 			}
 			x := startTalkProxy(t, address, ClickHouse())
-			a := startAsker(t, exec.Command(program, append([]string{"ask", x.addr(), "mark"}, how...)...))
+			a := startAsker(t, exec.Command(program, append([]string{"ask", x.addr(), "plain", "mark"}, how...)...))
 			a.ask("20")
 			a.end()
 			exchanges := x.finish()

@@ -6,7 +6,7 @@ type direction struct {
 	next    uint32 // sequence number of the byte after the last one taken
 	started bool
 	lost    bool  // looking for a message to begin again at
-	head    int   // while lost: bytes at the front of buf that the call before said
+	calls   []int // while lost: where in buf begins what the last calls said
 	skip    int64 // bytes that need not be shown
 }
 
@@ -36,12 +36,11 @@ func (s *Streams) append(st *stream, p *Piece) {
 		h.skip -= n
 		data = data[n:]
 	}
-	if h.lost { // a message is looked for at the start of what one call says, and of the short call before it
-		s.drop(h, h.head)
-		if len(h.buf) > maxHead {
-			s.drop(h, len(h.buf))
+	if h.lost { // a message is looked for at the start of what one call says, and of the short calls before it
+		for len(h.calls) > maxHeadCalls || len(h.buf) > maxHead {
+			s.forgetCall(h)
 		}
-		h.head = len(h.buf)
+		h.calls = append(h.calls, len(h.buf))
 	}
 	h.buf = append(h.buf, data...)
 	s.Stats.Bytes.Add(int64(len(data)))
@@ -63,22 +62,43 @@ func (s *Streams) miss(st *stream, h *direction, n int64) {
 
 // lose gives up what waits and looks for the next message.
 func (h *direction) lose(s *Streams) {
-	h.lost, h.head = true, 0
+	h.lost, h.calls = true, h.calls[:0]
 	s.drop(h, len(h.buf))
 }
 
 // found begins again behind the first n bytes.
 func (h *direction) found(s *Streams, n int) {
-	h.lost, h.head = false, 0
+	h.lost, h.calls = false, nil
 	s.drop(h, n)
 }
 
-// starts are the places in the buffer where a message may begin: one, and while it is lost the start of the last call too.
+// starts are the places in the buffer where a message may begin: its front, and while it is lost wherever a call began.
 func (h *direction) starts() []int {
-	if h.head > 0 && h.head < len(h.buf) {
-		return []int{0, h.head}
+	if len(h.calls) == 0 {
+		return []int{0}
 	}
-	return []int{0}
+	return h.calls
+}
+
+// forgetCall drops what the first call in the buffer said.
+func (s *Streams) forgetCall(h *direction) {
+	n := len(h.buf)
+	if len(h.calls) > 1 {
+		n = h.calls[1]
+	}
+	s.drop(h, n)
+	h.calls = h.calls[:copy(h.calls, h.calls[min(1, len(h.calls)):])]
+	for i := range h.calls {
+		h.calls[i] -= n
+	}
+}
+
+// spoken is how many bytes the last call said, or all of them where that does not matter.
+func (h *direction) spoken() int {
+	if len(h.calls) == 0 {
+		return len(h.buf)
+	}
+	return len(h.buf) - h.calls[len(h.calls)-1]
 }
 
 // drop forgets the first n bytes of a buffer.

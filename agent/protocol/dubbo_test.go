@@ -142,7 +142,7 @@ func TestDubboServer(t *testing.T) {
 	address := "127.0.0.1:" + loopbackPort(t)
 	startProgram(t, address, program, "serve", address)
 	x := startTalkProxy(t, address, Dubbo())
-	a := startAsker(t, exec.Command(program, "ask", x.addr(), "mark-value"))
+	a := startAsker(t, exec.Command(program, "ask", x.addr(), "plain", "mark-value"))
 	a.ask("40")
 	a.end()
 	exchanges := x.finish()

@@ -54,7 +54,7 @@ func startEcho(t *testing.T) string {
 }
 
 func dialEcho(t *testing.T, address string) echo.Client {
-	c, err := echo.Dial(address)
+	c, err := echo.Dial(address, nil)
 	require.NoError(t, err)
 	return c
 }

@@ -75,11 +75,29 @@ func (c *mqttConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)) (i
 }
 
 func (c *mqttConn) Resync(d Direction, b []byte) bool {
-	if mqttFits(d, b) != Yes {
+	if mqttFits(d, b) != Yes && !c.awaited(d, b) {
 		return false
 	}
 	c.halves[d] = half{}
 	return true
+}
+
+// awaited says whether b is an acknowledgement of something that waits. Of such packets alone consists what a broker says to those who only publish.
+func (c *mqttConn) awaited(d Direction, b []byte) bool {
+	if mqttFits(d, b) == No || len(b) < 4 || b[1] < 2 || b[1] >= 0x80 {
+		return false
+	}
+	key := mqttKey{from: FromServer - d, id: binary.BigEndian.Uint16(b[2:])}
+	switch b[0] >> 4 {
+	case mqttPuback, mqttPubrec, mqttPubcomp:
+		key.kind = mqttPublish
+	case mqttSuback:
+		key.kind = mqttSubscribe
+	case mqttUnsuback:
+		key.kind = mqttUnsubscribe
+	}
+	_, waits := c.waiting.values[key]
+	return waits
 }
 
 func (c *mqttConn) Close(at int64, emit func(Exchange)) {

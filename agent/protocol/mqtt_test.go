@@ -77,6 +77,28 @@ func TestMQTTExchanges(t *testing.T) {
 	}
 }
 
+// TestMQTTOlder: what publishes only is answered by acknowledgements alone, and both ends may read the head of a packet byte by byte.
+func TestMQTTOlder(t *testing.T) {
+	for _, split := range []int{1, 4} { // calls in which a head is read
+		w := &wire{t: t, s: NewStreams([]Protocol{Redis(), MQTT()}), id: StreamID{1, 2}, pair: 7, old: true}
+		say := func(d Direction, packet string) {
+			for range split - 1 {
+				w.say(d, packet[:1])
+				packet = packet[1:]
+			}
+			w.say(d, packet)
+		}
+		say(FromServer, "\x40\x02\x00\x06") // to something that was said before
+		const n = 20
+		for i := range n {
+			id := string([]byte{0, byte(7 + i)})
+			say(FromClient, mqttPacketOf(0x32, mqttText("plant/line1/4711"), id, "hello"))
+			say(FromServer, "\x40\x02"+id)
+		}
+		wantTallies(t, w.tallies(), map[string]uint64{"7 mqtt publish plant/line1/* ok false": n})
+	}
+}
+
 func TestMQTTHostile(t *testing.T) {
 	for _, text := range []string{"\x00\x00", "\x30\xff\xff\xff\xff\x01", "\x36\x05\x00\x01a\x00\x01", "\x30\x02\xff\xff", "\x30\x05\x00\x03a\x00b", "\x10\x01\x00", "\x80\x05", "\x20\x02\x00\x00", "\x16\x03\x01\x02\x00"} {
 		require.NotEmpty(t, talkThrough(t, MQTT(), turns(text)).errors, "%q", text)

@@ -19,7 +19,9 @@ const (
 	maxHeld        = 256      // kinds of exchange of one connection that wait for its pair
 	detectBytes    = 4096     // of one direction, after which nothing is recognised any more
 	detectCalls    = 16       // shipped pieces, likewise
-	maxHead        = 64       // bytes of a call that may be the head of a message, which many programs read by itself
+	olderCalls     = 64       // the same of a connection that was met in the middle, maybe of a message that is read byte by byte
+	maxHead        = 64       // bytes of calls that may be the head of a message, which many programs read by itself
+	maxHeadCalls   = 8        // that such a head may be read by, some byte by byte
 	staleAfter     = 30 * time.Minute
 )
 
@@ -221,6 +223,9 @@ func (s *Streams) detect(st *stream) Decision {
 			continue
 		}
 		for _, start := range h.starts() {
+			if start == len(h.buf) {
+				continue
+			}
 			if st.adopted && beginsHTTP1(h.buf[start:]) {
 				return HTTP1
 			}
@@ -236,9 +241,9 @@ func (s *Streams) detect(st *stream) Decision {
 			}
 		}
 	}
-	most := max(len(st.halves[0].buf)-st.halves[0].head, len(st.halves[1].buf)-st.halves[1].head)
+	most := max(st.halves[0].spoken(), st.halves[1].spoken())
 	st.greeted = st.greeted || !st.adopted && greets(st.halves[FromServer].buf)
-	if st.pieces > detectCalls || (!st.adopted && !maybe && !st.greeted) || most > detectBytes {
+	if st.pieces > detectCalls && (!st.adopted || st.pieces > olderCalls) || (!st.adopted && !maybe && !st.greeted) || most > detectBytes {
 		s.Stats.Unrecognised.Add(1)
 		return Ignore
 	}
@@ -282,7 +287,7 @@ func (s *Streams) empty(st *stream) {
 func (s *Streams) feed(st *stream, d Direction, at int64) {
 	h := &st.halves[d]
 	if h.lost {
-		start := slices.IndexFunc(h.starts(), func(start int) bool { return len(h.buf) > 0 && st.conn.Resync(d, h.buf[start:]) })
+		start := slices.IndexFunc(h.starts(), func(start int) bool { return start < len(h.buf) && st.conn.Resync(d, h.buf[start:]) })
 		if start < 0 {
 			return
 		}

@@ -64,7 +64,7 @@ func TestBulk(t *testing.T) {
 		psql(strings.NewReader(strings.Repeat(row, 50<<20/len(row))), "COPY copied FROM STDIN")
 	}
 	const small, batches = 5000, 40
-	pgbenchScript(t, database, "INSERT INTO things VALUES (1);\n", "-c", "1", "-t", "5000", "-M", "prepared")
+	runPostgres(t, database, "INSERT INTO things VALUES (1);\n", "pgbench", "-n", "-c", "1", "-t", "5000", "-M", "prepared")
 	client := kafkaClient(t, broker, kgo.ProducerBatchMaxBytes(1<<20))
 	id := topicID(t, client)
 	for i := range batches {

@@ -30,6 +30,7 @@ const resolverConfig = `server:
 	num-threads: 1
 	do-ip6: yes
 	minimal-responses: yes
+	tcp-idle-timeout: 600000
 	local-zone: "." static
 	local-zone: "silent.example.com." deny
 	local-zone: "refused.example.com." refuse
@@ -125,6 +126,27 @@ func playGoResolver(t *testing.T, s service) map[string]int {
 		require.Error(t, err)
 	}
 	return map[string]int{"A www.example.com ok": n, "AAAA www.example.com ok": n, "TXT no.example.com nxdomain": n}
+}
+
+// held is a connection that a resolver does not close.
+type held struct{ net.Conn }
+
+func (held) Close() error { return nil }
+
+func openGoResolver(t *testing.T, s service) dialogue {
+	conn, err := net.Dial("tcp", s.address)
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	resolver := net.Resolver{PreferGo: true, StrictErrors: true, Dial: func(context.Context, string, string) (net.Conn, error) { return held{conn}, nil }}
+	return func(n int) map[string]int {
+		for range n {
+			_, err := resolver.LookupTXT(t.Context(), "text.example.com.")
+			require.NoError(t, err)
+			_, err = resolver.LookupTXT(t.Context(), "no.example.com.")
+			require.Error(t, err)
+		}
+		return map[string]int{"TXT text.example.com ok": n, "TXT no.example.com nxdomain": n}
+	}
 }
 
 // TestDNSOfGlibc has getaddrinfo ask on port 53 of a network namespace: it sends both questions in one call (sendmmsg).

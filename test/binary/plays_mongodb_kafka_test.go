@@ -3,15 +3,18 @@ package binary
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
+	plainsasl "github.com/twmb/franz-go/pkg/sasl/plain"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -20,16 +23,22 @@ import (
 // mongoService runs FerretDB, which speaks MongoDB's protocol over SQLite.
 func mongoService(t testing.TB) service {
 	s, path := installed(t, moduleProgram(t, "ferretdb"))
-	serve(t, s.dir, exec.Command(path, "-listen", s.address, "-dir", s.dir))
+	s = s.alsoInTLS(t, freeAddress(t))
+	serve(t, s.dir, exec.Command(path, "-listen", s.address, "-tls", s.secure.address, "-cert", s.cert(), "-key", s.key(), "-dir", s.dir))
 	return s
 }
 
 // mongoClient has one connection beside that of its monitor, which asks once a minute.
 func mongoClient(t testing.TB, s service) *mongo.Client {
 	t.Helper()
-	client, err := mongo.Connect(options.Client().ApplyURI("mongodb://" + s.address + "/?directConnection=true").SetMaxPoolSize(1).SetRetryReads(false).
-		SetRetryWrites(false).SetAppName(secret).SetServerMonitoringMode("poll").SetHeartbeatInterval(time.Minute))
+	options := options.Client().ApplyURI("mongodb://" + s.address + "/?directConnection=true").SetMaxPoolSize(1).SetRetryReads(false).
+		SetRetryWrites(false).SetAppName(secret).SetServerMonitoringMode("poll").SetHeartbeatInterval(time.Minute)
+	if s.encrypted {
+		options.SetTLSConfig(s.config())
+	}
+	client, err := mongo.Connect(options)
 	require.NoError(t, err)
+	t.Cleanup(func() { client.Disconnect(context.Background()) }) //nolint:errcheck // it may be done
 	return client
 }
 
@@ -41,42 +50,57 @@ func mongoGreetings(want map[string]int) map[string]int {
 	return want
 }
 
-func playMongoDB(t *testing.T, s service) map[string]int {
-	client := mongoClient(t, s)
-	ctx := context.Background()
-	db := client.Database("shop")
-	users, key := db.Collection("users"), func(i int) bson.D { return bson.D{{Key: "_id", Value: i}} }
-	const n = 300
-	for i := range n {
-		document := bson.D{{Key: "_id", Value: i}, {Key: secret, Value: secret}}
-		_, err := users.InsertOne(ctx, document)
-		require.NoError(t, err)
-		_, err = users.InsertOne(ctx, document)
-		require.True(t, mongo.IsDuplicateKeyError(err), "%v", err)
-		require.NoError(t, users.FindOne(ctx, key(i)).Err())
-		_, err = users.UpdateOne(ctx, key(i), bson.D{{Key: "$set", Value: bson.D{{Key: "text", Value: secret}}}})
-		require.NoError(t, err)
-		require.Error(t, db.RunCommand(ctx, bson.D{{Key: secret, Value: secret}}).Err())
+func openMongoDB(t *testing.T, s service) dialogue {
+	users, id, ctx := mongoClient(t, s).Database("shop").Collection("users"), rand.N(int64(1<<60)), context.Background()
+	return func(n int) map[string]int {
+		for range n {
+			id++
+			key := bson.D{{Key: "_id", Value: id}}
+			document := append(bson.D{{Key: secret, Value: secret}}, key...)
+			_, err := users.InsertOne(ctx, document)
+			require.NoError(t, err)
+			_, err = users.InsertOne(ctx, document)
+			require.True(t, mongo.IsDuplicateKeyError(err), "%v", err)
+			require.NoError(t, users.FindOne(ctx, key).Err())
+			_, err = users.UpdateOne(ctx, key, bson.D{{Key: "$set", Value: bson.D{{Key: "text", Value: secret}}}})
+			require.NoError(t, err)
+			require.Error(t, users.Database().RunCommand(ctx, bson.D{{Key: secret, Value: secret}}).Err())
+		}
+		return mongoGreetings(map[string]int{"insert users ok": n, "insert users 11000": n, "find users ok": n, "update users ok": n, "~other 59": n})
 	}
-	cursor, err := users.Find(ctx, bson.D{}, options.Find().SetBatchSize(n/5))
-	require.NoError(t, err)
-	require.NoError(t, cursor.All(ctx, &[]bson.D{}))
-	require.NoError(t, client.Disconnect(ctx))
-	return mongoGreetings(map[string]int{"insert users ok": n, "insert users 11000": n, "find users ok": n + 1, "update users ok": n, "~other 59": n, "getMore users ok": 5})
 }
 
-// kafkaService runs the broker of franz-go with the topics orders and parcels.
+// playMongoDB has a cursor too.
+func playMongoDB(t *testing.T, s service) map[string]int {
+	want := openMongoDB(t, s)(asked)
+	pages := mongoClient(t, s).Database("books" + strings.ToLower(filepath.Base(t.Name()))).Collection("pages")
+	const n = 300
+	documents := make([]any, n)
+	for i := range documents {
+		documents[i] = bson.D{{Key: secret, Value: secret}}
+	}
+	_, err := pages.InsertMany(t.Context(), documents)
+	require.NoError(t, err)
+	cursor, err := pages.Find(t.Context(), bson.D{}, options.Find().SetBatchSize(n/5))
+	require.NoError(t, err)
+	require.NoError(t, cursor.All(t.Context(), &[]bson.D{}))
+	maps.Copy(want, map[string]int{"insert pages ok": 1, "find pages ok": 1, "getMore pages ok": 5})
+	return want
+}
+
+// kafkaService runs the broker of franz-go, twice, with the topics orders and parcels.
 func kafkaService(t testing.TB) service {
 	s, path := installed(t, moduleProgram(t, "kfake"))
-	serve(t, s.dir, exec.Command(path, "-listen", s.address, "-password", secret, "-topics", "orders,parcels"))
+	s = s.alsoInTLS(t, freeAddress(t))
+	serve(t, s.dir, exec.Command(path, "-listen", s.address, "-tls", s.secure.address, "-cert", s.cert(), "-key", s.key(), "-password", secret, "-topics", "orders,parcels"))
 	return s
 }
 
 func kafkaClient(t testing.TB, s service, with ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	client, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(s.address), kgo.ClientID(filepath.Base(s.workload)), kgo.SASL(plain.Auth{User: "user", Pass: secret}.AsMechanism()), kgo.DisableClientMetrics(),
-		kgo.DisableIdempotentWrite(), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxProduceRequestsInflightPerBroker(1),
+		kgo.SeedBrokers(s.address), kgo.ClientID(filepath.Base(s.workload)), kgo.SASL(plainsasl.Auth{User: "user", Pass: secret}.AsMechanism()), kgo.DisableClientMetrics(),
+		kgo.DisableIdempotentWrite(), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxProduceRequestsInflightPerBroker(1), kgo.Dialer(s.dial), kgo.ConnIdleTimeout(15 * time.Minute),
 	}, with...)...)
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
@@ -109,87 +133,34 @@ func fetchFrom(t *testing.T, client *kgo.Client, id [16]byte, offset int64) {
 	require.NoError(t, err)
 }
 
-// topicID asks for the number of orders.
+// topicID asks for the number of orders, and for that of parcels too.
 func topicID(t *testing.T, client *kgo.Client) [16]byte {
 	t.Helper()
-	metadata, topic, name := kmsg.NewPtrMetadataRequest(), kmsg.NewMetadataRequestTopic(), "orders"
-	topic.Topic = &name
-	metadata.Topics = append(metadata.Topics, topic)
+	metadata := kmsg.NewPtrMetadataRequest()
+	for _, name := range []string{"orders", "parcels"} {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &name
+		metadata.Topics = append(metadata.Topics, topic)
+	}
 	answer, err := client.Broker(0).Request(t.Context(), metadata)
 	require.NoError(t, err)
 	return answer.(*kmsg.MetadataResponse).Topics[0].TopicID
 }
 
-func playKafka(t *testing.T, s service) map[string]int {
-	client, silent := kafkaClient(t, s, kgo.RequiredAcks(kgo.LeaderAck())), kafkaClient(t, s, kgo.RequiredAcks(kgo.NoAck()))
-	id := topicID(t, client)
-	const n = 300
-	for i := range n {
-		produce(t, client, "orders")
-		produce(t, silent, "parcels")
-		fetchFrom(t, client, id, int64(i))
-		fetchFrom(t, client, id, 1e9)
+// openKafka asks for the topics each time, for what numbers they have is told on connections that are older than vetch too.
+func openKafka(t *testing.T, s service) dialogue {
+	client, silent, offset := kafkaClient(t, s, kgo.RequiredAcks(kgo.LeaderAck())), kafkaClient(t, s, kgo.RequiredAcks(kgo.NoAck())), int64(0)
+	return func(n int) map[string]int {
+		for range n {
+			id := topicID(t, client)
+			produce(t, client, "orders")
+			produce(t, silent, "parcels")
+			fetchFrom(t, client, id, offset)
+			fetchFrom(t, client, id, 1e9)
+			offset++
+		}
+		return kafkaGreetings(map[string]int{"Produce orders ok": n, "Produce parcels ok": n, "Fetch orders ok": n, "Fetch orders OFFSET_OUT_OF_RANGE": n})
 	}
-	client.Close()
-	silent.Close()
-	return kafkaGreetings(map[string]int{"Produce orders ok": n, "Produce parcels ok": n, "Fetch orders ok": n, "Fetch orders OFFSET_OUT_OF_RANGE": n})
-}
-
-// TestMongoDBAndKafkaOfOlderConnections starts vetch when the connections are open and in use.
-func TestMongoDBAndKafkaOfOlderConnections(t *testing.T) {
-	database, broker := mongoService(t).await(t), kafkaService(t).await(t)
-	db := mongoClient(t, database)
-	ping := func() {
-		require.NoError(t, db.Database("shop").RunCommand(t.Context(), bson.D{{Key: "ping", Value: 1}}).Err())
-	}
-	producer := kafkaClient(t, broker, kgo.RequiredAcks(kgo.LeaderAck()))
-	ping()
-	produce(t, producer, "orders")
-	topicID(t, producer)
-	var watchers []*vetch
-	for _, hook := range hooks() {
-		watchers = append(watchers, watch(t, settings{hook: hook}))
-	}
-	for range 5 { // the first calls of such a connection are spent on finding that it is not HTTP, and how many is not the same at both ends
-		ping()
-		topicID(t, producer)
-		produce(t, producer, "parcels")
-	}
-	asked := func(v *vetch, protocol string, s service) float64 {
-		return v.mustRead(t).by("vetch_edge_requests_total", labels{"server": s.workload, "port": s.port(), "protocol": protocol}, "code")["ok"]
-	}
-	before := map[*vetch][2]float64{}
-	for _, v := range watchers {
-		require.NoError(t, poll(t.Context(), func() error {
-			now := [2]float64{asked(v, "mongodb", database), asked(v, "kafka", broker)}
-			if was := before[v]; now != was || now[0] == 0 || now[1] == 0 {
-				before[v] = now
-				time.Sleep(3 * pollInterval)
-				return fmt.Errorf("%v, then %v", was, now)
-			}
-			return nil
-		}), "%s hook", v.hook)
-	}
-	const n = 200
-	for i := range n {
-		_, err := db.Database("shop").Collection("users").InsertOne(t.Context(), bson.D{{Key: "_id", Value: i}, {Key: secret, Value: secret}})
-		require.NoError(t, err)
-		produce(t, producer, "orders")
-	}
-	for _, v := range watchers {
-		require.NoError(t, poll(t.Context(), func() error {
-			s := v.mustRead(t)
-			inserted := s.by("vetch_workload_requests_total", labels{"workload": database.workload, "protocol": "mongodb"}, "route", "code")["insert users ok"]
-			produced := s.by("vetch_workload_requests_total", labels{"workload": broker.workload, "protocol": "kafka"}, "route", "code")["Produce orders ok"]
-			edges := [2]float64{asked(v, "mongodb", database) - before[v][0], asked(v, "kafka", broker) - before[v][1]}
-			if inserted != n || produced != n || edges != [2]float64{n, n} {
-				return fmt.Errorf("inserted %v, produced %v at the serving ends, on the edges %v more; want %d", inserted, produced, edges, n)
-			}
-			return nil
-		}), "%s hook", v.hook)
-		requireNoSecret(t, v)
-	}
-	require.NoError(t, db.Disconnect(t.Context()))
 }
 
 // TestKafkaConsumerLag: what consumers have not fetched yet is a gauge, which goes with them.

@@ -108,7 +108,7 @@ func TestRustls(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			s := startProbed(whole, "rustls", rustlsService(how))
 			all = append(all, exchanged{protocol: "http", by: "rustls on " + how + ", of rustls", server: s.workload, port: s.port(), want: playRustls(how)(t, s)})
-			n := startProbed(whole, "openssl", nginxTLS)
+			n := startProbed(whole, "openssl", nginxService).on(inTLS)
 			ran(t, exec.Command("curl", "-sSfk", "--http1.1", "https://"+n.address+"/ok", "-o", "/dev/null"))
 			want := talks(t, s.program(), how, n, 4, 2)
 			want["/ok 200"]++

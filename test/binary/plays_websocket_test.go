@@ -19,15 +19,16 @@ import (
 
 func chatService(t testing.TB) service {
 	s, path := installed(t, built.traffic)
-	serve(t, s.dir, exec.Command(path, "chat", s.address))
+	s = s.alsoInTLS(t, freeAddress(t))
+	serve(t, s.dir, exec.Command(path, "chat", s.address, s.secure.address))
 	return s
 }
 
 // enter upgrades a connection to a WebSocket.
 func enter(t *testing.T, s service, room int, compress bool) *websocket.Conn {
 	t.Helper()
-	dialer := websocket.Dialer{EnableCompression: compress}
-	conn, response, err := dialer.Dial(fmt.Sprintf("ws://%s/rooms/%d?token=%s", s.address, 1000+room, secret), nil)
+	dialer := websocket.Dialer{EnableCompression: compress, TLSClientConfig: s.config()}
+	conn, response, err := dialer.Dial(fmt.Sprintf("%s/rooms/%d?token=%s", s.url("ws"), 1000+room, secret), nil)
 	require.NoError(t, err)
 	response.Body.Close()
 	return conn

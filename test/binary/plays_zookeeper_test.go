@@ -117,35 +117,16 @@ func playZooKeeper(t *testing.T, s service) map[string]int {
 		"ping ok": anyNumber, "srvr ok": anyNumber, "srvr not_serving": anyNumber, "srvr none": anyNumber}
 }
 
-// TestZooKeeperOfOlderConnections starts vetch when the session is open and in use. The server reads the length of a packet by itself.
-func TestZooKeeperOfOlderConnections(t *testing.T) {
-	s := zooKeeperService(t).await(t)
+// openZooKeeper reads on one session. The server reads the length of a packet by itself.
+func openZooKeeper(t *testing.T, s service) dialogue {
 	conn := zooSession(t, s)
-	get := func(path string, want error) {
-		_, _, err := conn.Get(path)
-		require.ErrorIs(t, err, want)
-	}
-	get("/zookeeper/config", nil)
-	var watchers []*vetch
-	for _, hook := range hooks() {
-		watchers = append(watchers, watch(t, settings{hook: hook}))
-	}
-	for range 10 { // the first calls of such a connection are spent on finding that it is not HTTP
-		get("/zookeeper/config", nil)
-	}
-	const n = 200
-	for range n {
-		get("/no/such", zk.ErrNoNode)
-	}
-	for _, v := range watchers {
-		require.NoError(t, poll(t.Context(), func() error {
-			r := v.mustRead(t)
-			served := r.by("vetch_workload_requests_total", labels{"workload": s.workload, "protocol": "zookeeper"}, "route", "code")["getData /no/such NONODE"]
-			edge := r.by("vetch_edge_requests_total", labels{"server": s.workload, "port": s.port(), "protocol": "zookeeper"}, "code")["NONODE"]
-			if served != n || edge != n {
-				return fmt.Errorf("%v at the serving end and %v on the edge, want %d", served, edge, n)
-			}
-			return nil
-		}), "%s hook", v.hook)
+	return func(n int) map[string]int {
+		for range n {
+			_, _, err := conn.Get("/zookeeper/config")
+			require.NoError(t, err)
+			_, _, err = conn.Get("/no/such/" + secret)
+			require.ErrorIs(t, err, zk.ErrNoNode)
+		}
+		return map[string]int{"getData /zookeeper/config ok": n, "getData /no/such NONODE": n, "connect ok": anyNumber, "ping ok": anyNumber}
 	}
 }

@@ -1,332 +1,304 @@
 package binary
 
 import (
-	"context"
-	"database/sql"
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/bradfitz/gomemcache/memcache"
-	mqtt "github.com/eclipse/paho.mqtt.golang"
-	_ "github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
-	amqp "github.com/rabbitmq/amqp091-go"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
 
-// exchanged is what clients asked of one server, by their own account. It is everything that the server was asked.
-type exchanged struct {
-	protocol, by, server string
-	port                 string
-	want                 map[string]int // "operation code" -> count; anyNumber where the client does not say
-	shared               string         // where the server's workload may have other clients: what the operations contain that are ours
+// dialogue is connections that are open: it asks n times, and says what that was.
+type dialogue func(n int) map[string]int
+
+// play is what a real client asks of a real server. It is run on each wire that both know.
+type play struct {
+	protocol string
+	by       string
+	library  string                                   // which the client does TLS with; "": it does none
+	server   string                                   // one of servers
+	ask      func(*testing.T, service) map[string]int // from the first connection to the last
+	open     func(*testing.T, service) dialogue       // the same where connections can be held open; without ask, it is asked for asked times
+	older    map[string]string                        // what operations are called on connections that are older than vetch, where it is something else; "": not counted
+	times    int                                      // how often a dialogue is asked for; 0: asked
+	shared   string                                   // see exchanged
 }
 
-const anyNumber = -1
+// asked is how many times a dialogue is asked for where the play does not say.
+const asked = 200
 
-// differences lists what the scrape says otherwise: at the serving end, and on the edges.
-func (e exchanged) differences(s scrape) []string {
-	var d []string
-	served := s.by("vetch_workload_requests_total", labels{"workload": e.server, "protocol": e.protocol}, "route", "code")
-	want, wantCodes, gotCodes := map[string]float64{}, map[string]float64{}, s.by("vetch_edge_requests_total", labels{"server": e.server, "port": e.port, "protocol": e.protocol}, "code")
-	maps.DeleteFunc(served, func(k string, _ float64) bool { return !strings.Contains(k, e.shared) })
-	for k, n := range e.want {
-		if n == anyNumber {
-			n = int(served[k])
-		}
-		if n == 0 {
-			continue
-		}
-		wantCodes[k[strings.LastIndexByte(k, ' ')+1:]] += float64(n)
-		if strings.Contains(k, e.shared) {
-			want[k] = float64(n)
-		}
-	}
-	if !maps.Equal(want, served) {
-		d = append(d, fmt.Sprintf("%s by %s at the serving end: want %v, got %v", e.protocol, e.by, want, served))
-	}
-	if !maps.Equal(wantCodes, gotCodes) {
-		d = append(d, fmt.Sprintf("%s by %s on the edge: want %v, got %v", e.protocol, e.by, wantCodes, gotCodes))
-	}
-	return d
-}
-
-func checkExchanged(t *testing.T, watchers []*vetch, all ...exchanged) {
-	t.Helper()
-	for _, v := range watchers {
-		var s scrape
-		agreed := time.Time{}
-		poll(t.Context(), func() (err error) {
-			if s, err = v.read(); err != nil {
-				return err
-			}
-			for _, e := range all {
-				if d := e.differences(s); len(d) > 0 && agreed.IsZero() {
-					return fmt.Errorf("%v", d)
-				}
-			}
-			if agreed.IsZero() {
-				agreed = time.Now()
-			}
-			if time.Since(agreed) < 3*pollInterval {
-				return fmt.Errorf("not yet")
-			}
-			return nil
-		})
-		for _, e := range all {
-			for _, d := range e.differences(s) {
-				t.Errorf("%s hook: %s", v.hook, d)
-			}
-		}
-		if t.Failed() {
-			t.Logf("%s hook: lost in the kernel %v, by the protocols %v", v.hook, s.by("vetch_probe_events_lost_total", nil, "reason"), s.by("vetch_protocol_events_lost_total", nil, "reason"))
-		}
-	}
-}
-
-// plays are what real clients ask of real servers. Each has a server of its own.
-var plays = []struct {
-	protocol, by string
-	start        func(testing.TB) service
-	play         func(*testing.T, service) map[string]int
-	shared       string
+// servers are the real ones. Each serves all plays and wires.
+var servers = map[string]struct {
+	start   func(testing.TB) service
+	library string // which it does TLS with; "": it does none
 }{
-	{"redis", "redis-benchmark, 16 commands at once", redisService, playRedisBenchmark, ""},
-	{"redis", "go-redis", redisService, playRedis, ""},
-	{"postgres", "pgbench, a connection for each transaction", postgresService, playPgbenchConnect, ""},
-	{"postgres", "pgbench, prepared statements", postgresService, playPgbenchPrepared, ""},
-	{"mysql", "go-sql-driver, text", mariaService, playMariaDB, ""},
-	{"memcached", "gomemcache", memcachedService, playMemcached, ""},
-	{"nats", "nats.go", natsService, playNATS, ""},
-	{"mqtt", "paho, QoS 1", mqttService, playMQTT, ""},
-	{"dns", "dig, UDP", resolverService, playDig, ""},
-	{"dns", "dig, UDP over IPv6", resolverService6, playDig, ""},
-	{"dns", "dig, TCP", resolverService, playDigTCP, ""},
-	{"dns", "Go's resolver", resolverService6, playGoResolver, ""},
-	{"amqp", "amqp091-go, with and without confirms", rabbitService, playRabbitMQ, "parcels"},
-	{"mongodb", "mongo-driver, FerretDB", mongoService, playMongoDB, ""},
-	{"kafka", "franz-go, kfake", kafkaService, playKafka, ""},
-	{"zookeeper", "go-zookeeper", zooKeeperService, playZooKeeper, ""},
-	{"websocket", "gorilla/websocket", chatService, playWebSocket, ""},
-	{"dubbo", "dubbo-go", dubboService, playDubbo, ""},
-	{"cassandra", "gocql, version 3", cassandraService, playCassandra("3", "none"), ""},
-	{"cassandra", "gocql, version 4, Snappy", cassandraService, playCassandra("4", "snappy"), ""},
-	{"cassandra", "gocql, version 5, LZ4", cassandraService, playCassandra("5", "lz4"), ""},
-	{"clickhouse", "clickhouse-client 18.16", clickhouseService, playClickHouseClient, ""},
-	{"clickhouse", "clickhouse-go, LZ4", clickhouseService, playClickHouseGo, ""},
-	{"clickhouse", "ch-go, ZSTD, a responder of revision 54460", clickhouseResponder, playClickHouseNew, ""},
-	{"http2", "curl, and h2load with 100 streams at once", nginxHTTP2Service, playNginxHTTP2, ""},
-	{"http2", "net/http of Go", goHTTP2Service, playGoHTTP2, "/items"},
-	{"grpc", "grpc-go, 100 calls at once", echoService, playGRPC, "/Unary"},
+	"nginx":                    {nginxService, "OpenSSL"},
+	"nginx, HTTP/2":            {nginxHTTP2Service, "OpenSSL"},
+	"gnutls-serv":              {gnuTLSService, "GnuTLS"},
+	"Node.js":                  {nodeService, "OpenSSL in memory"},
+	"asyncio":                  {asyncioService, "OpenSSL in memory"},
+	"net/http":                 {goHTTP2Service, "Go"},
+	"grpc-go":                  {echoService, "Go"},
+	"gorilla/websocket":        {chatService, "Go"},
+	"Redis":                    {redisService, "OpenSSL"},
+	"memcached":                {memcachedService, "OpenSSL"},
+	"PostgreSQL":               {postgresService, "OpenSSL"},
+	"MariaDB":                  {mariaService, "OpenSSL"},
+	"nats-server":              {natsService, "Go"},
+	"mosquitto":                {mqttService, "OpenSSL"}, //nolint:misspell // the name of the program
+	"RabbitMQ":                 {rabbitService, "Erlang, not seen"},
+	"FerretDB":                 {mongoService, "Go"},
+	"kfake":                    {kafkaService, "Go"},
+	"ZooKeeper":                {zooKeeperService, ""},
+	"dubbo-go":                 {dubboService, "Go"},
+	"go-cassandra-native":      {cassandraService, "Go"},
+	"ClickHouse 18.16":         {clickhouseService, "OpenSSL"},
+	"a responder of rev 54460": {clickhouseResponder, ""},
+	"unbound":                  {resolverService, ""},
+	"unbound, IPv6":            {resolverService6, ""},
 }
 
-// TestProtocols has real clients ask real servers in every protocol, and finds all of it at the serving end and on the edge.
+var plays = []play{
+	{protocol: "http", by: "curl, wget and Python", library: "OpenSSL, GnuTLS", server: "nginx", ask: playNginx},
+	{protocol: "http", by: "net/http", library: "Go", server: "nginx", open: openHTTP},
+	{protocol: "http", by: "wget and curl", library: "GnuTLS, OpenSSL", server: "gnutls-serv", ask: playGnuTLS},
+	{protocol: "http", by: "Node.js and curl", library: "OpenSSL in memory, OpenSSL", server: "Node.js", ask: playNode},
+	{protocol: "http", by: "asyncio", library: "OpenSSL in memory", server: "asyncio", ask: playAsyncio},
+	{protocol: "http2", by: "curl, and h2load with 100 streams at once", library: "OpenSSL", server: "nginx, HTTP/2", ask: playNginxHTTP2},
+	{protocol: "http2", by: "net/http, 20 streams at once", library: "Go", server: "net/http", open: openGoHTTP2, shared: "/items"},
+	{protocol: "grpc", by: "grpc-go, 100 calls at once", library: "Go", server: "grpc-go", ask: playGRPC, open: openGRPC, older: olderGRPC, shared: "/Unary"},
+	{protocol: "websocket", by: "gorilla/websocket", library: "Go", server: "gorilla/websocket", ask: playWebSocket},
+	{protocol: "redis", by: "redis-benchmark, 16 commands at once", library: "OpenSSL", server: "Redis", ask: playRedisBenchmark},
+	{protocol: "redis", by: "go-redis", library: "Go", server: "Redis", open: openRedis},
+	{protocol: "memcached", by: "gomemcache", library: "Go", server: "memcached", open: openMemcached},
+	{protocol: "postgres", by: "pgbench, a connection for each transaction", library: "OpenSSL", server: "PostgreSQL", ask: playPgbenchConnect},
+	{protocol: "postgres", by: "pgbench, prepared statements", library: "OpenSSL", server: "PostgreSQL", ask: playPgbenchPrepared},
+	{protocol: "postgres", by: "pgx", library: "Go", server: "PostgreSQL", open: openPostgres, older: map[string]string{"INSERT kept ok": "INSERT ok"}},
+	{protocol: "mysql", by: "mariadb", library: "OpenSSL", server: "MariaDB", ask: playMariaDB},
+	{protocol: "mysql", by: "go-sql-driver, text", library: "Go", server: "MariaDB", open: openMariaDB},
+	{protocol: "nats", by: "nats.go", library: "Go", server: "nats-server", open: openNATS},
+	{protocol: "mqtt", by: "paho, QoS 1", library: "Go", server: "mosquitto", open: openMQTT}, //nolint:misspell // the name of the program
+	{protocol: "amqp", by: "amqp091-go, with and without confirms", library: "Go", server: "RabbitMQ", ask: playRabbitMQ, open: openRabbitMQ, shared: "parcels"},
+	{protocol: "mongodb", by: "mongo-driver", library: "Go", server: "FerretDB", ask: playMongoDB, open: openMongoDB},
+	{protocol: "kafka", by: "franz-go", library: "Go", server: "kfake", open: openKafka},
+	{protocol: "zookeeper", by: "go-zookeeper", server: "ZooKeeper", ask: playZooKeeper, open: openZooKeeper},
+	{protocol: "dubbo", by: "dubbo-go", library: "Go", server: "dubbo-go", open: openDubbo},
+	{protocol: "cassandra", by: "gocql, version 3", library: "Go", server: "go-cassandra-native", open: openCassandra("3", "none"), times: 20, older: olderCassandra},
+	{protocol: "cassandra", by: "gocql, version 4, Snappy", library: "Go", server: "go-cassandra-native", open: openCassandra("4", "snappy"), times: 20, older: olderCassandra},
+	{protocol: "cassandra", by: "gocql, version 4, LZ4", library: "Go", server: "go-cassandra-native", open: openCassandra("4", "lz4"), times: 20, older: olderCassandra},
+	{protocol: "cassandra", by: "gocql, version 5", library: "Go", server: "go-cassandra-native", open: openCassandra("5", "none"), times: 20, older: olderCassandra},
+	{protocol: "clickhouse", by: "clickhouse-client 18.16", library: "OpenSSL", server: "ClickHouse 18.16", ask: playClickHouseClient},
+	{protocol: "clickhouse", by: "clickhouse-go, LZ4", library: "Go", server: "ClickHouse 18.16", open: openClickHouse("clickhouse-go", "lz4")},
+	{protocol: "clickhouse", by: "ch-go, ZSTD", server: "a responder of rev 54460", open: openClickHouse("ch-go", "zstd")},
+	{protocol: "dns", by: "dig, UDP", server: "unbound", ask: playDig},
+	{protocol: "dns", by: "dig, TCP", server: "unbound", ask: playDigTCP},
+	{protocol: "dns", by: "dig, UDP over IPv6", server: "unbound, IPv6", ask: playDig},
+	{protocol: "dns", by: "Go's resolver", server: "unbound, IPv6", ask: playGoResolver},
+	{protocol: "dns", by: "Go's resolver, one TCP connection", server: "unbound", open: openGoResolver},
+}
+
+// wires are those that both ends of a play know.
+func (p play) wires(s service) []wire {
+	switch {
+	case s.encrypted:
+		return []wire{inTLS}
+	case s.secure == nil || p.library == "":
+		return []wire{plain}
+	}
+	return []wire{plain, inTLS}
+}
+
+func (p play) often() int { return cmp.Or(p.times, asked) }
+
+// before runs a play to its end.
+func (p play) before(t *testing.T, s service) map[string]int {
+	if p.ask != nil {
+		return p.ask(t, s)
+	}
+	return p.open(t, s)(p.often())
+}
+
+// exchanged is what a play had of a service.
+func (p play) exchanged(s service, want map[string]int) exchanged {
+	return exchanged{protocol: p.protocol, by: p.by, server: s.workload, port: s.port(), want: want, shared: p.shared, calls: true, unseen: s.encrypted && strings.HasSuffix(servers[p.server].library, "not seen")}
+}
+
+// result is one line of the table.
+type result struct {
+	play
+	wire wire
+	want map[string]int
+}
+
+// TestProtocols is the matrix: real clients ask real servers in every protocol and on every wire, of a vetch that was there before them and of one that came in the middle of their
+// connections, and all of it is found at both ends and on the edge. The guide has the table.
 func TestProtocols(t *testing.T) {
-	services := make([]service, len(plays))
-	for i := len(plays) - 1; i >= 0; i-- { // the broker takes longest to start
-		services[i] = plays[i].start(t)
-	}
+	services := startAll(t)
+	var early, late []result
 	var all []exchanged
-	for i, p := range plays {
-		t.Run(p.protocol+"/"+p.by, func(t *testing.T) {
-			s := services[i].await(t)
-			all = append(all, exchanged{protocol: p.protocol, by: p.by, server: s.workload, port: s.port(), want: p.play(t, s), shared: p.shared})
-		})
+	for _, p := range plays {
+		for _, w := range p.wires(services[p.server]) {
+			t.Run(p.protocol+"/"+p.by+"/"+string(w), func(t *testing.T) {
+				s := services[p.server].on(w)
+				want := p.before(t, s)
+				early = append(early, result{p, w, want})
+				all = append(all, p.exchanged(s, want))
+			})
+		}
 	}
-	if t.Failed() {
-		return
-	}
-	checkExchanged(t, built.watchers, all...)
 	if !t.Failed() {
-		compareTable(t, all)
+		checkExchanged(t, built.watchers, all...)
 	}
 	for _, v := range built.watchers {
 		requireNoSecret(t, v)
 	}
+	t.Run("joined in the middle", func(t *testing.T) { late = joinedInTheMiddle(t, services) })
+	if len(early) > 0 && !t.Failed() { // not where only some were asked for
+		compareTable(t, early, late)
+	}
 }
 
-// compareTable writes the results into the guide when UPDATE_DOCS is set, and else holds the guide to them.
-func compareTable(t *testing.T, all []exchanged) {
-	t.Helper()
-	const path, begin, end = "../../docs/guide/protocols.md", "<!-- results of test/binary TestProtocols -->\n", "<!-- end of results -->\n"
-	var table strings.Builder
-	table.WriteString("| protocol | client | operation | code | sent = at the serving end = on the edge |\n|---|---|---|---|---|\n")
-	for _, e := range all {
-		for _, k := range slices.Sorted(maps.Keys(e.want)) {
-			cut, n := strings.LastIndexByte(k, ' '), strconv.Itoa(e.want[k])
-			if e.want[k] == anyNumber {
-				continue
-			}
-			fmt.Fprintf(&table, "| `%s` | %s | `%s` | `%s` | %s |\n", e.protocol, e.by, k[:cut], k[cut+1:], n)
+// startAll starts all servers, and returns when they listen and vetch looks into their TLS.
+func startAll(t *testing.T) map[string]service {
+	services := map[string]service{}
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(servers))) {
+		services[name] = servers[name].start(t)
+	}
+	for name, s := range services {
+		s.await(t)
+		if part := programOf(servers[name].library, s); part != "" {
+			awaitProbed(t, built.watchers, part)
 		}
 	}
-	guide, err := os.ReadFile(path)
-	require.NoError(t, err)
-	head, rest, found := strings.Cut(string(guide), begin)
-	require.True(t, found, "%s has no %q", path, begin)
-	old, tail, found := strings.Cut(rest, end)
-	require.True(t, found, "%s has no %q", path, end)
-	if os.Getenv("UPDATE_DOCS") != "" {
-		require.NoError(t, os.WriteFile(path, []byte(head+begin+table.String()+end+tail), 0o644))
-		return
+	return services
+}
+
+// programOf is a part of the path of what does the TLS of a server.
+func programOf(library string, s service) string {
+	switch library {
+	case "OpenSSL":
+		return "/libssl.so"
+	case "GnuTLS":
+		return "/libgnutls.so"
+	case "Go":
+		return "/" + s.secure.workload
 	}
-	require.Equal(t, table.String(), old, "run UPDATE_DOCS=1 go test ./test/binary -run TestProtocols")
+	return ""
 }
 
-func playRedisBenchmark(t *testing.T, s service) map[string]int {
-	ran(t, exec.Command("redis-benchmark", "-h", s.host(), "-p", s.port(), "-a", secret, "-n", "20000", "-P", "16", "-c", "8", "-q", "-t", "get"))
-	return map[string]int{"GET ok": 20000, "AUTH ok": anyNumber, "CONFIG GET ok": anyNumber}
-}
+const (
+	warmth    = 10  // times that everything is asked for until it must be recognised
+	askedLate = 100 // times that it is asked for then
+	maxMissed = 4   // times of those before that may not be counted
+)
 
-func redisClient(s service) *redis.Client {
-	return redis.NewClient(&redis.Options{Addr: s.address, Password: secret, PoolSize: 1, MaxRetries: -1, DisableIdentity: true})
-}
-
-func playRedis(t *testing.T, s service) map[string]int {
-	db := redisClient(s)
-	defer db.Close()
-	const n = 500
-	for range n {
-		require.NoError(t, db.Set(t.Context(), secret, secret, 0).Err())
-		require.NoError(t, db.Incr(t.Context(), "counts"+secret).Err())
-		require.Error(t, db.Incr(t.Context(), secret).Err())
+// joinedInTheMiddle opens connections of all protocols, starts vetch, and asks on. The first calls of such a connection are spent on finding that it is not HTTP; what comes after them
+// is counted exactly.
+func joinedInTheMiddle(t *testing.T, services map[string]service) []result {
+	type joined struct {
+		result
+		service
+		dialogue
 	}
-	return map[string]int{"SET ok": n, "INCR ok": n, "INCR ERR": n, "HELLO ok": anyNumber, "AUTH ok": anyNumber, "CLIENT ~other ERR": anyNumber} // what the client says at first depends on its version
-}
-
-func postgresURL(s service) string {
-	return "postgres://test:" + secret + "@" + s.address + "/postgres?sslmode=disable"
-}
-
-// pgbench runs a script of one statement, in a table that is there.
-func pgbench(t *testing.T, s service, statement string, args ...string) {
-	readyPostgres(t, s)
-	conn, err := pgx.Connect(t.Context(), postgresURL(s))
-	require.NoError(t, err)
-	_, err = conn.Exec(t.Context(), "CREATE TABLE things (id int, name text)")
-	require.NoError(t, err)
-	_, err = conn.Exec(t.Context(), "SELECT 1/0 AS "+secret)
-	require.Error(t, err)
-	require.NoError(t, conn.Close(t.Context()))
-	pgbenchScript(t, s, statement, args...)
-}
-
-func pgbenchScript(t *testing.T, s service, statement string, args ...string) {
-	script := filepath.Join(t.TempDir(), "script.sql")
-	require.NoError(t, os.WriteFile(script, []byte(statement), 0o644))
-	cmd := exec.Command("pgbench", append([]string{"-h", s.host(), "-p", s.port(), "-U", "test", "-n", "-f", script}, args...)...)
-	cmd.Env = append(os.Environ(), "PGPASSWORD="+secret, "PGDATABASE=postgres", "PGSSLMODE=prefer", "LC_ALL=C")
-	ran(t, cmd)
-}
-
-func playPgbenchConnect(t *testing.T, s service) map[string]int {
-	pgbench(t, s, "SELECT count(*) FROM things WHERE name = '"+secret+"';\n", "-C", "-t", "200")
-	return map[string]int{"CREATE TABLE things ok": 1, "SELECT 22012": 1, "SELECT things ok": 200}
-}
-
-func playPgbenchPrepared(t *testing.T, s service) map[string]int {
-	pgbench(t, s, "\\set id random(1, 1000)\nINSERT INTO things VALUES (:id, '"+secret+"');\nSELECT name FROM things WHERE id = :id LIMIT 1;\n", "-M", "prepared", "-c", "4", "-t", "500")
-	return map[string]int{"CREATE TABLE things ok": 1, "SELECT 22012": 1, "INSERT things ok": 2000, "SELECT things ok": 2000}
-}
-
-func playMariaDB(t *testing.T, s service) map[string]int {
-	db, err := sql.Open("mysql", "test:"+secret+"@tcp("+s.address+")/shop?interpolateParams=true")
-	require.NoError(t, err)
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	_, err = db.Exec("CREATE TABLE users (id int PRIMARY KEY, name text)")
-	require.NoError(t, err)
-	const n = 500
-	for i := range n {
-		_, err := db.Exec("INSERT INTO users VALUES (?, ?)", i, secret)
-		require.NoError(t, err)
-		_, err = db.Exec("INSERT INTO users VALUES (?, ?)", i, secret)
-		require.Error(t, err)
-		var name string
-		require.NoError(t, db.QueryRow("SELECT name FROM users WHERE id = ?", i).Scan(&name))
+	var all []joined
+	for _, p := range plays {
+		if p.open == nil {
+			continue
+		}
+		for _, w := range p.wires(services[p.server]) {
+			s := services[p.server].on(w)
+			j := joined{result{play: p, wire: w}, s, p.open(t, s)}
+			j.dialogue(20)
+			all = append(all, j)
+		}
 	}
-	return map[string]int{"CREATE TABLE users ok": 1, "INSERT users ok": n, "INSERT users 1062": n, "SELECT users ok": n}
+	var watchers []*vetch
+	for _, hook := range hooks() {
+		watchers = append(watchers, watch(t, settings{hook: hook}))
+	}
+	ask := func(most int) (done []exchanged) {
+		for i := range all {
+			j := &all[i]
+			j.want = map[string]int{}
+			for operation, n := range j.dialogue(min(most, j.often())) {
+				if name, renamed := j.older[operation]; renamed {
+					operation = name
+				}
+				if n != anyNumber || j.want[operation] == 0 {
+					j.want[operation] += n
+				}
+			}
+			e := j.exchanged(j.service, j.want)
+			e.shared, e.older = "", true
+			done = append(done, e)
+		}
+		return done
+	}
+	warm := ask(warmth)
+	before := map[*vetch]scrape{}
+	for _, v := range watchers {
+		before[v] = settledAfter(t, v, warm)
+	}
+	if t.Failed() {
+		return nil
+	}
+	checkSince(t, watchers, before, ask(askedLate)...)
+	for _, v := range watchers {
+		requireNoSecret(t, v)
+	}
+	var results []result
+	for _, j := range all {
+		results = append(results, j.result)
+	}
+	return results
 }
 
-func playMemcached(t *testing.T, s service) map[string]int {
-	client := memcache.New(s.address)
-	client.Timeout = patience
-	defer client.Close()
-	const n = 500
-	for range n {
-		require.NoError(t, client.Set(&memcache.Item{Key: secret, Value: []byte(secret)}))
-		_, err := client.Get(secret)
-		require.NoError(t, err)
-		_, err = client.Get("no-" + secret)
-		require.ErrorIs(t, err, memcache.ErrCacheMiss)
-	}
-	return map[string]int{"set stored": n, "gets hit": n, "gets miss": n}
+// settledAfter waits until most of what was asked on connections that are older than vetch is counted, and no more comes.
+func settledAfter(t *testing.T, v *vetch, warm []exchanged) (last scrape) {
+	t.Helper()
+	var quiet int
+	require.NoError(t, poll(t.Context(), func() error {
+		now := v.mustRead(t)
+		same := last != nil
+		for _, e := range warm {
+			match, edge := labels{"workload": e.server, "protocol": e.protocol}, labels{"server": e.server, "port": e.port, "protocol": e.protocol}
+			same = same && now.sum("vetch_workload_requests_total", match) == last.sum("vetch_workload_requests_total", match) &&
+				now.sum("vetch_edge_requests_total", edge) == last.sum("vetch_edge_requests_total", edge)
+		}
+		last = now
+		if quiet++; !same {
+			quiet = 0
+		}
+		var missed []error
+		for _, e := range warm {
+			missed = append(missed, e.missed(now))
+		}
+		if err := errors.Join(missed...); err != nil {
+			return err
+		}
+		if quiet < 20 { // two seconds, in which vetch reads the kernel five times
+			return fmt.Errorf("it goes on")
+		}
+		return nil
+	}), "%s hook", v.hook)
+	return last
 }
 
-func playNATS(t *testing.T, s service) map[string]int {
-	url := "nats://u:" + secret + "@" + s.address
-	answering, err := nats.Connect(url)
-	require.NoError(t, err)
-	defer answering.Close()
-	_, err = answering.Subscribe("time.now", func(m *nats.Msg) { m.Respond([]byte(secret)) })
-	require.NoError(t, err)
-	require.NoError(t, answering.Flush())
-	asking, err := nats.Connect(url)
-	require.NoError(t, err)
-	defer asking.Close()
-	const n = 500
-	for i := range n {
-		require.NoError(t, asking.Publish(fmt.Sprintf("orders.%d", 1000+i), []byte(secret)))
-		_, err = asking.Request("time.now", []byte(secret), patience)
-		require.NoError(t, err)
+// missed says what of a first round was not counted, or counted too often.
+func (e exchanged) missed(s scrape) error {
+	sent, least := 0, 0
+	for _, n := range e.want {
+		sent += max(n, 0)
+		least += max(n*(warmth-maxMissed)/warmth, 0)
 	}
-	return map[string]int{"connect ok": 2, "subscribe time.now ok": 1, "publish orders.* ok": n, "request time.now ok": n, "deliver time.now ok": n, "reply time.now ok": n,
-		"subscribe _INBOX.* ok": 1}
-}
-
-func playMQTT(t *testing.T, s service) map[string]int {
-	client := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + s.address).SetClientID(secret).SetUsername("user").SetPassword(secret).SetAutoReconnect(false))
-	done := func(token mqtt.Token) {
-		require.True(t, token.WaitTimeout(patience))
-		require.NoError(t, token.Error())
+	edge := s.sum("vetch_edge_requests_total", labels{"server": e.server, "port": e.port, "protocol": e.protocol})
+	served := s.sum("vetch_workload_requests_total", labels{"workload": e.server, "protocol": e.protocol})
+	if int(edge) < least || !e.unseen && int(served) < least {
+		return fmt.Errorf("%s by %s on port %s: of %d, %v at the serving end and %v on the edge", e.protocol, e.by, e.port, sent, served, edge)
 	}
-	done(client.Connect())
-	const n = 500
-	for i := range n {
-		done(client.Publish(fmt.Sprintf("plant/%d/temp", 1000+i), 1, false, secret))
-	}
-	client.Disconnect(250)
-	return map[string]int{"connect ok": 1, "publish plant/*/temp ok": n}
-}
-
-func playRabbitMQ(t *testing.T, s service) map[string]int {
-	conn, err := amqp.Dial("amqp://guest:guest@" + s.address + "/")
-	require.NoError(t, err)
-	plain, err := conn.Channel()
-	require.NoError(t, err)
-	require.NoError(t, plain.ExchangeDeclare("parcels", "fanout", false, true, false, false, nil))
-	confirmed, err := conn.Channel()
-	require.NoError(t, err)
-	require.NoError(t, confirmed.Confirm(false))
-	const n = 500
-	message := amqp.Publishing{Body: []byte(secret), Headers: amqp.Table{secret: secret}}
-	for range n {
-		require.NoError(t, plain.PublishWithContext(context.Background(), "parcels", secret, false, false, message))
-		answer, err := confirmed.PublishWithDeferredConfirmWithContext(context.Background(), "parcels", secret, false, false, message)
-		require.NoError(t, err)
-		require.True(t, answer.Wait())
-	}
-	require.NoError(t, conn.Close())
-	return map[string]int{"connection.start-ok ok": 1, "connection.open ok": 1, "channel.open ok": 2, "confirm.select ok": 1, "exchange.declare parcels ok": 1,
-		"publish parcels ok": 2 * n, "connection.close ok": 1}
+	return nil
 }

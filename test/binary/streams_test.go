@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/bradfitz/gomemcache/memcache"
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 )
 
@@ -22,49 +21,6 @@ func self(t testing.TB) string {
 	path, err := os.Executable()
 	require.NoError(t, err)
 	return filepath.Base(path)
-}
-
-// TestProtocolsOfOlderConnections starts vetch when the connections are open and in use.
-func TestProtocolsOfOlderConnections(t *testing.T) {
-	cache, database := redisService(t), postgresService(t)
-	cache.await(t)
-	database.await(t)
-	readyPostgres(t, database)
-	db := redisClient(cache)
-	defer db.Close()
-	require.NoError(t, db.Set(t.Context(), secret, secret, 0).Err())
-	conn, err := pgx.Connect(t.Context(), postgresURL(database))
-	require.NoError(t, err)
-	defer conn.Close(t.Context())
-	_, err = conn.Exec(t.Context(), "CREATE TABLE things (id int, name text)")
-	require.NoError(t, err)
-	insert := func(i int) {
-		_, err := conn.Exec(t.Context(), "INSERT INTO things VALUES ($1, $2)", i, secret)
-		require.NoError(t, err)
-	}
-	insert(0) // prepares it: its text is not seen again
-	var watchers []*vetch
-	for _, hook := range hooks() {
-		watchers = append(watchers, watch(t, settings{hook: hook}))
-	}
-	for range 3 { // the first calls of such a connection are spent on finding that it is not HTTP
-		require.NoError(t, db.Echo(t.Context(), secret).Err())
-		_, err := conn.Exec(t.Context(), "ANALYZE things")
-		require.NoError(t, err)
-	}
-	const n = 200
-	for i := range n {
-		require.NoError(t, db.Get(t.Context(), secret).Err())
-		insert(i)
-		_, err := conn.Exec(t.Context(), "DELETE FROM things WHERE name = 'no "+secret+"'")
-		require.NoError(t, err)
-	}
-	checkExchanged(t, watchers,
-		exchanged{protocol: "redis", by: "an older connection", server: cache.workload, port: cache.port(), want: map[string]int{"GET ok": n, "ECHO ok": anyNumber}},
-		exchanged{protocol: "postgres", by: "an older connection", server: database.workload, port: database.port(), want: map[string]int{"INSERT ok": n, "DELETE things ok": n, "ANALYZE things ok": anyNumber}})
-	for _, v := range watchers {
-		requireNoSecret(t, v)
-	}
 }
 
 // TestTwoProtocolsOnOnePort passes connections on to one server and then to another. Requests count under each protocol.

@@ -73,7 +73,7 @@ func startVetch(ctx context.Context, s settings) (*vetch, error) {
 	v := &vetch{role: s.role, hook: s.hook, url: "http://" + address, dataDir: dataDir, log: &lockedBuffer{}}
 	v.cmd = exec.Command(built.vetch, s.role)
 	v.cmd.Env = append(os.Environ(), "VETCH_LISTEN="+address, "VETCH_DATA_DIR="+filepath.Join(dataDir, "d"), "VETCH_AGENT_HOOK="+s.hook,
-		"VETCH_AGENT_POLL_INTERVAL="+pollInterval.String(), "VETCH_METRICS_INTERVAL=1s")
+		"VETCH_AGENT_POLL_INTERVAL="+pollInterval.String(), "VETCH_METRICS_INTERVAL=1s", "VETCH_LOG_LEVEL=debug") // it says what it looks into
 	v.cmd.Env = append(v.cmd.Env, s.env...)
 	v.cmd.Stdout, v.cmd.Stderr = v.log, v.log
 	v.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -1,10 +1,10 @@
 // Command cassandra is a server of CQL's native protocol by go-cassandra-native-protocol, which keeps nothing and answers by the statement, and a client
 // by gocql. It is a module of its own because gocql needs older versions of libraries than vetch.
 //
-//	cassandra serve 127.0.0.1:9042
-//	cassandra ask 127.0.0.1:9042 VALUE VERSION COMPRESSION
+//	cassandra serve 127.0.0.1:9042 [127.0.0.1:9142 FOLDER]
+//	cassandra ask 127.0.0.1:9042 plain|FOLDER VALUE VERSION COMPRESSION
 //
-// "ask" prints "ready", then reads lines: each is a number of rounds, and it prints "done" after them. COMPRESSION is none, lz4 or snappy.
+// The second address is for TLS, with cert.pem and key.pem of the folder; the client trusts everybody. "ask" prints "ready", then reads lines: each is a number of rounds, and it prints "done" after them. COMPRESSION is none, lz4 or snappy.
 package main
 
 import (
@@ -12,11 +12,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,15 +47,22 @@ func main() {
 func run(args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "serve":
-		return serve(args[1])
-	case len(args) == 5 && args[0] == "ask":
-		version, err := strconv.Atoi(args[3])
+		return serve(args[1], nil)
+	case len(args) == 4 && args[0] == "serve":
+		pair, err := tls.LoadX509KeyPair(filepath.Join(args[3], "cert.pem"), filepath.Join(args[3], "key.pem"))
 		if err != nil {
 			return err
 		}
-		return ask(args[1], args[2], version, args[4])
+		go serve(args[2], &tls.Config{Certificates: []tls.Certificate{pair}}) //nolint:errcheck // its clients will tell
+		return serve(args[1], nil)
+	case len(args) == 6 && args[0] == "ask":
+		version, err := strconv.Atoi(args[4])
+		if err != nil {
+			return err
+		}
+		return ask(args[1], args[3], version, args[5], args[2] != "plain")
 	}
-	return errors.New("usage: cassandra serve ADDRESS | cassandra ask ADDRESS VALUE VERSION COMPRESSION")
+	return errors.New("usage: cassandra serve ADDRESS [ADDRESS FOLDER] | cassandra ask ADDRESS plain|FOLDER VALUE VERSION COMPRESSION")
 }
 
 // large is what a row of blobs holds: more than a segment of version 5, half of it not to be compressed.
@@ -63,9 +72,10 @@ var large = func() []byte {
 	return append(b, bytes.Repeat([]byte("abc"), 50_000)...)
 }()
 
-func serve(address string) error {
-	server, shop := client.NewCqlServer(address, nil), newShop()
-	server.RequestHandlers = []client.RequestHandler{client.NewDriverConnectionInitializationHandler("vetch", "dc1", func(string) {}), shop.answer}
+func serve(address string, config *tls.Config) error {
+	server, shop := client.NewCqlServer(address, nil), &shop{prepared: map[string]string{}}
+	server.TLSConfig = config
+	server.RequestHandlers = []client.RequestHandler{options, client.NewDriverConnectionInitializationHandler("vetch", "dc1", func(string) {}), shop.answer}
 	server.RequestRawHandlers = []client.RawRequestHandler{shop.answerInSegments}
 	if err := server.Start(context.Background()); err != nil {
 		return err
@@ -95,7 +105,13 @@ type shop struct {
 	prepared map[string]string // statements by their identifiers
 }
 
-func newShop() *shop { return &shop{prepared: map[string]string{}} }
+// options offers what clients may compress by: the library itself offers nothing, and clients then do without. In version 5 it compresses twice, so nothing is offered there.
+func options(request *frame.Frame, _ *client.CqlServerConnection, _ client.RequestHandlerContext) *frame.Frame {
+	if _, ok := request.Body.Message.(*message.Options); !ok || request.Header.Version == primitive.ProtocolVersion5 {
+		return nil
+	}
+	return frame.NewFrame(request.Header.Version, request.Header.StreamId, &message.Supported{Options: map[string][]string{"CQL_VERSION": {"3.4.5"}, "COMPRESSION": {"LZ4", "SNAPPY"}}})
+}
 
 func (s *shop) answer(request *frame.Frame, _ *client.CqlServerConnection, _ client.RequestHandlerContext) *frame.Frame {
 	version, stream := request.Header.Version, request.Header.StreamId
@@ -121,8 +137,6 @@ func (s *shop) answer(request *frame.Frame, _ *client.CqlServerConnection, _ cli
 // answerInSegments answers in version 5: the library itself makes only one segment of an answer, however large, and writes its head byte by byte.
 func (s *shop) answerInSegments(request *frame.Frame, conn *client.CqlServerConnection, ctx client.RequestHandlerContext) []byte {
 	switch m := request.Body.Message.(type) {
-	case *message.Startup:
-		ctx.PutAttribute("compression", m.GetCompression())
 	case *message.Query:
 		if strings.Contains(m.Query, "system") { // it knows those tables
 			return nil
@@ -139,8 +153,7 @@ func (s *shop) answerInSegments(request *frame.Frame, conn *client.CqlServerConn
 	if err := frame.NewCodec().EncodeFrame(answer, &envelope); err != nil {
 		return nil
 	}
-	compression, _ := ctx.GetAttribute("compression").(primitive.Compression)
-	codec := segment.NewCodecWithCompression(client.NewPayloadCompressor(compression))
+	codec := segment.NewCodec()
 	whole := envelope.Len() <= segment.MaxPayloadLength
 	for envelope.Len() > 0 {
 		part := &segment.Segment{Header: &segment.Header{IsSelfContained: whole}, Payload: &segment.Payload{UncompressedData: envelope.Next(segment.MaxPayloadLength)}}
@@ -190,7 +203,7 @@ func result(statement string) message.Message {
 	return &message.VoidResult{}
 }
 
-func ask(address, value string, version int, compression string) error {
+func ask(address, value string, version int, compression string, encrypted bool) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
@@ -204,12 +217,16 @@ func ask(address, value string, version int, compression string) error {
 	cluster.DisableInitialHostLookup = true
 	cluster.ReconnectInterval = 0
 	cluster.Timeout, cluster.ConnectTimeout = 20*time.Second, 20*time.Second
+	cluster.Metadata.CacheMode = gocql.Disabled // it would wait 10 s for servers to agree
 	cluster.RetryPolicy = &gocql.SimpleRetryPolicy{NumRetries: 0}
+	if encrypted {
+		cluster.SslOpts = &gocql.SslOptions{Config: &tls.Config{InsecureSkipVerify: true}}
+	}
 	switch compression {
 	case "lz4":
-		cluster.Compressor = lz4.LZ4Compressor{}
+		cluster.Compressor = loud{lz4.LZ4Compressor{}}
 	case "snappy":
-		cluster.Compressor = snappy.SnappyCompressor{}
+		cluster.Compressor = loud{snappy.SnappyCompressor{}}
 	}
 	session, err := cluster.CreateSession()
 	if err != nil {
@@ -230,6 +247,11 @@ func ask(address, value string, version int, compression string) error {
 	}
 	return lines.Err()
 }
+
+// loud writes the name of a compression as go-cassandra-native-protocol does.
+type loud struct{ gocql.Compressor }
+
+func (l loud) Name() string { return strings.ToUpper(l.Compressor.Name()) }
 
 // rounds makes n rounds, eight at a time, so that requests of one connection wait at once.
 func rounds(session *gocql.Session, value string, n int) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,14 +16,14 @@ import (
 // sqlAsker is clickhouse-go, for Debian's server. The password is the value.
 type sqlAsker struct{ driver.Conn }
 
-func newSQL(address, value, compression string) (asker, error) {
+func newSQL(address, value, compression string, encrypting *tls.Config) (asker, error) {
 	method := map[string]clickhouse.CompressionMethod{"none": clickhouse.CompressionNone, "lz4": clickhouse.CompressionLZ4, "zstd": clickhouse.CompressionZSTD}[compression]
 	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{address}, Auth: clickhouse.Auth{Username: "default", Password: value},
-		Compression: &clickhouse.Compression{Method: method}, MaxOpenConns: 1, MaxIdleConns: 1})
+		Compression: &clickhouse.Compression{Method: method}, MaxOpenConns: 1, MaxIdleConns: 1, TLS: encrypting})
 	if err != nil {
 		return nil, err
 	}
-	return &sqlAsker{conn}, conn.Exec(context.Background(), "CREATE TABLE visits (id UInt64, name String, tags Array(String), age Nullable(UInt8)) ENGINE = Memory")
+	return &sqlAsker{conn}, conn.Exec(context.Background(), "CREATE TABLE IF NOT EXISTS visits (id UInt64, name String, tags Array(String), age Nullable(UInt8)) ENGINE = Memory")
 }
 
 // round inserts a row, reads all, and asks what the server refuses.
@@ -56,9 +57,9 @@ func (a *sqlAsker) round(value string) error {
 // nativeAsker is ch-go, for the server of this program: ch-go does not speak to servers as old as Debian's.
 type nativeAsker struct{ *ch.Client }
 
-func newNative(address, value, compression string) (asker, error) {
+func newNative(address, value, compression string, encrypting *tls.Config) (asker, error) {
 	method := map[string]ch.Compression{"none": ch.CompressionDisabled, "lz4": ch.CompressionLZ4, "zstd": ch.CompressionZSTD}[compression]
-	client, err := ch.Dial(context.Background(), ch.Options{Address: address, Password: value, Compression: method, Settings: []ch.Setting{{Key: "max_threads", Value: "2", Important: true}}})
+	client, err := ch.Dial(context.Background(), ch.Options{Address: address, Password: value, TLS: encrypting, Compression: method, Settings: []ch.Setting{{Key: "max_threads", Value: "2", Important: true}}})
 	return &nativeAsker{client}, err
 }
 

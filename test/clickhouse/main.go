@@ -2,14 +2,15 @@
 // revisions that are newer than those of Debian's server. It is a module of its own because they need other versions of libraries than vetch.
 //
 //	clickhouse serve 127.0.0.1:9000
-//	clickhouse ask 127.0.0.1:9000 VALUE CLIENT COMPRESSION
+//	clickhouse ask 127.0.0.1:9000 plain|tls VALUE CLIENT COMPRESSION
 //
 // "ask" prints "ready", then reads lines: each is a number of rounds, and it prints "done" after them. CLIENT is clickhouse-go or ch-go, COMPRESSION
-// none, lz4 or zstd.
+// none, lz4 or zstd. Anything but "plain" is TLS, in which everybody is trusted.
 package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -27,10 +28,14 @@ func run(args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "serve":
 		return serve(args[1])
-	case len(args) == 5 && args[0] == "ask":
-		return ask(args[1], args[2], args[3], args[4])
+	case len(args) == 6 && args[0] == "ask":
+		var encrypting *tls.Config
+		if args[2] != "plain" {
+			encrypting = &tls.Config{InsecureSkipVerify: true}
+		}
+		return ask(args[1], args[3], args[4], args[5], encrypting)
 	}
-	return errors.New("usage: clickhouse serve ADDRESS | clickhouse ask ADDRESS VALUE CLIENT COMPRESSION")
+	return errors.New("usage: clickhouse serve ADDRESS | clickhouse ask ADDRESS plain|tls VALUE CLIENT COMPRESSION")
 }
 
 // asker makes one round of queries.
@@ -39,13 +44,13 @@ type asker interface {
 	Close() error
 }
 
-func ask(address, value, client, compression string) (err error) {
+func ask(address, value, client, compression string, encrypting *tls.Config) (err error) {
 	var a asker
 	switch client {
 	case "clickhouse-go":
-		a, err = newSQL(address, value, compression)
+		a, err = newSQL(address, value, compression, encrypting)
 	case "ch-go":
-		a, err = newNative(address, value, compression)
+		a, err = newNative(address, value, compression, encrypting)
 	default:
 		err = fmt.Errorf("no client %q", client)
 	}

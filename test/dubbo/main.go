@@ -1,10 +1,11 @@
 // Command dubbo is a provider and a consumer of Apache Dubbo over Dubbo2, by dubbo-go. It is a module of its own because dubbo-go
 // needs versions of libraries that vetch does not.
 //
-//	dubbo serve 127.0.0.1:20000
-//	dubbo ask 127.0.0.1:20000 100 VALUE
+//	dubbo serve 127.0.0.1:20000 [FOLDER]
+//	dubbo ask 127.0.0.1:20000 plain|FOLDER VALUE
 //
-// "serve" prints "listening" when it does. "ask" reads a line before each round: a number of calls of each kind; it prints "done" after each.
+// In the folder are cert.pem and key.pem, with which both do TLS. "serve" prints "listening" when it does. "ask" reads a line before each round: a number of calls of each kind; it
+// prints "done" after each.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -64,40 +66,47 @@ func run(args []string) error {
 	logger.SetLoggerLevel("error")
 	switch {
 	case len(args) == 2 && args[0] == "serve":
-		return serve(args[1])
-	case len(args) == 3 && args[0] == "ask":
-		return ask(args[1], args[2])
+		return serve(args[1], config.NewRootConfigBuilder())
+	case len(args) == 3 && args[0] == "serve":
+		return serve(args[1], encrypting(args[2]))
+	case len(args) == 4 && args[0] == "ask" && args[2] == "plain":
+		return ask(args[1], args[3], config.NewRootConfigBuilder())
+	case len(args) == 4 && args[0] == "ask":
+		return ask(args[1], args[3], encrypting(args[2]))
 	}
-	return errors.New("usage: dubbo serve ADDRESS | dubbo ask ADDRESS VALUE")
+	return errors.New("usage: dubbo serve ADDRESS [FOLDER] | dubbo ask ADDRESS plain|FOLDER VALUE")
 }
 
-func serve(address string) error {
+// encrypting begins a configuration with TLS.
+func encrypting(folder string) *config.RootConfigBuilder {
+	cert := filepath.Join(folder, "cert.pem")
+	return config.NewRootConfigBuilder().SetTLSConfig(config.NewTLSConfigBuilder().SetCACertFile(cert).SetTLSCertFile(cert).SetTLSKeyFile(filepath.Join(folder, "key.pem")).Build())
+}
+
+func serve(address string, root *config.RootConfigBuilder) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
 	}
 	config.SetProviderService(&Orders{})
-	root := config.NewRootConfigBuilder().
-		AddProtocol("dubbo", config.NewProtocolConfigBuilder().SetName("dubbo").SetIp(host).SetPort(port).Build()).
+	root.AddProtocol("dubbo", config.NewProtocolConfigBuilder().SetName("dubbo").SetIp(host).SetPort(port).Build()).
 		SetProvider(config.NewProviderConfigBuilder().SetFilter("pshutdown").
-			AddService("Orders", config.NewServiceConfigBuilder().SetInterface(service).SetProtocolIDs("dubbo").Build()).Build()).
-		Build()
-	if err := config.Load(config.WithRootConfig(root)); err != nil {
+			AddService("Orders", config.NewServiceConfigBuilder().SetInterface(service).SetProtocolIDs("dubbo").Build()).Build())
+	if err := config.Load(config.WithRootConfig(root.Build())); err != nil {
 		return err
 	}
 	fmt.Println("listening")
 	select {}
 }
 
-func ask(address, value string) error {
+func ask(address, value string, root *config.RootConfigBuilder) error {
 	var orders consumer
 	config.SetConsumerService(&orders)
-	root := config.NewRootConfigBuilder().
+	root.AddProtocol("dubbo", config.NewProtocolConfigBuilder().SetName("dubbo").SetParams(map[string]any{"connection-number": 1}).Build()).
 		SetConsumer(config.NewConsumerConfigBuilder().SetCheck(false).
 			AddReference("Orders", config.NewReferenceConfigBuilder().SetInterface(service).SetProtocol("dubbo").
-				SetURL("dubbo://"+address+"/"+service).SetCluster("failfast").SetRetries("0").Build()).Build()).
-		Build()
-	if err := config.Load(config.WithRootConfig(root)); err != nil {
+				SetURL("dubbo://"+address+"/"+service).SetCluster("failfast").SetRetries("0").Build()).Build())
+	if err := config.Load(config.WithRootConfig(root.Build())); err != nil {
 		return err
 	}
 	fmt.Println("ready")

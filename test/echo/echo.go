@@ -3,6 +3,7 @@ package echo
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 )
@@ -115,9 +117,13 @@ func chat(_ any, s grpc.ServerStream) error {
 // Client asks the service over one connection.
 type Client struct{ *grpc.ClientConn }
 
-// Dial makes a client of the server at an address. It connects with the first call.
-func Dial(address string) (Client, error) {
-	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{})))
+// Dial makes a client of the server at an address, in plain text where there is no configuration of TLS. It connects with the first call.
+func Dial(address string, encrypting *tls.Config) (Client, error) {
+	transport := insecure.NewCredentials()
+	if encrypting != nil {
+		transport = credentials.NewTLS(encrypting)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(transport), grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{})))
 	return Client{conn}, err
 }
 

@@ -17,19 +17,22 @@ import (
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:27017", "address to listen at")
+	secure := flag.String("tls", "", "address to listen at for TLS; empty: none")
+	cert := flag.String("cert", "", "file of the certificate")
+	key := flag.String("key", "", "file of its key")
 	dir := flag.String("dir", ".", "folder of the databases")
 	flag.Parse()
-	if err := run(*listen, *dir); err != nil {
+	if err := run(ferretdb.ListenerConfig{TCP: *listen, TLS: *secure, TLSCertFile: *cert, TLSKeyFile: *key}, *dir); err != nil {
 		fmt.Fprintln(os.Stderr, "ferretdb:", err)
 		os.Exit(1)
 	}
 }
 
-func run(listen, dir string) error {
+func run(listener ferretdb.ListenerConfig, dir string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	db, err := ferretdb.New(&ferretdb.Config{
-		Listener: ferretdb.ListenerConfig{TCP: listen}, Handler: "sqlite", SQLiteURL: "file:" + dir + "/",
+		Listener: listener, Handler: "sqlite", SQLiteURL: "file:" + dir + "/",
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

@@ -276,7 +276,7 @@ func startEcho(ctx context.Context, _ *tools) (*process, error) {
 }
 
 func askEcho(ctx context.Context, address string, n int) (int, error) {
-	client, err := echo.Dial(address)
+	client, err := echo.Dial(address, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -9,17 +9,34 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/vetch-dev/vetch/test/conversation"
 )
 
-// chat is a WebSocket server that says again whatever it is told, at any path, until it is killed. Told "close CODE" it closes with that code.
+// chat is a WebSocket server that says again whatever it is told, at any path, until it is killed. Told "close CODE" it closes with that code. A second address is for TLS.
 func chat(args []string) error {
 	listener, err := net.Listen("tcp", args[0])
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	if len(args) > 1 {
+		other, err := net.Listen("tcp", args[1])
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		encrypting, err := serveTLS(other, tlsBare, conversation.NewTally())
+		if err != nil {
+			return err
+		}
+		go http.Serve(encrypting, repeating()) //nolint:errcheck,gosec // a test's server, whose clients will tell
+	}
 	fmt.Println("listening", listener.Addr())
+	return http.Serve(listener, repeating()) //nolint:gosec // a test's server
+}
+
+func repeating() http.Handler {
 	up := websocket.Upgrader{EnableCompression: true}
-	return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // a test's server
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := up.Upgrade(w, r, nil)
 		if err != nil {
 			return
@@ -40,5 +57,5 @@ func chat(args []string) error {
 				return
 			}
 		}
-	}))
+	})
 }

@@ -5,35 +5,13 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 )
-
-// awaitProbed waits until vetch has probed another file with crypto/tls, or more of them.
-func awaitProbed(t *testing.T, v *vetch, before float64) {
-	t.Helper()
-	require.NoError(t, poll(t.Context(), func() error {
-		if now := probedGo(t, v); now <= before {
-			return fmt.Errorf("%v files with Go's TLS are probed, as before", now)
-		}
-		return nil
-	}))
-}
-
-func probedGo(t *testing.T, v *vetch) float64 {
-	t.Helper()
-	return v.mustRead(t).sum("vetch_tls_probed_files", labels{"library": "go"})
-}
 
 // TestGoTLS has Go programs speak HTTP/1 inside of TLS, on connections of every make, and finds all of it with routes and codes: by
 // hundreds of goroutines, on new connections and kept ones, with stacks that move in the middle of a call.
 func TestGoTLS(t *testing.T) {
 	targets := "GET /gotls/ok,POST /gotls/missing,GET /gotls/broken?size=100000,GET /gotls/file"
 	var all []expectation
-	before := map[*vetch]float64{}
-	for _, v := range built.watchers {
-		before[v] = probedGo(t, v)
-	}
 	for _, c := range []struct {
 		name, tls string
 		args      []string
@@ -48,14 +26,9 @@ func TestGoTLS(t *testing.T) {
 	} {
 		s, address := server(t, how{}, "tls-web-"+c.name, "127.0.0.1:0", "-tls", c.tls)
 		asks := named(t, "tls-"+c.name)
-		for _, v := range built.watchers {
-			awaitProbed(t, v, before[v])
-		}
 		warm(t, asks)
-		for _, v := range built.watchers {
-			awaitProbed(t, v, before[v]+1)
-			before[v] += 2
-		}
+		awaitProbed(t, built.watchers, s.name)
+		awaitProbed(t, built.watchers, asks)
 		report := start(t, how{}, asks, append([]string{"client", "-addr", address, "-tls", c.tls, "-targets", targets}, c.args...)...).report(t, time.Minute)
 		e := expect("tls-"+c.name, s.name, address, report)
 		e.noBytes = c.tls == "bare" || c.name == "closing" // the program's report does not wait for the last alerts (31 bytes each) that it sends as it closes
@@ -88,22 +61,4 @@ func TestGoTLSOlder(t *testing.T) {
 			checkOn(t, v, e)
 		})
 	}
-}
-
-// TestGoTLSHTTP2 has fifty goroutines of one program ask at once on one connection, in HTTP/2 inside of TLS.
-func TestGoTLSHTTP2(t *testing.T) {
-	s, address := server(t, how{}, "tls-h2-web", "127.0.0.1:0", "-tls", "bare")
-	asks := named(t, "tls-h2")
-	warm(t, asks)
-	for _, v := range built.watchers {
-		awaitProbed(t, v, 1)
-	}
-	report := start(t, how{}, asks, "client", "-addr", address, "-tls", "counted", "-http2", "-requests", "5000", "-concurrency", "50",
-		"-targets", "GET /h2tls/ok,POST /h2tls/missing,GET /h2tls/broken?size=50000").report(t, time.Minute)
-	e := exchanged{protocol: "http2", by: "net/http in TLS", server: s.name, port: strconv.Itoa(portOf(t, address)), want: map[string]int{}}
-	for _, r := range report.Requests {
-		e.want[r.Path+" "+strconv.Itoa(r.Code)] += r.Count
-	}
-	require.Len(t, e.want, 3)
-	checkExchanged(t, built.watchers, e)
 }
