@@ -46,9 +46,9 @@ lint: ## gofmt, go vet and golangci-lint (pinned, built from source on first use
 	go vet ./...
 	$(GOLANGCI) run
 
-generate: ## rebuild the kernel objects, their Go, the names feed, and web/dist
+generate: ## rebuild the kernel objects, their Go, the names feed, what goes into JVMs, and web/dist
 	@scripts/deps.sh generate
-	go generate ./bpf ./transport/names
+	go generate ./bpf ./transport/names ./agent/java
 	scripts/web.sh build
 
 check-generated: ## rebuild the same in a copy and compare with what is committed

@@ -15,6 +15,7 @@ import (
 
 	"github.com/vetch-dev/vetch/agent/digest"
 	"github.com/vetch-dev/vetch/agent/exits"
+	"github.com/vetch-dev/vetch/agent/java"
 	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/agent/process"
@@ -31,6 +32,7 @@ type Options struct {
 	RoutesPerWorkload int           // 0: digest.DefaultRoutesPerWorkload
 	SeriesExpiry      time.Duration // 0: digest.DefaultSeriesExpiry
 	NoTLS             bool          // leave programs and libraries that do TLS alone
+	Java              []string      // which JVMs are looked into: java.Options.Chosen
 	Hostname          string        // "": the machine's own
 	Node              string        // the machine's name in a cluster; "": Hostname
 	Names             NamesOptions  // the names of a cluster; the zero value: none
@@ -56,6 +58,7 @@ type Agent struct {
 	feed    *clusternames.Client // nil: there are no names of a cluster
 	book    *process.Book
 	exits   *exits.Watcher // nil: nobody wants events
+	java    *java.Attacher // nil: no JVM is looked into
 	busy    prometheus.Counter
 }
 
@@ -160,19 +163,29 @@ func (a *Agent) watchTLS(o Options) error {
 	if o.NoTLS || !a.probe.CanAttach() {
 		return nil
 	}
+	attach := func(path string, points []tls.Point) (io.Closer, error) {
+		list := make([]probe.Point, len(points))
+		for i, p := range points {
+			list[i] = probe.Point(p)
+		}
+		return a.probe.AttachPoints(path, list)
+	}
+	options := tls.Options{Log: o.Log, IgnoreCgroups: o.Probe.IgnoreCgroups, Unseen: a.probe.UnseenTLS, Attach: attach}
+	if len(o.Java) > 0 {
+		names := process.NewNamer("")
+		a.java = java.New(java.Options{
+			Log: o.Log, Chosen: o.Java, Workload: func(pid uint32) string { return names.Name(pid).Name },
+			Attach: attach, See: a.probe.SeeJava, Forget: a.probe.ForgetJava, Off: a.probe.JavaOff,
+		})
+		options.JVM = a.java.Saw
+	}
 	var err error
-	a.tls, err = tls.New(tls.Options{
-		Log: o.Log, IgnoreCgroups: o.Probe.IgnoreCgroups, Unseen: a.probe.UnseenTLS,
-		Attach: func(path string, points []tls.Point) (io.Closer, error) {
-			list := make([]probe.Point, len(points))
-			for i, p := range points {
-				list[i] = probe.Point(p)
-			}
-			return a.probe.AttachPoints(path, list)
-		},
-	})
+	a.tls, err = tls.New(options)
 	if err == nil && o.Registerer != nil {
 		err = o.Registerer.Register(a.tls.Collector())
+		if err == nil && a.java != nil {
+			err = o.Registerer.Register(a.java.Collector())
+		}
 	}
 	return err
 }
@@ -208,6 +221,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		g.Go(func() error { return a.probe.ReadExits(ctx, a.exits.Take) })
 		g.Go(func() error { return a.exits.Run(records) }) // until the last have their names
 	}
+	if a.java != nil {
+		g.Go(func() error { return a.java.Run(ctx) })
+	}
 	err := g.Wait()
 	a.digest.Flush(time.Now())
 	if err != nil {
@@ -231,6 +247,11 @@ func (a *Agent) Status() Status { return Status{Digest: a.digest.Status(), Probe
 // Close unloads the kernel programs, for an agent that is not run. Closing twice is harmless.
 func (a *Agent) Close() error {
 	var errs []error
+	if a.java != nil {
+		if err := a.java.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("stop looking into JVMs: %w", err))
+		}
+	}
 	if a.tls != nil {
 		if err := a.tls.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("stop looking into TLS: %w", err))

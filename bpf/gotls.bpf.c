@@ -235,27 +235,3 @@ int go_tls_write_old(struct pt_regs *ctx)
 {
 	return go_write(ctx, 0);
 }
-
-/* All places at which plain text is read, by the number that each was attached with (agent/probe/uprobes.go): the parser is large, and so is
-   verified once. */
-enum { POINT_TLS_RETURN = 1, POINT_GO_READ_END, POINT_GO_WRITE, POINT_RUSTLS_RETURN, POINT_RUSTLS_CONSUME };
-
-SEC("uprobe")
-int plain_point(struct pt_regs *ctx)
-{
-	switch (bpf_get_attach_cookie(ctx)) {
-	case POINT_TLS_RETURN:
-		return end_call(ctx->sp, RESULT(ctx), 1);
-	case POINT_GO_READ_END:
-		return go_read_end(ctx, 1);
-	case POINT_GO_WRITE:
-		return go_write(ctx, 1);
-#if defined(__TARGET_ARCH_x86)
-	case POINT_RUSTLS_RETURN:
-		return rustls_return_of(ctx, 1);
-	case POINT_RUSTLS_CONSUME:
-		return rustls_consume_of(ctx, 1);
-#endif
-	}
-	return 0;
-}

@@ -12,6 +12,7 @@
 #include "tls.bpf.c"
 #include "rustls.bpf.c"
 #include "gotls.bpf.c"
+#include "java.bpf.c"
 #include "exit.bpf.c"
 #include "try.bpf.c"
 

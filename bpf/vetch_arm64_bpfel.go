@@ -153,6 +153,20 @@ type VetchGoWaitKeyT struct {
 	Pad  uint32
 }
 
+type VetchJavaPrintKeyT struct {
+	_     structs.HostLayout
+	Print uint64
+	Tgid  uint32
+	Pad   uint32
+}
+
+type VetchJavaProcessT struct {
+	_      structs.HostLayout
+	SeenNs uint64
+	Off    uint32
+	Pad    uint32
+}
+
 type VetchListenerKeyT struct {
 	_    structs.HostLayout
 	Addr struct {
@@ -523,6 +537,8 @@ const (
 	VetchMapGoReads           = "go_reads"
 	VetchMapGoWaits           = "go_waits"
 	VetchMapIgnored           = "ignored"
+	VetchMapJavaPrints        = "java_prints"
+	VetchMapJavaProcesses     = "java_processes"
 	VetchMapListeners         = "listeners"
 	VetchMapLost              = "lost"
 	VetchMapOwnerScratch      = "owner_scratch"
@@ -548,6 +564,8 @@ const (
 	VetchProgGoTlsRead        = "go_tls_read"
 	VetchProgGoTlsReadEndOld  = "go_tls_read_end_old"
 	VetchProgGoTlsWriteOld    = "go_tls_write_old"
+	VetchProgJavaOff          = "java_off"
+	VetchProgJavaPlainOld     = "java_plain_old"
 	VetchProgPlainPoint       = "plain_point"
 	VetchProgProcessExit      = "process_exit"
 	VetchProgSignalSent       = "signal_sent"
@@ -634,6 +652,8 @@ type VetchProgramSpecs struct {
 	GoTlsRead       *ebpf.ProgramSpec `ebpf:"go_tls_read"`
 	GoTlsReadEndOld *ebpf.ProgramSpec `ebpf:"go_tls_read_end_old"`
 	GoTlsWriteOld   *ebpf.ProgramSpec `ebpf:"go_tls_write_old"`
+	JavaOff         *ebpf.ProgramSpec `ebpf:"java_off"`
+	JavaPlainOld    *ebpf.ProgramSpec `ebpf:"java_plain_old"`
 	PlainPoint      *ebpf.ProgramSpec `ebpf:"plain_point"`
 	ProcessExit     *ebpf.ProgramSpec `ebpf:"process_exit"`
 	SignalSent      *ebpf.ProgramSpec `ebpf:"signal_sent"`
@@ -668,35 +688,37 @@ type VetchProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type VetchMapSpecs struct {
-	Conns        *ebpf.MapSpec `ebpf:"conns"`
-	Counts       *ebpf.MapSpec `ebpf:"counts"`
-	ExitIds      *ebpf.MapSpec `ebpf:"exit_ids"`
-	ExitOwner    *ebpf.MapSpec `ebpf:"exit_owner"`
-	Exits        *ebpf.MapSpec `ebpf:"exits"`
-	GoReads      *ebpf.MapSpec `ebpf:"go_reads"`
-	GoWaits      *ebpf.MapSpec `ebpf:"go_waits"`
-	Ignored      *ebpf.MapSpec `ebpf:"ignored"`
-	Listeners    *ebpf.MapSpec `ebpf:"listeners"`
-	Lost         *ebpf.MapSpec `ebpf:"lost"`
-	OwnerScratch *ebpf.MapSpec `ebpf:"owner_scratch"`
-	Owners       *ebpf.MapSpec `ebpf:"owners"`
-	Pairs        *ebpf.MapSpec `ebpf:"pairs"`
-	Partials     *ebpf.MapSpec `ebpf:"partials"`
-	Pending      *ebpf.MapSpec `ebpf:"pending"`
-	Records      *ebpf.MapSpec `ebpf:"records"`
-	Routes       *ebpf.MapSpec `ebpf:"routes"`
-	Series       *ebpf.MapSpec `ebpf:"series"`
-	Signalled    *ebpf.MapSpec `ebpf:"signalled"`
-	Sources      *ebpf.MapSpec `ebpf:"sources"`
-	TaskScratch  *ebpf.MapSpec `ebpf:"task_scratch"`
-	TlsSessions  *ebpf.MapSpec `ebpf:"tls_sessions"`
-	TlsThreads   *ebpf.MapSpec `ebpf:"tls_threads"`
-	TlsUnseen    *ebpf.MapSpec `ebpf:"tls_unseen"`
-	UdpSockets   *ebpf.MapSpec `ebpf:"udp_sockets"`
-	UdpWork      *ebpf.MapSpec `ebpf:"udp_work"`
-	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
-	Work         *ebpf.MapSpec `ebpf:"work"`
-	Zero         *ebpf.MapSpec `ebpf:"zero"`
+	Conns         *ebpf.MapSpec `ebpf:"conns"`
+	Counts        *ebpf.MapSpec `ebpf:"counts"`
+	ExitIds       *ebpf.MapSpec `ebpf:"exit_ids"`
+	ExitOwner     *ebpf.MapSpec `ebpf:"exit_owner"`
+	Exits         *ebpf.MapSpec `ebpf:"exits"`
+	GoReads       *ebpf.MapSpec `ebpf:"go_reads"`
+	GoWaits       *ebpf.MapSpec `ebpf:"go_waits"`
+	Ignored       *ebpf.MapSpec `ebpf:"ignored"`
+	JavaPrints    *ebpf.MapSpec `ebpf:"java_prints"`
+	JavaProcesses *ebpf.MapSpec `ebpf:"java_processes"`
+	Listeners     *ebpf.MapSpec `ebpf:"listeners"`
+	Lost          *ebpf.MapSpec `ebpf:"lost"`
+	OwnerScratch  *ebpf.MapSpec `ebpf:"owner_scratch"`
+	Owners        *ebpf.MapSpec `ebpf:"owners"`
+	Pairs         *ebpf.MapSpec `ebpf:"pairs"`
+	Partials      *ebpf.MapSpec `ebpf:"partials"`
+	Pending       *ebpf.MapSpec `ebpf:"pending"`
+	Records       *ebpf.MapSpec `ebpf:"records"`
+	Routes        *ebpf.MapSpec `ebpf:"routes"`
+	Series        *ebpf.MapSpec `ebpf:"series"`
+	Signalled     *ebpf.MapSpec `ebpf:"signalled"`
+	Sources       *ebpf.MapSpec `ebpf:"sources"`
+	TaskScratch   *ebpf.MapSpec `ebpf:"task_scratch"`
+	TlsSessions   *ebpf.MapSpec `ebpf:"tls_sessions"`
+	TlsThreads    *ebpf.MapSpec `ebpf:"tls_threads"`
+	TlsUnseen     *ebpf.MapSpec `ebpf:"tls_unseen"`
+	UdpSockets    *ebpf.MapSpec `ebpf:"udp_sockets"`
+	UdpWork       *ebpf.MapSpec `ebpf:"udp_work"`
+	Verdicts      *ebpf.MapSpec `ebpf:"verdicts"`
+	Work          *ebpf.MapSpec `ebpf:"work"`
+	Zero          *ebpf.MapSpec `ebpf:"zero"`
 }
 
 // VetchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -735,35 +757,37 @@ func (o *VetchObjects) Close() error {
 //
 // It can be passed to LoadVetchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type VetchMaps struct {
-	Conns        *ebpf.Map `ebpf:"conns"`
-	Counts       *ebpf.Map `ebpf:"counts"`
-	ExitIds      *ebpf.Map `ebpf:"exit_ids"`
-	ExitOwner    *ebpf.Map `ebpf:"exit_owner"`
-	Exits        *ebpf.Map `ebpf:"exits"`
-	GoReads      *ebpf.Map `ebpf:"go_reads"`
-	GoWaits      *ebpf.Map `ebpf:"go_waits"`
-	Ignored      *ebpf.Map `ebpf:"ignored"`
-	Listeners    *ebpf.Map `ebpf:"listeners"`
-	Lost         *ebpf.Map `ebpf:"lost"`
-	OwnerScratch *ebpf.Map `ebpf:"owner_scratch"`
-	Owners       *ebpf.Map `ebpf:"owners"`
-	Pairs        *ebpf.Map `ebpf:"pairs"`
-	Partials     *ebpf.Map `ebpf:"partials"`
-	Pending      *ebpf.Map `ebpf:"pending"`
-	Records      *ebpf.Map `ebpf:"records"`
-	Routes       *ebpf.Map `ebpf:"routes"`
-	Series       *ebpf.Map `ebpf:"series"`
-	Signalled    *ebpf.Map `ebpf:"signalled"`
-	Sources      *ebpf.Map `ebpf:"sources"`
-	TaskScratch  *ebpf.Map `ebpf:"task_scratch"`
-	TlsSessions  *ebpf.Map `ebpf:"tls_sessions"`
-	TlsThreads   *ebpf.Map `ebpf:"tls_threads"`
-	TlsUnseen    *ebpf.Map `ebpf:"tls_unseen"`
-	UdpSockets   *ebpf.Map `ebpf:"udp_sockets"`
-	UdpWork      *ebpf.Map `ebpf:"udp_work"`
-	Verdicts     *ebpf.Map `ebpf:"verdicts"`
-	Work         *ebpf.Map `ebpf:"work"`
-	Zero         *ebpf.Map `ebpf:"zero"`
+	Conns         *ebpf.Map `ebpf:"conns"`
+	Counts        *ebpf.Map `ebpf:"counts"`
+	ExitIds       *ebpf.Map `ebpf:"exit_ids"`
+	ExitOwner     *ebpf.Map `ebpf:"exit_owner"`
+	Exits         *ebpf.Map `ebpf:"exits"`
+	GoReads       *ebpf.Map `ebpf:"go_reads"`
+	GoWaits       *ebpf.Map `ebpf:"go_waits"`
+	Ignored       *ebpf.Map `ebpf:"ignored"`
+	JavaPrints    *ebpf.Map `ebpf:"java_prints"`
+	JavaProcesses *ebpf.Map `ebpf:"java_processes"`
+	Listeners     *ebpf.Map `ebpf:"listeners"`
+	Lost          *ebpf.Map `ebpf:"lost"`
+	OwnerScratch  *ebpf.Map `ebpf:"owner_scratch"`
+	Owners        *ebpf.Map `ebpf:"owners"`
+	Pairs         *ebpf.Map `ebpf:"pairs"`
+	Partials      *ebpf.Map `ebpf:"partials"`
+	Pending       *ebpf.Map `ebpf:"pending"`
+	Records       *ebpf.Map `ebpf:"records"`
+	Routes        *ebpf.Map `ebpf:"routes"`
+	Series        *ebpf.Map `ebpf:"series"`
+	Signalled     *ebpf.Map `ebpf:"signalled"`
+	Sources       *ebpf.Map `ebpf:"sources"`
+	TaskScratch   *ebpf.Map `ebpf:"task_scratch"`
+	TlsSessions   *ebpf.Map `ebpf:"tls_sessions"`
+	TlsThreads    *ebpf.Map `ebpf:"tls_threads"`
+	TlsUnseen     *ebpf.Map `ebpf:"tls_unseen"`
+	UdpSockets    *ebpf.Map `ebpf:"udp_sockets"`
+	UdpWork       *ebpf.Map `ebpf:"udp_work"`
+	Verdicts      *ebpf.Map `ebpf:"verdicts"`
+	Work          *ebpf.Map `ebpf:"work"`
+	Zero          *ebpf.Map `ebpf:"zero"`
 }
 
 func (m *VetchMaps) Close() error {
@@ -776,6 +800,8 @@ func (m *VetchMaps) Close() error {
 		m.GoReads,
 		m.GoWaits,
 		m.Ignored,
+		m.JavaPrints,
+		m.JavaProcesses,
 		m.Listeners,
 		m.Lost,
 		m.OwnerScratch,
@@ -824,6 +850,8 @@ type VetchPrograms struct {
 	GoTlsRead       *ebpf.Program `ebpf:"go_tls_read"`
 	GoTlsReadEndOld *ebpf.Program `ebpf:"go_tls_read_end_old"`
 	GoTlsWriteOld   *ebpf.Program `ebpf:"go_tls_write_old"`
+	JavaOff         *ebpf.Program `ebpf:"java_off"`
+	JavaPlainOld    *ebpf.Program `ebpf:"java_plain_old"`
 	PlainPoint      *ebpf.Program `ebpf:"plain_point"`
 	ProcessExit     *ebpf.Program `ebpf:"process_exit"`
 	SignalSent      *ebpf.Program `ebpf:"signal_sent"`
@@ -860,6 +888,8 @@ func (p *VetchPrograms) Close() error {
 		p.GoTlsRead,
 		p.GoTlsReadEndOld,
 		p.GoTlsWriteOld,
+		p.JavaOff,
+		p.JavaPlainOld,
 		p.PlainPoint,
 		p.ProcessExit,
 		p.SignalSent,

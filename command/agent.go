@@ -118,6 +118,7 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer, happen
 			NoUprobes: !l.Agent.TLS.Enabled,
 		},
 		NoTLS:             !l.Agent.TLS.Enabled,
+		Java:              l.Agent.TLS.Java,
 		IgnoreRequests:    ignored,
 		RoutesPerWorkload: l.Agent.RoutesPerWorkload,
 		SeriesExpiry:      l.Agent.SeriesExpiry,

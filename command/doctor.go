@@ -96,7 +96,7 @@ func examine(c *config.Config) (report, error) {
 	for _, m := range machineChecks(c.DataDir) {
 		r.add(m)
 	}
-	r.TLS, err = tlsFiles(c.Agent.TLS.Enabled, c.Agent.IgnoreCgroups)
+	r.TLS, err = tlsFiles(&c.Agent)
 	return r, err
 }
 

@@ -21,6 +21,8 @@ func capabilities() []capability {
 		{unix.CAP_PERFMON, "CAP_PERFMON", true, "nothing can be watched"},
 		{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", false, "addresses behind NAT are not resolved: an edge through it may be seen twice"},
 		{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", false, "processes of other users, and what listens in other network namespaces, have no names"},
+		{unix.CAP_SETUID, "CAP_SETUID", false, "JVMs of other users cannot be looked into (agent.tls.java)"},
+		{unix.CAP_SETGID, "CAP_SETGID", false, "JVMs of other users cannot be looked into (agent.tls.java)"},
 		{unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", false, "programs in private folders have no names"},
 	}
 }

@@ -80,7 +80,8 @@ type Watcher struct {
 
 // TLS are the settings of looking into what programs encrypt.
 type TLS struct {
-	Enabled bool // programs and libraries that do TLS are probed
+	Enabled bool     // programs and libraries that do TLS are probed
+	Java    []string // "all", or globs of workloads and programs: JVMs into which a library is loaded, for their TLS is their own
 }
 
 // The choices of Agent.Hook.

@@ -40,6 +40,7 @@ func Options() []Option {
 		{"agent.series_expiry", "end the series of what is gone after this", func(c *Config) value { return (*durationValue)(&c.Agent.SeriesExpiry) }},
 		{"agent.poll_interval", "time between two readings of the kernel's counters", func(c *Config) value { return (*durationValue)(&c.Agent.PollInterval) }},
 		{"agent.tls.enabled", "see what programs say inside of TLS, by probes in their TLS libraries", func(c *Config) value { return (*boolValue)(&c.Agent.TLS.Enabled) }},
+		{"agent.tls.java", "JVMs whose own TLS is seen, by a library that is loaded into them: all, or globs of workloads, main classes and jars", func(c *Config) value { return (*listValue)(&c.Agent.TLS.Java) }},
 		{"agent.names.url", "names feed of the cluster's watcher (https://host:port)", func(c *Config) value { return (*stringValue)(&c.Agent.Names.URL) }},
 		{"agent.names.ca_file", "certificates that the watcher's must be signed by; the system's where it is empty", func(c *Config) value { return (*stringValue)(&c.Agent.Names.CAFile) }},
 		{"agent.names.cert_file", "certificate that the agent shows to the watcher", func(c *Config) value { return (*stringValue)(&c.Agent.Names.CertFile) }},

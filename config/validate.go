@@ -51,6 +51,11 @@ func (c *Config) Validate() error {
 		_, err := path.Match(glob, "")
 		check(err == nil, "agent.ignore_cgroups", "%q is not a glob", glob)
 	}
+	for _, glob := range c.Agent.TLS.Java {
+		_, err := path.Match(glob, "")
+		check(err == nil && glob != "", "agent.tls.java", "%q is not a glob", glob)
+	}
+	check(len(c.Agent.TLS.Java) == 0 || c.Agent.TLS.Enabled, "agent.tls.java", "needs agent.tls.enabled")
 	check(len(c.Agent.IgnoreRequests) <= maxRequestRules, "agent.ignore_requests", "at most %d rules, not %d", maxRequestRules, len(c.Agent.IgnoreRequests))
 	for i, text := range c.Agent.IgnoreRequests {
 		_, err := ParseRequestRule(text)

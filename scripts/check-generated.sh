@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rebuilds what is generated into a copy and compares it with the tree: the kernel objects with their Go, the names feed, and web/dist.
+# Rebuilds what is generated into a copy and compares it with the tree: the kernel objects with their Go, the names feed, what goes into JVMs, and web/dist.
 # The tree itself is not touched. Ends with 1 and says which files differ.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,6 +21,17 @@ diff -rq "${ignore[@]}" bpf "$copy/bpf" || status=1
 
 # The compiler's own version is in the files; another writes the same otherwise.
 diff -rq -I '^//.*protoc ' transport/names "$copy/transport/names" || status=1
+
+# What goes into JVMs is built by the same script everywhere, and its bytes are those of one javac, one gcc and one linker.
+mkdir "$copy/java"
+agent/java/inside/build.sh "$copy/java"
+if javac -version 2>&1 | grep -q '^javac 17\.' && [ "$(x86_64-linux-gnu-gcc -dumpversion) $(aarch64-linux-gnu-gcc -dumpversion)" = "12 12" ]; then
+	for library in agent/java/*.so; do
+		cmp "$library" "$copy/java/$(basename "$library")" || status=1
+	done
+else
+	echo "what goes into JVMs was written by javac 17 and gcc 12; here are others: its bytes are not compared" >&2
+fi
 
 # The page's build also writes the types of the API, in place.
 cp web/src/api/schema.ts "$copy/schema.ts"

@@ -7,14 +7,15 @@ set -euo pipefail
 packages() {
 	case $1 in
 	build) ;;
-	generate) echo clang:clang llvm:llvm-strip libbpf-dev protobuf-compiler:protoc ;;
+	generate) echo clang:clang llvm:llvm-strip libbpf-dev protobuf-compiler:protoc openjdk-17-jdk-headless:javac gcc:x86_64-linux-gnu-gcc \
+		gcc-aarch64-linux-gnu:aarch64-linux-gnu-gcc ;;
 	test) echo nginx-light:nginx wrk:wrk chromium:chromium curl:curl wget:wget gnutls-bin:gnutls-serv python3:python3 iproute2:ip nftables:nft \
 		iptables:iptables conntrack:conntrack procps:ps \
 		postgresql:/usr/bin/pgbench mariadb-server:mariadbd redis-server:redis-server memcached:memcached nats-server:nats-server \
 		nghttp2-client:h2load unbound:unbound bind9-dnsutils:dig mosquitto:mosquitto mosquitto-clients:mosquitto_pub rabbitmq-server:rabbitmq-server \
 		zookeeper:/usr/share/zookeeper/bin/zkServer.sh clickhouse-server:clickhouse-server clickhouse-client:clickhouse-client \
 		gcc:gcc binutils:strip libc6-dev libssl-dev android-libboringssl-dev \
-		cargo:/usr/bin/cargo rustc:/usr/bin/rustc librust-rustls-dev librust-rustls-pemfile-dev librust-tokio-dev librust-tokio-rustls-dev ;;
+		cargo:/usr/bin/cargo rustc:/usr/bin/rustc librust-rustls-dev librust-rustls-pemfile-dev librust-tokio-dev librust-tokio-rustls-dev openjdk-17-jdk-headless:javac ;;
 	cluster) echo containerd:containerd runc:runc containernetworking-plugins nftables:nft iptables:iptables conntrack:conntrack \
 		nginx-light:nginx redis-server:redis-server postgresql:/usr/bin/pgbench ;;
 	kernel) echo qemu-system-x86:qemu-system-x86_64 debian-archive-keyring ;;

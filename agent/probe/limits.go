@@ -28,6 +28,8 @@ var limits = map[string]limit{
 	"ignored":     {4096, 1024},
 	"verdicts":    {8192, 1024},
 	"udp_sockets": {8192, 2048},
+
+	"java_processes": {1024, 1024},
 }
 
 // leastRecent are the bounds of the maps that forget what was not used for long. Each CPU keeps some free entries of them to itself.
@@ -37,6 +39,7 @@ var leastRecent = map[string]limit{
 	"go_reads":     {16384, 2048},
 	"go_waits":     {1024, 1024},
 	"tls_unseen":   {1024, 1024},
+	"java_prints":  {4096, 1024},
 }
 
 // setLimits sizes the maps for the kernel and the machine. A machine under 2 GiB gets a quarter.

@@ -57,6 +57,7 @@ type Probe struct {
 	uprobes    map[string]*ebpf.Program // by name without flavour
 	uprobesErr error                    // why there are none
 	unseen     *ebpf.Map                // processes with TLS that no program sees
+	java       *ebpf.Map                // JVMs whose own TLS is seen
 	// uprobeMulti: one link may hold many places (Linux 6.6), which attaches and detaches faster.
 	uprobeMulti bool
 	filter      *filter
@@ -134,7 +135,7 @@ func (p *Probe) load() error {
 		Ignored: m["ignored"], Lost: m["lost"],
 	}
 	p.shipping = shipping{records: m["records"], verdicts: m["verdicts"], routes: m["routes"], told: map[uint64]bpf.VetchVerdictT{}}
-	p.unseen = m["tls_unseen"]
+	p.unseen, p.java = m["tls_unseen"], m["java_processes"]
 	p.stats.init(p.coll)
 	p.filter, err = newFilter(p.options.IgnoreCgroups, p.objects, p.log)
 	if err != nil {

@@ -9,6 +9,9 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/vetch-dev/vetch/bpf"
 )
 
 const (
@@ -18,8 +21,8 @@ const (
 	plainPoint = "plain_point"
 )
 
-// cookies are those of enum POINT_* in bpf/gotls.bpf.c.
-var cookies = map[string]uint64{"tls_return": 1, "go_tls_read_end": 2, "go_tls_write": 3, "rustls_return": 4, "rustls_consume": 5}
+// cookies are those of enum POINT_* in bpf/java.bpf.c.
+var cookies = map[string]uint64{"tls_return": 1, "go_tls_read_end": 2, "go_tls_write": 3, "rustls_return": 4, "rustls_consume": 5, "java_plain": 6}
 
 // ErrNoUprobes says that this kernel does not take programs in user-space functions.
 var ErrNoUprobes = errors.New("this kernel cannot trace functions of programs")
@@ -29,6 +32,7 @@ type Point struct {
 	Program string // without the suffix of a kernel's flavour: "tls_read"
 	Offset  uint64 // bytes from the beginning of the file
 	Return  bool   // run it when the function that begins there returns
+	Counter uint64 // where in the file, and so in each process, the kernel counts (16 bits) how many run it; 0: nowhere
 }
 
 // Attachment is what runs in one file, in all processes that map it. Its zero value is of no use; see AttachPoints.
@@ -49,6 +53,27 @@ func (a *Attachment) Close() error {
 
 // CanAttach reports whether this kernel takes programs in user-space functions.
 func (p *Probe) CanAttach() bool { return p.uprobesErr == nil && !p.options.NoUprobes }
+
+// SeeJava says that all of what a JVM's own TLS says is seen from now on: AttachPoints has put programs into the library that it has loaded.
+func (p *Probe) SeeJava(pid uint32) error {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return fmt.Errorf("read the kernel's clock: %w", err)
+	}
+	if err := p.java.Put(pid, bpf.VetchJavaProcessT{SeenNs: uint64(now.Nano())}); err != nil {
+		return fmt.Errorf("remember JVM %d: %w", pid, err)
+	}
+	return nil
+}
+
+// ForgetJava takes back what SeeJava said, when the process is gone.
+func (p *Probe) ForgetJava(pid uint32) { p.java.Delete(pid) } //nolint:errcheck // it may not be there
+
+// JavaOff reports whether what runs inside of a JVM has switched itself off.
+func (p *Probe) JavaOff(pid uint32) bool {
+	var v bpf.VetchJavaProcessT
+	return p.java.Lookup(pid, &v) == nil && v.Off != 0
+}
 
 // UnseenTLS gives the processes that had TLS on a connection since the last call of which no program saw the plain text.
 func (p *Probe) UnseenTLS() []uint32 {
@@ -92,11 +117,12 @@ func groupPoints(points []Point) [][]Point {
 	type kind struct {
 		program string
 		returns bool
+		counted bool
 	}
 	var groups [][]Point
 	at := map[kind]int{}
 	for _, p := range points {
-		k := kind{p.Program, p.Return}
+		k := kind{p.Program, p.Return, p.Counter != 0}
 		i, known := at[k]
 		if !known {
 			i, at[k] = len(groups), len(groups)
@@ -126,6 +152,9 @@ func (p *Probe) attachGroup(file *link.Executable, group []Point) ([]link.Link, 
 		for _, point := range group {
 			options.Addresses = append(options.Addresses, point.Offset)
 			options.Cookies = append(options.Cookies, cookie)
+			if point.Counter != 0 {
+				options.RefCtrOffsets = append(options.RefCtrOffsets, point.Counter)
+			}
 		}
 		l, err := attachMulti(nil, program, options)
 		if err != nil {
@@ -135,7 +164,7 @@ func (p *Probe) attachGroup(file *link.Executable, group []Point) ([]link.Link, 
 	}
 	var links []link.Link
 	for _, point := range group {
-		l, err := attach(point.Program, program, &link.UprobeOptions{Address: point.Offset, Cookie: cookie})
+		l, err := attach(point.Program, program, &link.UprobeOptions{Address: point.Offset, Cookie: cookie, RefCtrOffset: point.Counter})
 		if err != nil {
 			return links, err
 		}

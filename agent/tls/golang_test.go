@@ -274,7 +274,7 @@ func TestFindGoInMadePrograms(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "go1.26.8", found.Version)
 	text := uint64(sectionAt - testBase)
-	require.Equal(t, []Point{{programGoReadEnd, text + 24, false}, {programGoRead, text + 22, false}, {programGoWrite, text + 38, false}}, found.Points)
+	require.Equal(t, []Point{{Program: programGoReadEnd, Offset: text + 24}, {Program: programGoRead, Offset: text + 22}, {Program: programGoWrite, Offset: text + 38}}, found.Points)
 
 	for name, c := range map[string]struct {
 		at   int

@@ -2,6 +2,7 @@ package tls
 
 import (
 	"debug/elf"
+	"io"
 	"strings"
 )
 
@@ -111,6 +112,30 @@ func findSymbols(m *image, names []string) (map[string]uint64, error) {
 		})
 	}, func() bool { return len(places) > 0 })
 	return places, err
+}
+
+// HasName reports whether a program or library for a machine has a symbol of some name in the table for the dynamic linker.
+func HasName(r io.ReaderAt, machine elf.Machine, name string) (found bool, err error) {
+	m, err := openImage(r)
+	if err != nil {
+		return false, err
+	}
+	if m.Machine != machine {
+		return false, nil
+	}
+	for _, s := range m.Sections {
+		if s.Type != elf.SHT_DYNSYM || int(s.Link) >= len(m.Sections) {
+			continue
+		}
+		text := m.Sections[s.Link]
+		if err := m.search(text.Offset, text.Offset+text.FileSize, [][]byte{append([]byte(name), 0)}, func(int, uint64) bool {
+			found = true
+			return false
+		}); err != nil {
+			return false, err
+		}
+	}
+	return found, nil
 }
 
 // soname is the version in the name that a library gives itself: "3" of libssl.so.3. Empty for programs.

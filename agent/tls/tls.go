@@ -14,6 +14,7 @@ type Point struct {
 	Program string // name of the kernel program: "go_tls_write"
 	Offset  uint64 // bytes from the beginning of the file
 	Return  bool   // run it when the function that begins there returns; never for Go, whose stacks move
+	Counter uint64 // where in the file, and so in each process, the kernel counts (16 bits) how many run it; 0: nowhere
 }
 
 // Found is what a file holds.

@@ -32,9 +32,10 @@ type Options struct {
 	Attach func(path string, points []Point) (io.Closer, error)
 	// Unseen gives processes that do TLS which is not seen, each some time after it began. nil: nobody knows.
 	Unseen        func() []uint32
-	IgnoreCgroups []string // globs; what only processes in them use is not probed
-	MaxFiles      int      // that are probed at once; 0 is 512
-	Proc          string   // "" is /proc
+	JVM           func(pid uint32) // is told of processes that have mapped libjvm.so, some more than once; nil: nobody wants to know
+	IgnoreCgroups []string         // globs; what only processes in them use is not probed
+	MaxFiles      int              // that are probed at once; 0 is 512
+	Proc          string           // "" is /proc
 }
 
 // Watcher keeps every program and library that speaks TLS probed while a process uses it.
@@ -179,6 +180,9 @@ func (w *Watcher) scan() error {
 
 // mapped looks at one file of one process; at libraries of any name when it is to look close.
 func (w *Watcher) mapped(m mapping, closely bool) {
+	if w.options.JVM != nil && path.Base(m.file.path) == "libjvm.so" && !ignored(w.options.Proc, m.pid, w.options.IgnoreCgroups) {
+		w.options.JVM(m.pid)
+	}
 	now := time.Now()
 	if s, ok := w.seen[m.file]; ok && now.Sub(s.at) < seenFor {
 		s.file.use(m.pid)

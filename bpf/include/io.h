@@ -374,8 +374,11 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 		return 0; /* its bytes are added with the response */
 	if (ships(c, s))
 		ship(c, key, direction, b, ret, seq, now);
-	if (!c->ssl && may_be_of_library(c))
+	if (!c->ssl && may_be_of_library(c)) {
 		tls_wire(c, key, direction, modern);
+		if (direction == SENT && b->address && c->tls)
+			java_wire(c, key, b, ret);
+	}
 	p = pair_of(c);
 	if (!p)
 		return 0;

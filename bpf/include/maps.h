@@ -35,6 +35,8 @@ LRU_MAP(tls_sessions, struct tls_session_key_t, struct tls_session_t, 4096);
 LRU_MAP(tls_unseen, __u32, __u64, 1024); /* processes with TLS that no probe sees, and since when */
 LRU_MAP(go_reads, struct go_call_key_t, struct go_call_t, 4096);
 LRU_MAP(go_waits, struct go_wait_key_t, __u64, 1024); /* the *tls.Conn */
+LRU_MAP(java_prints, struct java_print_key_t, __u64, 1024);
+HASH_MAP(java_processes, __u32, struct java_process_t, 1024); /* by pid; agent/probe enters them and takes them out */
 HASH_MAP(verdicts, __u64, struct verdict_t, 1024);   /* struct sock* -> what user space wants of it */
 
 /* struct sock* -> UDP socket. No hook tells of their end, so the least used goes when there is no room. */

@@ -195,6 +195,48 @@ static __noinline void tls_wire(struct conn_t *c, __u64 sk, int direction, int m
 	t->quiet = 0;
 }
 
+#define JAVA_PRINT 40 /* bytes at the beginning of a record that tell it from others: Hook.java has the same */
+
+/* What a record is known by. */
+static __always_inline __u64 java_print(__u64 words[JAVA_PRINT / 8])
+{
+	__u64 h = 0;
+
+#pragma unroll
+	for (int i = 0; i < JAVA_PRINT / 8; i++)
+		h = mix(h, words[i]);
+	return h;
+}
+
+/* n bytes are written to a connection. In Java TLS is apart from sockets, and often in another thread: the two are known to belong together
+   by the record that one made and the other writes. Its beginning holds a random number or cipher text, and so is like no other. */
+static __noinline void java_wire(struct conn_t *c, __u64 sk, struct buffers_t *b, __u64 n)
+{
+	struct java_print_key_t k = {.tgid = bpf_get_current_pid_tgid() >> 32};
+	__u64 words[JAVA_PRINT / 8], address = b->address, *ssl, id;
+	struct tls_session_t *s;
+	struct iovec first;
+
+	if (n < JAVA_PRINT || b->messages || !bpf_map_lookup_elem(&java_processes, &k.tgid))
+		return;
+	if (b->iovecs) {
+		if (bpf_probe_read_user(&first, sizeof(first), (void *)address) || first.iov_len < JAVA_PRINT)
+			return;
+		address = first.iov_base;
+	}
+	if (bpf_probe_read_user(words, sizeof(words), (void *)address))
+		return;
+	k.print = java_print(words);
+	ssl = bpf_map_lookup_elem(&java_prints, &k);
+	if (!ssl || !*ssl)
+		return;
+	id = *ssl;
+	bpf_map_delete_elem(&java_prints, &k);
+	s = session_of(id);
+	if (s && !connection_of(s, id))
+		bind_session(s, id, c, sk);
+}
+
 /* The connection ends: so does what its session was bound to. */
 static __noinline void forget_session(struct conn_t *c, __u64 sk)
 {

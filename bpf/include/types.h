@@ -351,6 +351,20 @@ struct go_wait_key_t {
 	__u32 pad;
 };
 
+/* The beginning of a record that a session in Java has made and not yet written; the value is the session, 0 for several. */
+struct java_print_key_t {
+	__u64 print; /* java_print() */
+	__u32 tgid;
+	__u32 pad;
+};
+
+/* A JVM with the library of agent/java in it. */
+struct java_process_t {
+	__u64 seen_ns; /* what connections say that were opened later is seen from the beginning */
+	__u32 off;     /* the hooks in it have switched themselves off */
+	__u32 pad;
+};
+
 /* Before the beginning of the first request in HTTP/1 to another machine: who asks, and where that is. The pair is not known yet. */
 struct asked_t {
 	__u64 owner;

@@ -1,0 +1,6 @@
+package java
+
+import _ "embed"
+
+//go:embed inside_amd64.so
+var library image
