@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vetch-dev/vetch/agent/java"
 	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/agent/tls"
-	"github.com/vetch-dev/vetch/agent/java"
 	"github.com/vetch-dev/vetch/config"
 )
 
