@@ -44,6 +44,7 @@ type exits struct {
 	SignalSent  *ebpf.Program `ebpf:"signal_sent"`
 	ProcessExit *ebpf.Program `ebpf:"process_exit"`
 	Exits       *ebpf.Map     `ebpf:"exits"`
+	ring        *ringbuf.Reader
 }
 
 // withoutExits takes what only these programs need out of a collection.
@@ -69,6 +70,9 @@ func (p *Probe) watchExits() error {
 	if err := spec.LoadAndAssign(&e, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
 		return fmt.Errorf("load the programs of ends of processes: %w", err)
 	}
+	if e.ring, err = ringbuf.NewReader(e.Exits); err != nil {
+		return errors.Join(fmt.Errorf("open the ring of exits: %w", err), e.SignalSent.Close(), e.ProcessExit.Close(), e.Exits.Close())
+	}
 	p.exits = &e
 	for _, program := range []*ebpf.Program{e.SignalSent, e.ProcessExit} {
 		l, err := link.AttachTracing(link.TracingOptions{Program: program})
@@ -85,21 +89,17 @@ func (e *exits) close() error {
 	if e == nil {
 		return nil
 	}
-	return errors.Join(e.SignalSent.Close(), e.ProcessExit.Close(), e.Exits.Close())
+	return errors.Join(e.ring.Close(), e.SignalSent.Close(), e.ProcessExit.Close(), e.Exits.Close())
 }
 
-// ReadExits gives every end of a process to take, until ctx ends. Options.Exits must have been set; where the kernel has not the hooks
+// ReadExits gives every end of a process to take, until ctx ends or the probe is closed. Options.Exits must have been set; where the kernel has not the hooks
 // nothing comes.
 func (p *Probe) ReadExits(ctx context.Context, take func(Exit)) error {
 	if !p.hooks[hookExits] {
 		<-ctx.Done()
 		return nil
 	}
-	ring, err := ringbuf.NewReader(p.exits.Exits)
-	if err != nil {
-		return fmt.Errorf("open the ring of exits: %w", err)
-	}
-	defer ring.Close()
+	ring := p.exits.ring
 	unhook := context.AfterFunc(ctx, func() { ring.Close() }) // ends the reading
 	defer unhook()
 	var raw ringbuf.Record

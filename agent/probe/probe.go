@@ -190,7 +190,6 @@ func (p *Probe) Close() error {
 	}
 	p.links = nil
 	errs = append(errs, p.exits.close())
-	p.exits = nil
 	p.stats.stop()
 	if p.coll != nil {
 		p.coll.Close()

@@ -138,13 +138,27 @@ func watch(t *testing.T, s settings) *vetch {
 	return v
 }
 
+// freePort is one that nobody listens on, and that none of the watchers has in its metrics: what a server before had counts there for a while.
 func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	var known []byte
+	for _, v := range built.watchers {
+		text, err := v.get("/metrics")
+		if err != nil {
+			return 0, err
+		}
+		known = append(known, text...)
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
+	for {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := listener.Addr().(*net.TCPAddr).Port
+		listener.Close()
+		if !bytes.Contains(known, fmt.Appendf(nil, `:%d"`, port)) {
+			return port, nil
+		}
+	}
 }
 
 // patience is how long a test waits for what must come: on a busy machine it comes late.
