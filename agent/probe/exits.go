@@ -44,7 +44,6 @@ type exits struct {
 	SignalSent  *ebpf.Program `ebpf:"signal_sent"`
 	ProcessExit *ebpf.Program `ebpf:"process_exit"`
 	Exits       *ebpf.Map     `ebpf:"exits"`
-	ring        *ringbuf.Reader
 }
 
 // withoutExits takes what only these programs need out of a collection.
@@ -70,7 +69,7 @@ func (p *Probe) watchExits() error {
 	if err := spec.LoadAndAssign(&e, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
 		return fmt.Errorf("load the programs of ends of processes: %w", err)
 	}
-	if e.ring, err = ringbuf.NewReader(e.Exits); err != nil {
+	if p.exitRing, err = ringbuf.NewReader(e.Exits); err != nil {
 		return errors.Join(fmt.Errorf("open the ring of exits: %w", err), e.SignalSent.Close(), e.ProcessExit.Close(), e.Exits.Close())
 	}
 	p.exits = &e
@@ -89,7 +88,7 @@ func (e *exits) close() error {
 	if e == nil {
 		return nil
 	}
-	return errors.Join(e.ring.Close(), e.SignalSent.Close(), e.ProcessExit.Close(), e.Exits.Close())
+	return errors.Join(e.SignalSent.Close(), e.ProcessExit.Close(), e.Exits.Close())
 }
 
 // ReadExits gives every end of a process to take, until ctx ends or the probe is closed. Options.Exits must have been set; where the kernel has not the hooks
@@ -99,7 +98,7 @@ func (p *Probe) ReadExits(ctx context.Context, take func(Exit)) error {
 		<-ctx.Done()
 		return nil
 	}
-	ring := p.exits.ring
+	ring := p.exitRing
 	unhook := context.AfterFunc(ctx, func() { ring.Close() }) // ends the reading
 	defer unhook()
 	var raw ringbuf.Record

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/vetch-dev/vetch/bpf"
@@ -64,6 +65,7 @@ type Probe struct {
 	reader      *reader
 	stats       stats
 	shipping    shipping
+	exitRing    *ringbuf.Reader
 	exits       *exits // nil: not wanted, or the kernel has them not
 }
 
@@ -189,6 +191,9 @@ func (p *Probe) Close() error {
 		errs = append(errs, l.Close())
 	}
 	p.links = nil
+	if p.exitRing != nil {
+		errs = append(errs, p.exitRing.Close())
+	}
 	errs = append(errs, p.exits.close())
 	p.stats.stop()
 	if p.coll != nil {

@@ -150,7 +150,7 @@ static __always_inline void hello_head(struct record_t *head, struct conn_t *c, 
 
 #define SHARE_SHIFT 24 /* ns: some 17 ms, in which user space empties the ring */
 
-/* Whether a connection takes more than its part of a ring that is half full: others are to find room. */
+/* Whether a connection takes more than its part of a ring that is nearly full: others are to find room. */
 static __always_inline int over_share(struct conn_t *c, __u64 now)
 {
 	__u32 at = now >> SHARE_SHIFT;
@@ -159,7 +159,7 @@ static __always_inline int over_share(struct conn_t *c, __u64 now)
 		c->share_at = at;
 		c->share_used = 0;
 	}
-	return c->share_used > ring_bytes / 16 && bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > ring_bytes / 2;
+	return c->share_used > ring_bytes / 16 && bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > ring_bytes - ring_bytes / 8;
 }
 
 /* Ships what is left of a call as it is. */

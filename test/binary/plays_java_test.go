@@ -163,6 +163,7 @@ func holdsLibrary(t testing.TB, pid int) bool {
 // TestJavaTLS has Java speak HTTP by its own TLS, with engines and with sockets, in HTTP/1 and in HTTP/2, and finds all of it at both ends.
 // The servers are older than vetch, and the clients younger. The second vetch finds the servers with the library of the first in them.
 func TestJavaTLS(t *testing.T) {
+	slow(t)
 	for _, home := range jdks(t) {
 		t.Run(filepath.Base(home), func(t *testing.T) {
 			r := compileJava(t, home)
@@ -241,6 +242,7 @@ func startProbedBy(t *testing.T, v *vetch) service {
 
 // TestJavaOptions holds vetch to leave JVMs alone that were not chosen, and those that do not want it, which go on.
 func TestJavaOptions(t *testing.T) {
+	slow(t)
 	r := compileJava(t, jdks(t)[0])
 	servers := map[string]service{}
 	for name, option := range map[string]string{"unwilling": "-XX:+DisableAttachMechanism", "deaf": "-Xrs", "other": "-Xmx32m"} {

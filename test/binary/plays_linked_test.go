@@ -53,6 +53,7 @@ func node16(t testing.TB) string {
 
 // TestTLSLinked is TestTLS for libraries that few programs of Debian have.
 func TestTLSLinked(t *testing.T) {
+	slow(t)
 	var all []exchanged
 	whole := t
 	for _, p := range []struct {

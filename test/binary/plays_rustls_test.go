@@ -102,6 +102,7 @@ func playRustls(how string) func(*testing.T, service) map[string]int {
 // TestRustls has rustls speak with itself and with OpenSSL: on threads of blocking sockets, and under tokio, whose tasks go from thread to
 // thread and whose connections are moved in memory after the handshake; in TLS 1.3 and 1.2, on connections that are kept and new ones.
 func TestRustls(t *testing.T) {
+	slow(t)
 	var all []exchanged
 	whole := t
 	for _, how := range []string{"threads", "tasks"} {
@@ -123,6 +124,7 @@ func TestRustls(t *testing.T) {
 
 // TestRustlsClientOnly asks a server that nothing is seen of, for it has no symbols: the edge has what the client's end sees.
 func TestRustlsClientOnly(t *testing.T) {
+	slow(t)
 	for _, how := range []string{"threads", "tasks"} {
 		hidden, path := installed(t, talk(t))
 		ran(t, exec.Command("strip", path))
@@ -140,6 +142,7 @@ func TestRustlsClientOnly(t *testing.T) {
 
 // TestRustlsOlder starts vetch between the first and the second request of connections that are open.
 func TestRustlsOlder(t *testing.T) {
+	slow(t)
 	const connections, requests = 6, 61
 	for _, hook := range hooks() {
 		s := rustlsService("threads")(t).await(t)

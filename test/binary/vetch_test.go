@@ -138,6 +138,14 @@ func watch(t *testing.T, s settings) *vetch {
 	return v
 }
 
+// slow leaves a test to "make test-tls": it takes minutes.
+func slow(t *testing.T) {
+	t.Helper()
+	if os.Getenv("VETCH_TEST_SLOW") == "" {
+		t.Skip("takes minutes: make test-tls runs it")
+	}
+}
+
 // freePort is one that nobody listens on, and that none of the watchers has in its metrics: what a server before had counts there for a while.
 func freePort() (int, error) {
 	var known []byte
