@@ -138,11 +138,11 @@ func watch(t *testing.T, s settings) *vetch {
 	return v
 }
 
-// slow leaves a test to "make test-tls": it takes minutes.
+// slow leaves a test to "make test-tls": these take minutes, and now and then miss one request in TLS for a reason that is not known yet (docs/guide/tls.md).
 func slow(t *testing.T) {
 	t.Helper()
 	if os.Getenv("VETCH_TEST_SLOW") == "" {
-		t.Skip("takes minutes: make test-tls runs it")
+		t.Skip("SKIPPED: it takes minutes and is not steady: make test-tls runs it")
 	}
 }
 
