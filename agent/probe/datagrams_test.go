@@ -57,6 +57,9 @@ func hear(t *testing.T, hook string) func() []heard {
 				t.Error(err)
 			}
 		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 	return func() []heard {
 		mu.Lock()

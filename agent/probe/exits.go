@@ -91,8 +91,7 @@ func (e *exits) close() error {
 	return errors.Join(e.SignalSent.Close(), e.ProcessExit.Close(), e.Exits.Close())
 }
 
-// ReadExits gives every end of a process to take, until ctx ends or the probe is closed. Options.Exits must have been set; where the kernel has not the hooks
-// nothing comes.
+// ReadExits gives every end of a process to take, until ctx ends. Options.Exits must have been set; where the kernel has not the hooks nothing comes.
 func (p *Probe) ReadExits(ctx context.Context, take func(Exit)) error {
 	if !p.hooks[hookExits] {
 		<-ctx.Done()

@@ -157,9 +157,9 @@ func cause(err error) error {
 	return ErrNotPermitted
 }
 
-// Run reads the maps every PollInterval and gives each reading to snapshot, on one goroutine, until ctx ends; then once more. It closes the Probe.
+// Run reads the maps every PollInterval and gives each reading to snapshot, on one goroutine, until ctx ends; then once more. Close comes
+// when it and all other readers have returned.
 func (p *Probe) Run(ctx context.Context, snapshot func(Snapshot)) error {
-	defer p.Close()
 	tick := time.NewTicker(p.options.PollInterval)
 	defer tick.Stop()
 	for {

@@ -36,8 +36,30 @@ func watch(t *testing.T, options Options) <-chan Snapshot {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 	return snapshots
+}
+
+// TestReadersEndInAnyOrder: one that begins only when another has ended, because all was over so soon, finds the probe still open.
+func TestReadersEndInAnyOrder(t *testing.T) {
+	p, err := New(Options{Records: true, Exits: true})
+	if err != nil {
+		t.Fatalf("start the probe (needs root): %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err = errors.Join(
+		p.Run(ctx, func(Snapshot) {}),
+		p.ReadRecords(ctx, func(*Record) Verdict { return Ship }, func() {}),
+		p.ReadExits(ctx, func(Exit) {}),
+		p.Close(),
+	)
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // until reads snapshots until one satisfies ok.

@@ -74,7 +74,7 @@ func ShipFramed(framing uint8) Verdict { return shipFramed + Verdict(framing) }
 
 const shipFramed Verdict = 64
 
-// shipping is what the reader of records works with. It outlives Close, which may come while it reads.
+// shipping is what the reader of records works with.
 type shipping struct {
 	records, verdicts, routes *ebpf.Map
 	told                      map[uint64]bpf.VetchVerdictT // by socket

@@ -31,11 +31,11 @@ var realProc = procfs{root: "/proc"}
 func newNamespace(t *testing.T) namespace {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root")
+		t.Fatal("network namespaces need root")
 	}
 	for _, tool := range []string{"unshare", "nsenter", "ip", "iptables"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s", tool)
+			t.Fatalf("needs %s", tool)
 		}
 	}
 	cmd := exec.Command("unshare", "--net", "sh", "-c", "echo; exec cat")
@@ -52,7 +52,7 @@ func newNamespace(t *testing.T) namespace {
 	}
 	t.Cleanup(func() { input.Close(); _ = cmd.Wait() })
 	if _, err := io.ReadFull(output, make([]byte, 1)); err != nil {
-		t.Skipf("no network namespace: %v", err)
+		t.Fatalf("no network namespace: %v", err)
 	}
 	ns := namespace{pid: uint32(cmd.Process.Pid)}
 	if ns.netns, err = realProc.netns(ns.pid); err != nil {

@@ -141,7 +141,7 @@ func smallDisk(t *testing.T, size string) string {
 	dir := t.TempDir()
 	err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size)
 	if errors.Is(err, unix.EPERM) {
-		t.Skip("mounting a small disk needs root")
+		t.Fatal("mounting a small disk needs root")
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })

@@ -164,7 +164,12 @@ func TestRunRefusesADirectoryInUseOrOfANewerVersion(t *testing.T) {
 
 func TestRunPrintsWhereToLook(t *testing.T) {
 	r := startRun(t, t.TempDir())
-	require.Contains(t, r.log.String(), r.url)
+	require.NoError(t, poll(t.Context(), func() error { // it is ready a little before it says so
+		if !strings.Contains(r.log.String(), r.url) {
+			return fmt.Errorf("it says only %q", r.log)
+		}
+		return nil
+	}))
 	require.NoError(t, r.signal(t, syscall.SIGTERM), r.log)
 }
 

@@ -101,7 +101,7 @@ func probing(t *testing.T, hook string) *counts {
 	t.Cleanup(func() {
 		t.Log("lost in all:", c.lost(nil))
 		cancel()
-		require.NoError(t, <-done)
+		require.NoError(t, errors.Join(<-done, p.Close()))
 	})
 	return c
 }

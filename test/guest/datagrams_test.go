@@ -92,7 +92,7 @@ func TestDatagrams(t *testing.T) {
 				assert.Equal(c, want, shipped)
 			}, 10*time.Second, 100*time.Millisecond)
 			cancel()
-			require.NoError(t, errors.Join(<-done, <-done))
+			require.NoError(t, errors.Join(<-done, <-done, p.Close()))
 		})
 	}
 }
