@@ -204,6 +204,7 @@ func (a *Agent) Run(ctx context.Context) error {
 				a.exits.Owners(func(id probe.OwnerID) { a.probe.AddOwner(&s, id) })
 			}
 			a.digest.Apply(s)
+			a.tellAddresses()
 			if a.exits != nil {
 				a.exits.Name(a.book.Identity)
 			}
@@ -230,6 +231,13 @@ func (a *Agent) Run(ctx context.Context) error {
 		err = fmt.Errorf("read the probe: %w", err)
 	}
 	return errors.Join(err, a.Close())
+}
+
+// tellAddresses has the kernel know which addresses are the machine's own.
+func (a *Agent) tellAddresses() {
+	if err := a.probe.SetOwnAddresses(a.book.OwnAddresses()); err != nil {
+		a.log.Warn("clients that come through this machine by address translation may go by its name", "err", err)
+	}
 }
 
 // Gather hands out the present value of all series, family by family.

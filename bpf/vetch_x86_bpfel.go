@@ -13,6 +13,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type VetchAddrT struct {
+	_ structs.HostLayout
+	B [16]uint8
+}
+
 type VetchConnT struct {
 	_             structs.HostLayout
 	Owner         uint64
@@ -24,60 +29,51 @@ type VetchConnT struct {
 	LastRttNs     uint64
 	Bound         uint32
 	Netns         uint32
-	Local         struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
-	Remote struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
-	Actual struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
-	LocalPort   uint16
-	RemotePort  uint16
-	ActualPort  uint16
-	Family      uint8
-	Role        uint8
-	Protocol    uint8
-	Ignored     uint8
-	Adopted     uint8
-	Synced      uint8
-	Owned       uint8
-	Failed      uint8
-	Retransmits uint16
-	Closed      uint32
-	ClosedSeq   [2]uint32
-	MmsgNext    uint32
-	Mmsg        uint64
-	Error       uint32
-	Skip        uint32
-	Sent        uint64
-	Received    uint64
-	StreamNs    uint64
-	Ssl         uint64
-	SslTgid     uint32
-	Shipped     uint32
-	PlainSeq    [2]uint32
-	Tls         uint8
-	Middle      uint8
-	Looks       uint8
-	Upgraded    uint8
-	Announced   uint8
-	Tunnel      uint8
-	Framing     uint8
-	Spoke       uint8
-	ClientIsn   uint32
-	Whole       uint8
-	Pad2        [3]uint8
-	Requests    uint32
-	Responses   uint32
-	LastRoute   uint64
-	ShareAt     uint32
-	ShareUsed   uint32
-	Frames      [2]struct {
+	Local         VetchAddrT
+	Remote        VetchAddrT
+	Actual        VetchAddrT
+	LocalPort     uint16
+	RemotePort    uint16
+	ActualPort    uint16
+	Family        uint8
+	Role          uint8
+	Protocol      uint8
+	Ignored       uint8
+	Adopted       uint8
+	Synced        uint8
+	Owned         uint8
+	Failed        uint8
+	Retransmits   uint16
+	Closed        uint32
+	ClosedSeq     [2]uint32
+	MmsgNext      uint32
+	Mmsg          uint64
+	Error         uint32
+	Skip          uint32
+	Sent          uint64
+	Received      uint64
+	StreamNs      uint64
+	Ssl           uint64
+	SslTgid       uint32
+	Shipped       uint32
+	PlainSeq      [2]uint32
+	Tls           uint8
+	Middle        uint8
+	Looks         uint8
+	Upgraded      uint8
+	Announced     uint8
+	Tunnel        uint8
+	Framing       uint8
+	Spoke         uint8
+	ClientIsn     uint32
+	Whole         uint8
+	Pad2          [3]uint8
+	Requests      uint32
+	Responses     uint32
+	LastRoute     uint64
+	ShareAt       uint32
+	ShareUsed     uint32
+	Frames        [2]struct {
 		_      structs.HostLayout
 		Left   uint64
 		Keep   uint32
@@ -114,17 +110,11 @@ type VetchConnT struct {
 }
 
 type VetchDatagramT struct {
-	_     structs.HostLayout
-	Head  VetchRecordT
-	Owner uint64
-	Local struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
-	Remote struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
+	_          structs.HostLayout
+	Head       VetchRecordT
+	Owner      uint64
+	Local      VetchAddrT
+	Remote     VetchAddrT
 	Netns      uint32
 	LocalPort  uint16
 	RemotePort uint16
@@ -168,11 +158,8 @@ type VetchJavaProcessT struct {
 }
 
 type VetchListenerKeyT struct {
-	_    structs.HostLayout
-	Addr struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
+	_     structs.HostLayout
+	Addr  VetchAddrT
 	Netns uint32
 	Port  uint16
 	Pad   uint16
@@ -203,21 +190,12 @@ type VetchOwnerT struct {
 }
 
 type VetchPairKeyT struct {
-	_     structs.HostLayout
-	Owner uint64
-	Peer  uint64
-	Local struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
-	Remote struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
-	Actual struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
+	_          structs.HostLayout
+	Owner      uint64
+	Peer       uint64
+	Local      VetchAddrT
+	Remote     VetchAddrT
+	Actual     VetchAddrT
 	Netns      uint32
 	LocalPort  uint16
 	RemotePort uint16
@@ -241,12 +219,9 @@ type VetchPairT struct {
 	RttUs       uint64
 	LastNs      uint64
 	Rtt         [24]uint32
-	SampleLocal struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
-	SamplePort uint16
-	Pad        [3]uint16
+	SampleLocal VetchAddrT
+	SamplePort  uint16
+	Pad         [3]uint16
 }
 
 type VetchPendingKeyT struct {
@@ -322,11 +297,8 @@ type VetchSlotT struct {
 }
 
 type VetchSourceKeyT struct {
-	_    structs.HostLayout
-	Addr struct {
-		_ structs.HostLayout
-		B [16]uint8
-	}
+	_     structs.HostLayout
+	Addr  VetchAddrT
 	Scope uint32
 	Isn   uint32
 	Port  uint16
@@ -541,6 +513,7 @@ const (
 	VetchMapJavaProcesses     = "java_processes"
 	VetchMapListeners         = "listeners"
 	VetchMapLost              = "lost"
+	VetchMapOwnAddresses      = "own_addresses"
 	VetchMapOwnerScratch      = "owner_scratch"
 	VetchMapOwners            = "owners"
 	VetchMapPairs             = "pairs"
@@ -555,6 +528,7 @@ const (
 	VetchMapTlsSessions       = "tls_sessions"
 	VetchMapTlsThreads        = "tls_threads"
 	VetchMapTlsUnseen         = "tls_unseen"
+	VetchMapTranslatedRoom    = "translated_room"
 	VetchMapUdpSockets        = "udp_sockets"
 	VetchMapUdpWork           = "udp_work"
 	VetchMapVerdicts          = "verdicts"
@@ -706,37 +680,39 @@ type VetchProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type VetchMapSpecs struct {
-	Conns         *ebpf.MapSpec `ebpf:"conns"`
-	Counts        *ebpf.MapSpec `ebpf:"counts"`
-	ExitIds       *ebpf.MapSpec `ebpf:"exit_ids"`
-	ExitOwner     *ebpf.MapSpec `ebpf:"exit_owner"`
-	Exits         *ebpf.MapSpec `ebpf:"exits"`
-	GoReads       *ebpf.MapSpec `ebpf:"go_reads"`
-	GoWaits       *ebpf.MapSpec `ebpf:"go_waits"`
-	Ignored       *ebpf.MapSpec `ebpf:"ignored"`
-	JavaPrints    *ebpf.MapSpec `ebpf:"java_prints"`
-	JavaProcesses *ebpf.MapSpec `ebpf:"java_processes"`
-	Listeners     *ebpf.MapSpec `ebpf:"listeners"`
-	Lost          *ebpf.MapSpec `ebpf:"lost"`
-	OwnerScratch  *ebpf.MapSpec `ebpf:"owner_scratch"`
-	Owners        *ebpf.MapSpec `ebpf:"owners"`
-	Pairs         *ebpf.MapSpec `ebpf:"pairs"`
-	Partials      *ebpf.MapSpec `ebpf:"partials"`
-	Pending       *ebpf.MapSpec `ebpf:"pending"`
-	Records       *ebpf.MapSpec `ebpf:"records"`
-	Routes        *ebpf.MapSpec `ebpf:"routes"`
-	Series        *ebpf.MapSpec `ebpf:"series"`
-	Signalled     *ebpf.MapSpec `ebpf:"signalled"`
-	Sources       *ebpf.MapSpec `ebpf:"sources"`
-	TaskScratch   *ebpf.MapSpec `ebpf:"task_scratch"`
-	TlsSessions   *ebpf.MapSpec `ebpf:"tls_sessions"`
-	TlsThreads    *ebpf.MapSpec `ebpf:"tls_threads"`
-	TlsUnseen     *ebpf.MapSpec `ebpf:"tls_unseen"`
-	UdpSockets    *ebpf.MapSpec `ebpf:"udp_sockets"`
-	UdpWork       *ebpf.MapSpec `ebpf:"udp_work"`
-	Verdicts      *ebpf.MapSpec `ebpf:"verdicts"`
-	Work          *ebpf.MapSpec `ebpf:"work"`
-	Zero          *ebpf.MapSpec `ebpf:"zero"`
+	Conns          *ebpf.MapSpec `ebpf:"conns"`
+	Counts         *ebpf.MapSpec `ebpf:"counts"`
+	ExitIds        *ebpf.MapSpec `ebpf:"exit_ids"`
+	ExitOwner      *ebpf.MapSpec `ebpf:"exit_owner"`
+	Exits          *ebpf.MapSpec `ebpf:"exits"`
+	GoReads        *ebpf.MapSpec `ebpf:"go_reads"`
+	GoWaits        *ebpf.MapSpec `ebpf:"go_waits"`
+	Ignored        *ebpf.MapSpec `ebpf:"ignored"`
+	JavaPrints     *ebpf.MapSpec `ebpf:"java_prints"`
+	JavaProcesses  *ebpf.MapSpec `ebpf:"java_processes"`
+	Listeners      *ebpf.MapSpec `ebpf:"listeners"`
+	Lost           *ebpf.MapSpec `ebpf:"lost"`
+	OwnAddresses   *ebpf.MapSpec `ebpf:"own_addresses"`
+	OwnerScratch   *ebpf.MapSpec `ebpf:"owner_scratch"`
+	Owners         *ebpf.MapSpec `ebpf:"owners"`
+	Pairs          *ebpf.MapSpec `ebpf:"pairs"`
+	Partials       *ebpf.MapSpec `ebpf:"partials"`
+	Pending        *ebpf.MapSpec `ebpf:"pending"`
+	Records        *ebpf.MapSpec `ebpf:"records"`
+	Routes         *ebpf.MapSpec `ebpf:"routes"`
+	Series         *ebpf.MapSpec `ebpf:"series"`
+	Signalled      *ebpf.MapSpec `ebpf:"signalled"`
+	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	TaskScratch    *ebpf.MapSpec `ebpf:"task_scratch"`
+	TlsSessions    *ebpf.MapSpec `ebpf:"tls_sessions"`
+	TlsThreads     *ebpf.MapSpec `ebpf:"tls_threads"`
+	TlsUnseen      *ebpf.MapSpec `ebpf:"tls_unseen"`
+	TranslatedRoom *ebpf.MapSpec `ebpf:"translated_room"`
+	UdpSockets     *ebpf.MapSpec `ebpf:"udp_sockets"`
+	UdpWork        *ebpf.MapSpec `ebpf:"udp_work"`
+	Verdicts       *ebpf.MapSpec `ebpf:"verdicts"`
+	Work           *ebpf.MapSpec `ebpf:"work"`
+	Zero           *ebpf.MapSpec `ebpf:"zero"`
 }
 
 // VetchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -775,37 +751,39 @@ func (o *VetchObjects) Close() error {
 //
 // It can be passed to LoadVetchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type VetchMaps struct {
-	Conns         *ebpf.Map `ebpf:"conns"`
-	Counts        *ebpf.Map `ebpf:"counts"`
-	ExitIds       *ebpf.Map `ebpf:"exit_ids"`
-	ExitOwner     *ebpf.Map `ebpf:"exit_owner"`
-	Exits         *ebpf.Map `ebpf:"exits"`
-	GoReads       *ebpf.Map `ebpf:"go_reads"`
-	GoWaits       *ebpf.Map `ebpf:"go_waits"`
-	Ignored       *ebpf.Map `ebpf:"ignored"`
-	JavaPrints    *ebpf.Map `ebpf:"java_prints"`
-	JavaProcesses *ebpf.Map `ebpf:"java_processes"`
-	Listeners     *ebpf.Map `ebpf:"listeners"`
-	Lost          *ebpf.Map `ebpf:"lost"`
-	OwnerScratch  *ebpf.Map `ebpf:"owner_scratch"`
-	Owners        *ebpf.Map `ebpf:"owners"`
-	Pairs         *ebpf.Map `ebpf:"pairs"`
-	Partials      *ebpf.Map `ebpf:"partials"`
-	Pending       *ebpf.Map `ebpf:"pending"`
-	Records       *ebpf.Map `ebpf:"records"`
-	Routes        *ebpf.Map `ebpf:"routes"`
-	Series        *ebpf.Map `ebpf:"series"`
-	Signalled     *ebpf.Map `ebpf:"signalled"`
-	Sources       *ebpf.Map `ebpf:"sources"`
-	TaskScratch   *ebpf.Map `ebpf:"task_scratch"`
-	TlsSessions   *ebpf.Map `ebpf:"tls_sessions"`
-	TlsThreads    *ebpf.Map `ebpf:"tls_threads"`
-	TlsUnseen     *ebpf.Map `ebpf:"tls_unseen"`
-	UdpSockets    *ebpf.Map `ebpf:"udp_sockets"`
-	UdpWork       *ebpf.Map `ebpf:"udp_work"`
-	Verdicts      *ebpf.Map `ebpf:"verdicts"`
-	Work          *ebpf.Map `ebpf:"work"`
-	Zero          *ebpf.Map `ebpf:"zero"`
+	Conns          *ebpf.Map `ebpf:"conns"`
+	Counts         *ebpf.Map `ebpf:"counts"`
+	ExitIds        *ebpf.Map `ebpf:"exit_ids"`
+	ExitOwner      *ebpf.Map `ebpf:"exit_owner"`
+	Exits          *ebpf.Map `ebpf:"exits"`
+	GoReads        *ebpf.Map `ebpf:"go_reads"`
+	GoWaits        *ebpf.Map `ebpf:"go_waits"`
+	Ignored        *ebpf.Map `ebpf:"ignored"`
+	JavaPrints     *ebpf.Map `ebpf:"java_prints"`
+	JavaProcesses  *ebpf.Map `ebpf:"java_processes"`
+	Listeners      *ebpf.Map `ebpf:"listeners"`
+	Lost           *ebpf.Map `ebpf:"lost"`
+	OwnAddresses   *ebpf.Map `ebpf:"own_addresses"`
+	OwnerScratch   *ebpf.Map `ebpf:"owner_scratch"`
+	Owners         *ebpf.Map `ebpf:"owners"`
+	Pairs          *ebpf.Map `ebpf:"pairs"`
+	Partials       *ebpf.Map `ebpf:"partials"`
+	Pending        *ebpf.Map `ebpf:"pending"`
+	Records        *ebpf.Map `ebpf:"records"`
+	Routes         *ebpf.Map `ebpf:"routes"`
+	Series         *ebpf.Map `ebpf:"series"`
+	Signalled      *ebpf.Map `ebpf:"signalled"`
+	Sources        *ebpf.Map `ebpf:"sources"`
+	TaskScratch    *ebpf.Map `ebpf:"task_scratch"`
+	TlsSessions    *ebpf.Map `ebpf:"tls_sessions"`
+	TlsThreads     *ebpf.Map `ebpf:"tls_threads"`
+	TlsUnseen      *ebpf.Map `ebpf:"tls_unseen"`
+	TranslatedRoom *ebpf.Map `ebpf:"translated_room"`
+	UdpSockets     *ebpf.Map `ebpf:"udp_sockets"`
+	UdpWork        *ebpf.Map `ebpf:"udp_work"`
+	Verdicts       *ebpf.Map `ebpf:"verdicts"`
+	Work           *ebpf.Map `ebpf:"work"`
+	Zero           *ebpf.Map `ebpf:"zero"`
 }
 
 func (m *VetchMaps) Close() error {
@@ -822,6 +800,7 @@ func (m *VetchMaps) Close() error {
 		m.JavaProcesses,
 		m.Listeners,
 		m.Lost,
+		m.OwnAddresses,
 		m.OwnerScratch,
 		m.Owners,
 		m.Pairs,
@@ -836,6 +815,7 @@ func (m *VetchMaps) Close() error {
 		m.TlsSessions,
 		m.TlsThreads,
 		m.TlsUnseen,
+		m.TranslatedRoom,
 		m.UdpSockets,
 		m.UdpWork,
 		m.Verdicts,

@@ -179,6 +179,9 @@ func (d *Digest) resolve(now time.Time, touched []*pair) {
 	questions := make([]process.Question, len(ask))
 	for i, p := range ask {
 		questions[i] = process.Question{Pair: p.key, Sample: p.sample, Active: p.changed}
+		if p.key.Role == probe.RoleServer {
+			questions[i].Before = p.ends.Actual
+		}
 	}
 	for i, ends := range d.book.Resolve(now, questions) {
 		p := ask[i]

@@ -20,6 +20,10 @@ func (r *reader) collect(s *Snapshot) {
 			if st.turn+3 > r.turn {
 				continue
 			}
+		case st.key.translated() && st.last.Opened == st.last.Closed && st.last.Active <= 0 && s.Time.Sub(st.changed) >= translatedIdle:
+			if r.maps.Pairs.Delete(id) != nil {
+				continue
+			}
 		case st.last.Active > 0 || s.Time.Sub(st.changed) < idle:
 			continue
 		default:

@@ -30,6 +30,7 @@ var limits = map[string]limit{
 	"udp_sockets": {8192, 2048},
 
 	"java_processes": {1024, 1024},
+	"own_addresses":  {1024, 1024},
 }
 
 // leastRecent are the bounds of the maps that forget what was not used for long. Each CPU keeps some free entries of them to itself.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -62,6 +63,7 @@ type Probe struct {
 	// uprobeMulti: one link may hold many places (Linux 6.6), which attaches and detaches faster.
 	uprobeMulti bool
 	filter      *filter
+	own         map[netip.Addr]bool // what the kernel knows as the machine's addresses
 	reader      *reader
 	stats       stats
 	shipping    shipping
@@ -134,7 +136,7 @@ func (p *Probe) load() error {
 	m := p.coll.Maps // not Assign: the collection stays the owner
 	p.objects = &bpf.VetchMaps{
 		Pairs: m["pairs"], Series: m["series"], Owners: m["owners"], Routes: m["routes"], Listeners: m["listeners"],
-		Ignored: m["ignored"], Lost: m["lost"],
+		Ignored: m["ignored"], Lost: m["lost"], OwnAddresses: m["own_addresses"], TranslatedRoom: m["translated_room"],
 	}
 	p.shipping = shipping{records: m["records"], verdicts: m["verdicts"], routes: m["routes"], told: map[uint64]bpf.VetchVerdictT{}}
 	p.unseen, p.java = m["tls_unseen"], m["java_processes"]

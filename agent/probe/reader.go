@@ -81,6 +81,7 @@ func (r *reader) readPairs(s *Snapshot) error {
 		return err
 	}
 	r.stats.setEntries("pairs", n)
+	apart := 0
 	for i := range n {
 		id, cur := r.pairBuf.keys[i], &r.pairBuf.values[i]
 		if cur.Key.Role == 0 {
@@ -92,13 +93,16 @@ func (r *reader) readPairs(s *Snapshot) error {
 			r.pairs[id] = st
 		}
 		st.turn = r.turn
+		if st.key.translated() {
+			apart++
+		}
 		r.owner(s, st.key.Owner)
 		if st.key.Peer != 0 {
 			r.owner(s, st.key.Peer)
 		}
 		st.now = *cur
 	}
-	return nil
+	return r.makeRoom(apart)
 }
 
 // pairDeltas lists the pairs that changed. It comes after the series, which hold the bytes of their requests.

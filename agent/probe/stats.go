@@ -14,6 +14,7 @@ var lostReasons = []string{
 	"connections_full", "owners_full", "pairs_full", "series_full", "listeners_full", "pending_full", "sources_full",
 	"read_fault", "message_too_long", "bytes_unseen", "malformed", "request_unseen", "response_unseen", "partials_full",
 	"ring_full", "call_too_long", "tls_unbound", "ring_share", "exits_full",
+	"translated_full", // connections through the machine whose client goes by the machine's name: too many at once to tell them apart
 }
 
 // MapStat says how full a kernel map is.

@@ -43,7 +43,8 @@ type PairKey struct {
 	NetNS uint32 // the owner's network namespace
 	// Local is the address on the owner's side. The port is 0 for clients (it changes with each connection).
 	Local netip.AddrPort
-	// Remote is the peer as the owner's socket sees it. The port is 0 for servers.
+	// Remote is the peer as the owner's socket sees it. The port is 0 for servers, but where the peer's address is the machine's own and stands for
+	// another (SetOwnAddresses): there each connection is a pair of its own.
 	Remote netip.AddrPort
 	// Actual is for clients the destination after NAT where the other end is on this machine, else zero.
 	Actual netip.AddrPort

@@ -106,6 +106,9 @@ func New(o Options) (*Book, error) {
 	}, nil
 }
 
+// OwnAddresses are those of the machine itself, in its own network namespace.
+func (b *Book) OwnAddresses() []netip.Addr { return b.space.spaces[b.space.own].addrs }
+
 // Update learns the owners and listeners of a snapshot. It may ask runtimes and the kernel, for at most a few seconds.
 func (b *Book) Update(s probe.Snapshot) {
 	b.runtimes.spent = 0

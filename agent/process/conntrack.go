@@ -56,6 +56,16 @@ type nsEntry struct{ netns, pid uint32 }
 // destination gives where the packets of a flow really go: the first namespace that knows the flow says.
 // ok is false where none does.
 func (c *conntrack) destination(protocol int, from, to netip.AddrPort, namespaces ...nsEntry) (actual netip.AddrPort, ok bool) {
+	return c.translation(protocol, nl.CTA_TUPLE_ORIG, from, to, namespaces)
+}
+
+// source gives where a flow really comes from whose answers go from -> to: the first namespace that knows it says. ok is false where none does.
+func (c *conntrack) source(protocol int, from, to netip.AddrPort, namespaces ...nsEntry) (actual netip.AddrPort, ok bool) {
+	return c.translation(protocol, nl.CTA_TUPLE_REPLY, from, to, namespaces)
+}
+
+// translation gives who is at the other end of a flow, by the tuple of its other direction.
+func (c *conntrack) translation(protocol, tuple int, from, to netip.AddrPort, namespaces []nsEntry) (actual netip.AddrPort, ok bool) {
 	if c.off {
 		return netip.AddrPort{}, false
 	}
@@ -66,7 +76,7 @@ func (c *conntrack) destination(protocol int, from, to netip.AddrPort, namespace
 	c.asked++
 	var failed bool
 	for _, ns := range namespaces {
-		answer, err := c.ask(protocol, ns, from, to)
+		answer, err := c.ask(protocol, tuple, ns, from, to)
 		switch {
 		case err == nil && answer != to:
 			c.stats.Found.Add(1)
@@ -88,7 +98,7 @@ func (c *conntrack) destination(protocol int, from, to netip.AddrPort, namespace
 	return actual, ok
 }
 
-func (c *conntrack) ask(protocol int, ns nsEntry, from, to netip.AddrPort) (netip.AddrPort, error) {
+func (c *conntrack) ask(protocol, tuple int, ns nsEntry, from, to netip.AddrPort) (netip.AddrPort, error) {
 	handle, opened := c.sockets[ns.netns]
 	if !opened {
 		if socket, err := c.proc.netfilterSocket(ns.pid, ns.netns); err == nil {
@@ -99,7 +109,7 @@ func (c *conntrack) ask(protocol int, ns nsEntry, from, to netip.AddrPort) (neti
 	if handle == nil {
 		return netip.AddrPort{}, errOtherNamespace
 	}
-	request := flowRequest(protocol, from, to)
+	request := flowRequest(protocol, tuple, from, to)
 	request.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: handle}
 	answers, err := request.Execute(unix.NETLINK_NETFILTER, 0)
 	if err != nil {
@@ -108,43 +118,48 @@ func (c *conntrack) ask(protocol int, ns nsEntry, from, to netip.AddrPort) (neti
 	if len(answers) == 0 {
 		return netip.AddrPort{}, unix.ENOENT
 	}
-	return replySource(answers[0])
+	other := nl.CTA_TUPLE_REPLY
+	if tuple == nl.CTA_TUPLE_REPLY {
+		other = nl.CTA_TUPLE_ORIG
+	}
+	return sourceIn(answers[0], other)
 }
 
-// flowRequest asks for the one flow of a protocol (IPPROTO_TCP) that starts with packets from -> to. The attributes are those of linux/netfilter/nfnetlink_conntrack.h.
-func flowRequest(protocol int, from, to netip.AddrPort) *nl.NetlinkRequest {
+// flowRequest asks for the one flow of a protocol (IPPROTO_TCP) with packets from -> to, as the tuple CTA_TUPLE_ORIG or CTA_TUPLE_REPLY. The attributes are those
+// of linux/netfilter/nfnetlink_conntrack.h.
+func flowRequest(protocol, tuple int, from, to netip.AddrPort) *nl.NetlinkRequest {
 	family, source, destination := unix.AF_INET, nl.CTA_IP_V4_SRC, nl.CTA_IP_V4_DST
 	if from.Addr().Is6() {
 		family, source, destination = unix.AF_INET6, nl.CTA_IP_V6_SRC, nl.CTA_IP_V6_DST
 	}
 	request := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|nl.IPCTNL_MSG_CT_GET, unix.NLM_F_ACK) // the answer says that more follows: the acknowledgement ends it
 	request.AddData(&nl.Nfgenmsg{NfgenFamily: uint8(family), Version: nl.NFNETLINK_V0})
-	tuple := nl.NewRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_ORIG, nil)
-	ip := tuple.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_IP, nil)
+	flow := nl.NewRtAttr(unix.NLA_F_NESTED|tuple, nil)
+	ip := flow.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_IP, nil)
 	ip.AddRtAttr(source, from.Addr().AsSlice())
 	ip.AddRtAttr(destination, to.Addr().AsSlice())
-	proto := tuple.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_PROTO, nil)
+	proto := flow.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_PROTO, nil)
 	proto.AddRtAttr(nl.CTA_PROTO_NUM, []byte{byte(protocol)})
 	proto.AddRtAttr(nl.CTA_PROTO_SRC_PORT, nl.BEUint16Attr(from.Port()))
 	proto.AddRtAttr(nl.CTA_PROTO_DST_PORT, nl.BEUint16Attr(to.Port()))
-	request.AddData(tuple)
+	request.AddData(flow)
 	return request
 }
 
 // errBadAnswer says that an answer of the kernel could not be read.
-var errBadAnswer = errors.New("conntrack answer has no reply tuple")
+var errBadAnswer = errors.New("conntrack answer has no such tuple")
 
-// replySource reads the source of the reply direction out of a flow: who really answers.
-func replySource(answer []byte) (netip.AddrPort, error) {
+// sourceIn reads the source of one direction, CTA_TUPLE_ORIG or CTA_TUPLE_REPLY, out of a flow: who asks, or who really answers.
+func sourceIn(answer []byte, tuple int) (netip.AddrPort, error) {
 	if len(answer) < nl.SizeofNfgenmsg {
 		return netip.AddrPort{}, errBadAnswer
 	}
-	reply, ok := attribute(answer[nl.SizeofNfgenmsg:], nl.CTA_TUPLE_REPLY)
+	flow, ok := attribute(answer[nl.SizeofNfgenmsg:], tuple)
 	if !ok {
 		return netip.AddrPort{}, errBadAnswer
 	}
-	ip, okIP := attribute(reply, nl.CTA_TUPLE_IP)
-	proto, okProto := attribute(reply, nl.CTA_TUPLE_PROTO)
+	ip, okIP := attribute(flow, nl.CTA_TUPLE_IP)
+	proto, okProto := attribute(flow, nl.CTA_TUPLE_PROTO)
 	if !okIP || !okProto {
 		return netip.AddrPort{}, errBadAnswer
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/model"
+	"github.com/vetch-dev/vetch/transport/names"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -82,31 +83,8 @@ func (ns namespace) connectTo(t *testing.T, other namespace, name, addr, otherNa
 // listen opens a listener in the namespace and accepts until the test ends.
 func (ns namespace) listen(t *testing.T, addr string) netip.AddrPort {
 	t.Helper()
-	var listener net.Listener
-	err := realProc.inNetNS(ns.pid, ns.netns, func() (err error) {
-		listener, err = net.Listen("tcp", addr)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		var conns []net.Conn
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				for _, c := range conns {
-					c.Close()
-				}
-				return
-			}
-			conns = append(conns, conn)
-		}
-	}()
-	t.Cleanup(func() { listener.Close(); <-done })
-	return listener.Addr().(*net.TCPAddr).AddrPort()
+	at, _ := ns.accept(t, addr)
+	return at
 }
 
 // dial connects from the namespace and gives the connection's own address.
@@ -200,4 +178,88 @@ func TestTranslatedDestination(t *testing.T) {
 	if !back.Watched || !back.Client.IsZero() {
 		t.Errorf("the server's view: %+v", back)
 	}
+}
+
+// TestClientBehindTheMachine sends real connections from another machine through one that puts its own address in place of theirs, as node ports do.
+func TestClientBehindTheMachine(t *testing.T) {
+	other, machine, pod := newNamespace(t), newNamespace(t), newNamespace(t)
+	other.connectTo(t, machine, "e0", "10.77.1.2/24", "c0", "10.77.1.1/24")
+	other.connectTo(t, machine, "e1", "fd77:1::2/64", "c6", "fd77:1::1/64")
+	pod.connectTo(t, machine, "e0", "10.77.2.2/24", "s0", "10.77.2.1/24")
+	pod.connectTo(t, machine, "e1", "fd77:2::2/64", "s6", "fd77:2::1/64")
+	pod.run(t, "ip route add default via 10.77.2.1\nip -6 route add default via fd77:2::1")
+	machine.run(t, "echo 1 > /proc/sys/net/ipv4/ip_forward\necho 1 > /proc/sys/net/ipv6/conf/all/forwarding")
+	served, remotes := pod.accept(t, "[::]:0")
+	port := strconv.Itoa(int(served.Port()))
+	dnat := "-p tcp --dport 30080 -j DNAT --to-destination "
+	machine.run(t, "iptables -t nat -A PREROUTING "+dnat+"10.77.2.2:"+port+"\niptables -t nat -A POSTROUTING -o s0 -j MASQUERADE"+
+		"\nip6tables -t nat -A PREROUTING "+dnat+"[fd77:2::2]:"+port+"\nip6tables -t nat -A POSTROUTING -o s6 -j MASQUERADE")
+
+	w := newWatcher("here")
+	b, err := New(Options{Hostname: "here", Cluster: w.c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.space.own, b.space.door = machine.netns, nsEntry{netns: machine.netns, pid: machine.pid}
+	b.space.spaces = map[uint32]*space{machine.netns: {netns: machine.netns}}
+	b.Update(probe.Snapshot{Time: w.now, Owners: []probe.Owner{{ID: 2, PID: pod.pid, Exe: "cat", NetNS: pod.netns, PathV1: "/docker/" + hexID2}}})
+	if !slices.Contains(b.OwnAddresses(), netip.MustParseAddr("10.77.2.1")) {
+		t.Errorf("the machine's own addresses are %v", b.OwnAddresses())
+	}
+	for _, way := range []struct{ to, local, from string }{
+		{"10.77.1.1:30080", "10.77.2.2:" + port, "10.77.1.2"}, {"[fd77:1::1]:30080", "[fd77:2::2]:" + port, "fd77:1::2"},
+	} {
+		client := other.dial(t, way.to)
+		key := probe.PairKey{Owner: 2, Role: probe.RoleServer, NetNS: pod.netns, Local: netip.MustParseAddrPort(way.local), Remote: <-remotes}
+		ask := func(q Question) Ends { return b.Resolve(w.now, []Question{q})[0] }
+		w.snapshot()
+		if got := ask(Question{Pair: key}); got.Client != external(way.from) || got.Actual != client || got.Watched {
+			t.Errorf("from outside: %+v", got)
+		}
+		web := &names.Name{Id: 7, Role: names.Role_ROLE_POD, Workload: wire(deployment("web")), Node: way.from, Addresses: ips(way.from), From: milli(w.now)}
+		w.snapshot(web)
+		if got := ask(Question{Pair: key}); got.Client != deployment("web") || got.Watched || !got.Sure {
+			t.Errorf("from a pod of a node without an agent: %+v", got)
+		}
+		w.snapshot(web, &names.Name{Id: 8, Role: names.Role_ROLE_AGENT, Node: way.from, From: milli(w.now)})
+		got := ask(Question{Pair: key})
+		if !got.Client.IsZero() || !got.Watched || !got.Sure {
+			t.Errorf("from a pod of a node with an agent: %+v", got)
+		}
+		machine.run(t, "conntrack -F") // the connection ended long ago
+		if got := ask(Question{Pair: key, Before: got.Actual}); !got.Watched {
+			t.Errorf("when the tracker has forgotten it: %+v", got)
+		}
+		node := kubeNode("here")
+		if got := ask(Question{Pair: key}); got.Client != node || got.Watched {
+			t.Errorf("when the tracker has forgotten it, asked for the first time: %+v", got)
+		}
+	}
+}
+
+// accept takes connections until the test ends, and says who they are from.
+func (ns namespace) accept(t *testing.T, addr string) (at netip.AddrPort, remotes <-chan netip.AddrPort) {
+	t.Helper()
+	var listener net.Listener
+	err := realProc.inNetNS(ns.pid, ns.netns, func() (err error) {
+		listener, err = net.Listen("tcp", addr)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, done := make(chan netip.AddrPort, 64), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			out <- unmap(conn.RemoteAddr().(*net.TCPAddr).AddrPort())
+		}
+	}()
+	t.Cleanup(func() { listener.Close(); <-done })
+	return listener.Addr().(*net.TCPAddr).AddrPort(), out
 }

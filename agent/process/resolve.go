@@ -19,7 +19,7 @@ type Ends struct {
 	Client model.Workload
 	Server model.Workload
 	Port   uint16         // the server's, after NAT where that is known
-	Actual netip.AddrPort // client pairs: the destination after NAT
+	Actual netip.AddrPort // client pairs: the destination after NAT; server pairs of one connection (probe.PairKey): the client before NAT, zero if not known
 	Name   string         // client pairs: the name that the client has for a destination outside; "" where none is known
 	// Watched says of a server pair that its client is watched on this machine too, so that the client's own pair has the same
 	// connections. Client is the zero value where the address does not tell which one it is (it was translated on the way).
@@ -36,6 +36,7 @@ type Ends struct {
 type Question struct {
 	Pair   probe.PairKey
 	Sample netip.AddrPort // one recent connection's own address, to ask conntrack with
+	Before netip.AddrPort // what Ends.Actual was when it was asked before: the tracker forgets what ended
 	Active time.Time      // when it last did something: addresses of a cluster are somebody's for a time only. Zero is now
 }
 
@@ -151,10 +152,20 @@ func (b *Book) serverEnds(q Question) Ends {
 	if key.Datagrams {
 		protocol = unix.IPPROTO_UDP
 	}
-	who := b.ownerOf(key.NetNS, netip.AddrPortFrom(remote.Addr(), 0), protocol, q.Active)
+	from := key.NetNS
+	if remote.Port() != 0 {
+		if e.Actual = b.origin(protocol, key.Local, remote, q.Before); e.Actual.IsValid() {
+			remote, from = e.Actual, b.space.own
+		}
+	}
+	who := b.ownerOf(from, netip.AddrPortFrom(remote.Addr(), 0), protocol, q.Active)
 	e.Client, e.Missing = who.workload, e.Missing || who.missing
 	_, natted := b.natted[target{e.Server, e.Port}]
 	switch {
+	case e.Actual.IsValid() && who.how == byAddress: // it is watched here, and went out and in again
+		e.Client, e.Watched, e.Sure = model.Workload{}, true, true
+	case e.Actual.IsValid() && who.how == outside: // what comes from outside has no better name
+		e.Sure = !e.Missing
 	case natted && who.how == byAddress && !remote.Addr().IsLoopback():
 		e.Client, e.Watched, e.Sure = model.Workload{}, true, true
 	case key.Datagrams && who.how == byAddress: // what a watched process asked, it tells itself
@@ -167,6 +178,23 @@ func (b *Book) serverEnds(q Question) Ends {
 		e.Sure = !e.Missing && who.how == outside && !isLocalRange(remote.Addr())
 	}
 	return e
+}
+
+// origin is the client of one connection that came through this machine with the machine's address in place of its own; zero where the tracker does not
+// know of it.
+func (b *Book) origin(protocol int, local, remote, before netip.AddrPort) netip.AddrPort {
+	if before.IsValid() {
+		return before
+	}
+	local = unmap(local)
+	if local.Addr().Is4() != remote.Addr().Is4() || local.Addr().IsUnspecified() {
+		return netip.AddrPort{}
+	}
+	actual, ok := b.tracker.source(protocol, local, remote, b.space.door)
+	if !ok || actual == remote {
+		return netip.AddrPort{}
+	}
+	return unmap(actual)
 }
 
 // evidence is what a workload behind an address was found by.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink/nl"
+
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/model"
 )
@@ -202,13 +204,15 @@ func TestReachable(t *testing.T) {
 	}
 }
 
-func FuzzReplySource(f *testing.F) {
+func FuzzConntrackAnswer(f *testing.F) {
 	f.Add([]byte{2, 0, 0, 0, 4, 0, 2, 128})
 	f.Add([]byte{})
 	f.Add([]byte{2, 0, 0, 0, 255, 255, 2, 0, 1})
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		if got, err := replySource(answer); err == nil && !got.Addr().IsValid() {
-			t.Fatalf("no error and no address")
+		for _, tuple := range []int{nl.CTA_TUPLE_ORIG, nl.CTA_TUPLE_REPLY} {
+			if got, err := sourceIn(answer, tuple); err == nil && !got.Addr().IsValid() {
+				t.Fatalf("no error and no address")
+			}
 		}
 	})
 }

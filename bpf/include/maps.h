@@ -31,6 +31,8 @@ HASH_MAP(pending, struct pending_key_t, struct slot_t, 2048); /* requests beyond
 HASH_MAP(partials, __u64, struct route_t, 256);	      /* route text of a request line that is not whole yet */
 HASH_MAP(ignored, __u64, __u8, 1024);		      /* cgroup inode -> drop its traffic */
 
+HASH_MAP(own_addresses, struct addr_t, __u8, 1024);  /* of the machine; agent/probe keeps them */
+
 LRU_MAP(tls_sessions, struct tls_session_key_t, struct tls_session_t, 4096);
 LRU_MAP(tls_unseen, __u32, __u64, 1024); /* processes with TLS that no probe sees, and since when */
 LRU_MAP(go_reads, struct go_call_key_t, struct go_call_t, 4096);
@@ -153,6 +155,9 @@ struct udp_work_t {
 ARRAY_MAP(udp_work, BPF_MAP_TYPE_PERCPU_ARRAY, struct udp_work_t, 1);
 
 ARRAY_MAP(owner_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct owner_t, 2);
+
+/* How many more pairs may stand for one connection each, see translated(); agent/probe counts those there are. */
+ARRAY_MAP(translated_room, BPF_MAP_TYPE_ARRAY, __s64, 1);
 
 /* Set at load. */
 const volatile __u32 max_routes_per_owner = 256;

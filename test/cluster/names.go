@@ -43,6 +43,11 @@ func nameEdges(ctx context.Context, t *trial) error {
 				wrong = append(wrong, fmt.Errorf("%s -> %s is %v, not %d", ends[0], ends[1], got, n))
 			}
 		}
+		for node, m := range all { // what entered by a node port came from the driver, whose agent tells of it
+			if got := m.sum(edgeRequests, "client_kind", "Node", "server_namespace", "shop"); got != 0 {
+				wrong = append(wrong, fmt.Errorf("%s shows %v requests to the shop as of a node", node, got))
+			}
+		}
 		return errors.Join(wrong...)
 	})
 }
