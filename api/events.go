@@ -29,16 +29,20 @@ const (
 	otherGroup        = "~other"
 )
 
-// EventsHandler serves /api/events and /api/events/counts, as described in openapi.yaml.
-func EventsHandler(s store.Events) http.Handler {
-	h := eventHandlers{s}
+// EventsHandler serves /api/events and /api/events/counts, as described in openapi.yaml. Ids of workloads are those of the map: home is the cluster whose
+// workloads have ids without it.
+func EventsHandler(s store.Events, home string) http.Handler {
+	h := eventHandlers{s, home}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/events", h.answer(h.list))
 	mux.HandleFunc("GET /api/events/counts", h.answer(h.counts))
 	return mux
 }
 
-type eventHandlers struct{ store store.Events }
+type eventHandlers struct {
+	store store.Events
+	home  string
+}
 
 // event is the Event of openapi.yaml.
 type event struct {
@@ -86,6 +90,9 @@ func (h eventHandlers) answer(ask func(context.Context, url.Values, store.EventQ
 			return
 		}
 		q, err := eventQuery(values, time.Now())
+		if err == nil {
+			err = h.takeWorkloads(q.Is)
+		}
 		if err != nil {
 			writeEventError(w, r, err)
 			return
@@ -121,7 +128,7 @@ func (h eventHandlers) list(ctx context.Context, v url.Values, q store.EventQuer
 	}
 	answer := eventList{Start: q.Start.UTC(), End: q.End.UTC(), Events: make([]event, len(page.Events))}
 	for i := range page.Events {
-		answer.Events[i] = eventOf(&page.Events[i])
+		answer.Events[i] = eventOf(&page.Events[i], h.home)
 	}
 	if page.Next != "" {
 		answer.Next = &page.Next
@@ -129,13 +136,17 @@ func (h eventHandlers) list(ctx context.Context, v url.Values, q store.EventQuer
 	return answer, nil
 }
 
-func eventOf(e *model.Event) event {
+func eventOf(e *model.Event, home string) event {
 	out := event{
 		First: e.First.UTC(), Last: e.Last.UTC(), Count: e.Count, Type: e.Type, Reason: e.Reason, Message: e.Message, Source: e.Source,
 		Object: e.Object, Cluster: e.Workload.Cluster, Node: e.Node, Fields: e.Fields,
 	}
 	if e.Workload.Name != "" {
-		id := e.Workload.ID()
+		w := e.Workload
+		if w.Cluster == home {
+			w.Cluster = ""
+		}
+		id := w.QualifiedID()
 		out.Workload = &id
 	}
 	if out.Fields == nil {
@@ -221,6 +232,32 @@ func eventQuery(v url.Values, now time.Time) (q store.EventQuery, err error) {
 	}
 	q.Text, q.Match = v.Get("text"), v.Get("match")
 	return q, nil
+}
+
+// takeWorkloads turns ids of the map into what the store knows: an id within its cluster, and the cluster.
+func (h eventHandlers) takeWorkloads(is map[string][]string) error {
+	clusters := map[string]bool{}
+	for i, id := range is[store.EventWorkload] {
+		w, ok := model.ParseID(id)
+		if !ok {
+			return badParameter(store.EventWorkload, fmt.Sprintf("%.100q is not of the form namespace/kind/name", id))
+		}
+		clusters[cmp.Or(w.Cluster, h.home)] = true
+		is[store.EventWorkload][i] = w.ID()
+	}
+	if len(clusters) > 1 {
+		return badParameter(store.EventWorkload, "the workloads are of several clusters; ask for each by itself")
+	}
+	if len(clusters) == 0 || len(is[store.EventCluster]) > 0 {
+		return nil
+	}
+	for c := range clusters {
+		is[store.EventCluster] = []string{c}
+		if c == h.home && c != "" {
+			is[store.EventCluster] = []string{c, ""} // what was stored without a cluster is of this one
+		}
+	}
+	return nil
 }
 
 // stepOf reads the length of a stretch, or takes one that makes about sixty of the range.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func eventStore(t *testing.T) store.Events {
 }
 
 func TestEventsAnswersAreAsDescribed(t *testing.T) {
-	router, h := specRouter(t), EventsHandler(eventStore(t))
+	router, h := specRouter(t), EventsHandler(eventStore(t), "west")
 	list := func(query string) (l eventList) {
 		w := get(t, router, h, "/api/events"+query)
 		require.Equal(t, http.StatusOK, w.Code, w.Body)
@@ -99,7 +100,7 @@ func TestEventsAnswersAreAsDescribed(t *testing.T) {
 }
 
 func TestEventsBadQuestions(t *testing.T) {
-	router, h := specRouter(t), EventsHandler(eventStore(t))
+	router, h := specRouter(t), EventsHandler(eventStore(t), "west")
 	for query, want := range map[string]string{
 		"/api/events?start=soon":                        "not a time",
 		"/api/events?start=-5m&end=-10m":                "not before the end",
@@ -167,6 +168,38 @@ func TestEventErrors(t *testing.T) {
 	for err, code := range map[error]int{
 		store.ErrTimeout: http.StatusServiceUnavailable, store.ErrTooMuch: http.StatusUnprocessableEntity, errors.New("disk"): http.StatusInternalServerError,
 	} {
-		require.Equal(t, code, get(t, router, EventsHandler(failingEvents{err: fmt.Errorf("ask: %w", err)}), "/api/events").Code)
+		require.Equal(t, code, get(t, router, EventsHandler(failingEvents{err: fmt.Errorf("ask: %w", err)}, ""), "/api/events").Code)
 	}
+}
+
+// Two clusters have units of the same name: an id of the map is one of them.
+func TestEventsOfAWorkloadAreOfItsCluster(t *testing.T) {
+	s, err := events.Open(columnar.Options{Dir: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	now := time.Now()
+	for _, cluster := range []string{"", "west", "east"} {
+		w := model.Workload{Cluster: cluster, Kind: model.KindUnit, Name: "nginx"}
+		require.NoError(t, s.Append(t.Context(), []model.Event{{First: now, Last: now, Type: model.EventWarning, Reason: "Crashed", Message: "in " + cluster, Source: model.SourceKernel, Workload: w}}))
+	}
+	router, h := specRouter(t), EventsHandler(s, "west")
+	of := func(query string) []string {
+		var l eventList
+		w := get(t, router, h, "/api/events"+query)
+		require.Equal(t, http.StatusOK, w.Code, w.Body)
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &l))
+		ids := []string{}
+		for _, e := range l.Events {
+			ids = append(ids, e.Cluster+" "+*e.Workload)
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	require.Eventually(t, func() bool { return len(of("")) == 3 }, time.Minute, 20*time.Millisecond)
+	require.Equal(t, []string{" /Unit/nginx", "east east:/Unit/nginx", "west /Unit/nginx"}, of(""))
+	require.Equal(t, []string{" /Unit/nginx", "west /Unit/nginx"}, of("?workload=/Unit/nginx"))
+	require.Equal(t, []string{"east east:/Unit/nginx"}, of("?workload=east:/Unit/nginx"))
+	require.Empty(t, of("?workload=north:/Unit/nginx"))
+	require.Equal(t, http.StatusBadRequest, get(t, router, h, "/api/events?workload=east:/Unit/nginx&workload=/Unit/nginx").Code)
+	require.Equal(t, http.StatusBadRequest, get(t, router, h, "/api/events?workload=nginx").Code)
 }

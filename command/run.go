@@ -119,7 +119,7 @@ func serveStore(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, db
 		return nil, nil, err
 	}
 	services, err := servicemap.New(servicemap.Options{
-		Engine: engine, PositionsFile: filepath.Join(l.DataDir, "positions.json"), Log: log, Registerer: reg,
+		Engine: engine, Cluster: l.Cluster, PositionsFile: filepath.Join(l.DataDir, "positions.json"), Log: log, Registerer: reg,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -131,9 +131,9 @@ func serveStore(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, db
 	o := serving(l, log, reg, watching)
 	o.Query, o.Write, o.Map, o.Web = engine, write, api.MapHandler(services), web.Handler()
 	if happened != nil {
-		o.Events = api.EventsHandler(happened)
+		o.Events = api.EventsHandler(happened, l.Cluster)
 	}
-	o.Status = (&status{reg: reg, agent: watching, db: db}).read
+	o.Status = (&status{reg: reg, agent: watching, db: db, home: l.Cluster}).read
 	server, err := listen(o)
 	return server, services, err
 }

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
 
 	"github.com/vetch-dev/vetch/config"
@@ -82,7 +84,11 @@ func TestStatusIsTheOneOfTheContract(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	var agent lateGatherer
-	s := &status{reg: reg, agent: &agent, db: db}
+	s := &status{reg: reg, agent: &agent, db: db, home: "west"}
+	app := db.AppenderV2(t.Context())
+	_, err = app.Append(0, labels.FromStrings("__name__", "up", "cluster", "east"), 0, time.Now().UnixMilli(), 1, nil, nil, storage.AOptions{})
+	require.NoError(t, err)
+	require.NoError(t, app.Commit())
 	require.ErrorIs(t, agent.ready(), errLoading)
 	require.False(t, s.read().(statusAnswer).Ready)
 
@@ -93,6 +99,7 @@ func TestStatusIsTheOneOfTheContract(t *testing.T) {
 	})
 	got := s.read().(statusAnswer)
 	require.True(t, got.Ready)
+	require.Equal(t, []string{"east", "west"}, got.Clusters)
 	require.Equal(t, map[string]bool{"sys_exit": false, "sock_send_length": true}, got.Hooks)
 	require.Equal(t, 3.0, got.Losses["probe: pairs_full"])
 	require.Contains(t, got.Losses, "store: disk_full", "a loss of 0 is shown too")

@@ -1,10 +1,14 @@
 package command
 
 import (
+	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/storage"
 
 	"github.com/vetch-dev/vetch/model"
 	"github.com/vetch-dev/vetch/store"
@@ -28,15 +32,18 @@ type status struct {
 	reg   prometheus.Gatherer
 	agent *lateGatherer
 	db    store.Metrics
+	home  string // the cluster of this process
 }
 
 // statusAnswer is the Status of api/openapi.yaml.
 type statusAnswer struct {
-	Version string             `json:"version"`
-	Ready   bool               `json:"ready"`
-	Hooks   map[string]bool    `json:"hooks"`
-	Losses  map[string]float64 `json:"losses"`
-	Store   storeAnswer        `json:"store"`
+	Version  string             `json:"version"`
+	Ready    bool               `json:"ready"`
+	Cluster  string             `json:"cluster"`
+	Clusters []string           `json:"clusters"`
+	Hooks    map[string]bool    `json:"hooks"`
+	Losses   map[string]float64 `json:"losses"`
+	Store    storeAnswer        `json:"store"`
 }
 
 type storeAnswer struct {
@@ -46,7 +53,9 @@ type storeAnswer struct {
 }
 
 func (s *status) read() any {
-	a := statusAnswer{Version: Version(), Ready: s.agent.ready() == nil, Hooks: map[string]bool{}, Losses: map[string]float64{}}
+	a := statusAnswer{
+		Version: Version(), Ready: s.agent.ready() == nil, Cluster: s.home, Clusters: s.clusters(time.Now()), Hooks: map[string]bool{}, Losses: map[string]float64{},
+	}
 	losses := lossFamilies()
 	gatherers{s.agent, newSelfMetrics(s.reg, slog.New(slog.DiscardHandler), "")}.Gather(func(m model.Sample) {
 		if m.Family.Name == "vetch_probe_hook_attached" {
@@ -62,4 +71,27 @@ func (s *status) read() any {
 		a.Store.Oldest = &stats.Oldest
 	}
 	return a
+}
+
+// The clusters that sent something lately.
+const (
+	clustersSeen  = time.Hour
+	maxClusters   = 1000
+	clustersLimit = 2 * time.Second // an index is read, nothing else
+)
+
+// clusters lists them with the one of this process. What the store cannot tell in time is left out.
+func (s *status) clusters(now time.Time) []string {
+	found := map[string]bool{s.home: true}
+	ctx, cancel := context.WithTimeout(context.Background(), clustersLimit)
+	defer cancel()
+	if q, err := s.db.Querier(now.Add(-clustersSeen).UnixMilli(), now.UnixMilli()); err == nil {
+		defer func() { _ = q.Close() }() // only read from
+		if names, _, err := q.LabelValues(ctx, "cluster", &storage.LabelHints{Limit: maxClusters}); err == nil {
+			for _, name := range names {
+				found[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
 }

@@ -30,13 +30,31 @@ func (w Workload) IsZero() bool { return w == Workload{} }
 // ID is the stable text form namespace/kind/name, used in URLs and as node id of the map. Namespace may be empty: "/Process/nginx".
 func (w Workload) ID() string { return w.Namespace + "/" + string(w.Kind) + "/" + w.Name }
 
-// ParseID reads what ID wrote. The name may itself hold slashes.
+// What an escaped cluster cannot hold, so that the first colon of a QualifiedID ends it.
+var (
+	escapeCluster   = strings.NewReplacer("%", "%25", "/", "%2F", ":", "%3A")
+	unescapeCluster = strings.NewReplacer("%25", "%", "%2F", "/", "%3A", ":")
+)
+
+// QualifiedID is ID, with the cluster before it where one is set: "eu-1:shop/Deployment/api".
+func (w Workload) QualifiedID() string {
+	if w.Cluster == "" && !strings.Contains(w.Namespace, ":") {
+		return w.ID()
+	}
+	return escapeCluster.Replace(w.Cluster) + ":" + w.ID()
+}
+
+// ParseID reads what ID or QualifiedID wrote. The name may itself hold slashes and colons.
 func ParseID(id string) (Workload, bool) {
 	parts := strings.SplitN(id, "/", 3)
 	if len(parts) != 3 || parts[1] == "" || parts[2] == "" {
 		return Workload{}, false
 	}
-	return Workload{Namespace: parts[0], Kind: Kind(parts[1]), Name: parts[2]}, true
+	w := Workload{Namespace: parts[0], Kind: Kind(parts[1]), Name: parts[2]}
+	if cluster, namespace, ok := strings.Cut(w.Namespace, ":"); ok {
+		w.Cluster, w.Namespace = unescapeCluster.Replace(cluster), namespace
+	}
+	return w, true
 }
 
 // Edge is one client that uses one service. Seen from either or both ends it is one Edge.

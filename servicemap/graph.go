@@ -27,7 +27,7 @@ type edgeKey struct {
 // id cannot be ambiguous: ">" is escaped in both names, so the only one left separates them.
 func (k edgeKey) id() string {
 	escape := strings.NewReplacer("%", "%25", ">", "%3E")
-	return fmt.Sprintf("%s>%s:%d", escape.Replace(k.client.ID()), escape.Replace(k.server.ID()), k.port)
+	return fmt.Sprintf("%s>%s:%d", escape.Replace(k.client.QualifiedID()), escape.Replace(k.server.QualifiedID()), k.port)
 }
 
 // nodeFigures are what the metrics say about one node.
@@ -55,17 +55,18 @@ type edgeFigures struct {
 // graph is a map before it has health and positions.
 type graph struct {
 	window time.Duration
+	home   string // the cluster of workloads without one
 	nodes  map[model.Workload]*nodeFigures
 	edges  map[edgeKey]*edgeFigures
 }
 
-func newGraph(sp span) *graph {
-	return &graph{window: sp.length(), nodes: map[model.Workload]*nodeFigures{}, edges: map[edgeKey]*edgeFigures{}}
+func (s *Service) newGraph(sp span) *graph {
+	return &graph{window: sp.length(), home: s.home, nodes: map[model.Workload]*nodeFigures{}, edges: map[edgeKey]*edgeFigures{}}
 }
 
 // readGraph asks the engine for all figures of the selection over the span. Levels hold from the last answer of the kind named.
 func (s *Service) readGraph(ctx context.Context, answer string, sel selection, sp span) (*graph, error) {
-	g := newGraph(sp)
+	g := s.newGraph(sp)
 	if err := s.ask(ctx, sp.end, g.questions(sel)); err != nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func (s *Service) readGraph(ctx context.Context, answer string, sel selection, s
 
 // readNodes reads only what the nodes show: edges have no durations, and rates only as far as the health of nodes needs them.
 func (s *Service) readNodes(ctx context.Context, sp span) (*graph, error) {
-	g := newGraph(sp)
+	g := s.newGraph(sp)
 	if err := s.ask(ctx, sp.end, g.nodeQuestions(selection{})); err != nil {
 		return nil, err
 	}
@@ -249,7 +250,7 @@ func quantile(q float64, h *histogram.FloatHistogram) *float64 {
 }
 
 func compareWorkloads(a, b model.Workload) int {
-	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 }
 
 func compareEdges(a, b edgeKey) int {

@@ -3,6 +3,7 @@ package servicemap
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/vetch-dev/vetch/model"
 )
@@ -66,7 +67,7 @@ func sketchOf(m *Map) *sketch {
 	for i, n := range m.Nodes {
 		switch {
 		case n.Kind != string(model.KindExternal):
-			s.groups[i] = "namespace/" + n.Namespace
+			s.groups[i] = "namespace/" + strings.TrimSuffix(n.ID, "/"+n.Kind+"/"+n.Name)
 		case len(s.calls.in[i]) == 0:
 			s.groups[i] = groupOutsideClients
 		default:

@@ -41,7 +41,7 @@ func (l *levels) apply(answer string, sp span, g *graph) {
 		return
 	}
 	for w, n := range g.nodes {
-		n.held = before.of[w.ID()]
+		n.held = before.of[w.QualifiedID()]
 	}
 	for k, e := range g.edges {
 		e.held = before.of[k.id()]

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -52,7 +51,7 @@ func (s *Service) whole(ctx context.Context, sp span) (*Map, error) {
 func (g *graph) draw(sp span) *Map {
 	m := &Map{Start: sp.start.UTC(), End: sp.end.UTC(), Nodes: make([]Node, 0, len(g.nodes)), Edges: make([]Edge, 0, len(g.edges))}
 	for _, n := range g.nodes {
-		node, _ := n.shape(g.window)
+		node, _ := n.shape(g)
 		m.Nodes = append(m.Nodes, node)
 	}
 	for _, e := range g.edges {
@@ -64,11 +63,11 @@ func (g *graph) draw(sp span) *Map {
 }
 
 // shape also tells how many failures a second are behind the reasons.
-func (n *nodeFigures) shape(window time.Duration) (Node, float64) {
-	v := n.verdict(window)
+func (n *nodeFigures) shape(g *graph) (Node, float64) {
+	v := n.verdict(g.window)
 	w := n.workload
 	return Node{
-		ID: w.ID(), Namespace: w.Namespace, Kind: string(w.Kind), Name: w.Name,
+		ID: w.QualifiedID(), Cluster: cmp.Or(w.Cluster, g.home), Namespace: w.Namespace, Kind: string(w.Kind), Name: w.Name,
 		Health: v.health, Reasons: v.reasons, Signals: n.requests.signals(),
 	}, v.failing
 }
@@ -76,7 +75,7 @@ func (n *nodeFigures) shape(window time.Duration) (Node, float64) {
 func (e *edgeFigures) shape(window time.Duration) Edge {
 	v := e.verdict(window)
 	out := Edge{
-		ID: e.key.id(), Client: e.key.client.ID(), Server: e.key.server.ID(), Port: int(e.key.port), Protocol: e.busiest(),
+		ID: e.key.id(), Client: e.key.client.QualifiedID(), Server: e.key.server.QualifiedID(), Port: int(e.key.port), Protocol: e.busiest(),
 		Health: v.health, Reasons: v.reasons, Signals: e.requests.signals(),
 		FailedConnects: map[string]float64{}, RTT: quantile(0.5, e.rtt),
 		BytesSentRate: figureOf(e.sent), BytesReceivedRate: figureOf(e.received), RetransmitRate: figureOf(e.retransmit),
@@ -99,19 +98,23 @@ func figureOf(v *float64) *float64 {
 	return figure(*v)
 }
 
-// inNamespace keeps what is in the namespace and what talks to it or is talked to by it.
+// inNamespace keeps what is in the namespace, of whatever cluster, and what talks to it or is talked to by it.
 func (m *Map) inNamespace(namespace string) *Map {
 	out := &Map{Start: m.Start, End: m.End, Nodes: []Node{}, Edges: []Edge{}}
-	inside := func(id string) bool { return strings.HasPrefix(id, namespace+"/") }
-	keep := map[string]bool{}
+	inside, keep := map[string]bool{}, map[string]bool{}
+	for i := range m.Nodes {
+		if n := &m.Nodes[i]; n.Namespace == namespace {
+			inside[n.ID], keep[n.ID] = true, true
+		}
+	}
 	for _, e := range m.Edges {
-		if inside(e.Client) || inside(e.Server) {
+		if inside[e.Client] || inside[e.Server] {
 			out.Edges = append(out.Edges, e)
 			keep[e.Client], keep[e.Server] = true, true
 		}
 	}
 	for _, n := range m.Nodes {
-		if n.Namespace == namespace || keep[n.ID] {
+		if keep[n.ID] {
 			out.Nodes = append(out.Nodes, n)
 		}
 	}

@@ -40,10 +40,14 @@ func (k sampleKey) edge() edgeKey {
 }
 
 // keyOf reads all labels in one pass, because there are tens of thousands of samples in an answer.
-func keyOf(ls labels.Labels) sampleKey {
+func (s *Service) keyOf(ls labels.Labels) sampleKey {
 	var k sampleKey
 	ls.Range(func(l labels.Label) {
 		switch l.Name {
+		case "cluster":
+			if l.Value != s.home {
+				k.client.Cluster, k.server.Cluster = l.Value, l.Value
+			}
 		case "client_namespace":
 			k.client.Namespace = l.Value
 		case "client_kind":
@@ -106,7 +110,7 @@ func (s *Service) ask(ctx context.Context, t time.Time, questions []instantQuest
 	}
 	for i, q := range questions {
 		for _, sample := range answers[i] {
-			q.fill(keyOf(sample.Metric), sample)
+			q.fill(s.keyOf(sample.Metric), sample)
 		}
 	}
 	return nil
@@ -137,7 +141,7 @@ func (s *Service) askRange(ctx context.Context, g grid, questions []rangeQuestio
 	}
 	for i, q := range questions {
 		for _, sample := range answers[i] {
-			q.fill(keyOf(sample.Metric), sample)
+			q.fill(s.keyOf(sample.Metric), sample)
 		}
 	}
 	return nil

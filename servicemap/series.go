@@ -173,10 +173,10 @@ type source struct {
 }
 
 // servingEnd reads all workloads, or one.
-func servingEnd(w *model.Workload) source {
+func servingEnd(w *model.Workload, home string) source {
 	matchers := ""
 	if w != nil {
-		matchers = matchersOf(*w, "namespace", "kind", "workload")
+		matchers = matchersOf(*w, home, "namespace", "kind", "workload")
 	}
 	return source{
 		"vetch_workload_requests_total" + matchers, "vetch_workload_failed_requests_total" + matchers,
@@ -184,11 +184,11 @@ func servingEnd(w *model.Workload) source {
 	}
 }
 
-const serverLabels = "server_namespace,server_kind,server"
+const serverLabels = "cluster,server_namespace,server_kind,server"
 
 // callersOf reads one server as its callers see it.
-func callersOf(w model.Workload) source {
-	return edgeSource(matchersOf(w, "server_namespace", "server_kind", "server"))
+func callersOf(w model.Workload, home string) source {
+	return edgeSource(matchersOf(w, home, "server_namespace", "server_kind", "server"))
 }
 
 // callersOfKinds reads all servers of some kinds as their callers see them.

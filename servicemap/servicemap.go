@@ -38,6 +38,7 @@ type Engine interface {
 // Options of a Service. Engine is required.
 type Options struct {
 	Engine        Engine
+	Cluster       string // the one that this process is in: its workloads have ids without a cluster. Empty: that of the series without a label cluster
 	PositionsFile string // where the picture survives a restart; empty keeps it in memory only
 	Log           *slog.Logger
 	Registerer    prometheus.Registerer
@@ -47,6 +48,7 @@ type Options struct {
 // Service answers questions about the map. Its methods may be called at once from many goroutines.
 type Service struct {
 	engine    Engine
+	home      string // Options.Cluster
 	log       *slog.Logger
 	now       func() time.Time
 	metrics   *metrics
@@ -78,7 +80,7 @@ func New(o Options) (*Service, error) {
 		return nil, err
 	}
 	return &Service{
-		engine: o.Engine, log: o.Log, now: o.Now, metrics: m,
+		engine: o.Engine, home: o.Cluster, log: o.Log, now: o.Now, metrics: m,
 		cache: newCache(o.Now, o.Log, m), positions: p, fanout: newFanout(),
 	}, nil
 }

@@ -30,6 +30,7 @@ type Signals struct {
 // Node is one workload on the map. X and Y are the centre of its box in pixels at zoom 1; boxes up to NodeWidth by NodeHeight do not overlap.
 type Node struct {
 	ID        string   `json:"id"`
+	Cluster   string   `json:"cluster"`
 	Namespace string   `json:"namespace"`
 	Kind      string   `json:"kind"`
 	Name      string   `json:"name"`
@@ -82,6 +83,7 @@ type Series struct {
 // WorkloadSummary is one line of the overview. LatencySpark is the 95th percentile.
 type WorkloadSummary struct {
 	ID           string   `json:"id"`
+	Cluster      string   `json:"cluster"`
 	Namespace    string   `json:"namespace"`
 	Kind         string   `json:"kind"`
 	Name         string   `json:"name"`

@@ -27,11 +27,11 @@ type TLS struct {
 func (s *Service) readTLS(ctx context.Context, w model.Workload, sp span) ([]TLS, error) {
 	all := []TLS{}
 	err := s.ask(ctx, sp.end, []instantQuestion{{
-		selection{workload: &w}.edgeRate("vetch_edge_tls_connections_total", pairLabels+",version,sni,alpn,cipher", sp.length()),
+		selection{&w, s.home}.edgeRate("vetch_edge_tls_connections_total", pairLabels+",version,sni,alpn,cipher", sp.length()),
 		func(k sampleKey, smp promql.Sample) {
 			e := k.edge()
 			all = append(all, TLS{
-				Client: k.client.ID(), Server: k.server.ID(), Port: int(e.port), ConnectRate: round(smp.F, 6),
+				Client: k.client.QualifiedID(), Server: k.server.QualifiedID(), Port: int(e.port), ConnectRate: round(smp.F, 6),
 				Version: smp.Metric.Get("version"), SNI: smp.Metric.Get("sni"), ALPN: smp.Metric.Get("alpn"), Cipher: smp.Metric.Get("cipher"),
 			})
 		},

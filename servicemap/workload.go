@@ -28,11 +28,14 @@ func (s *Service) Workload(ctx context.Context, id string, q Query) (*WorkloadDe
 	case !ok:
 		return nil, fmt.Errorf("%w: the id %q is not of the form namespace/kind/name (the namespace may be empty: /Process/nginx)", ErrBadQuery, id)
 	}
+	if w.Cluster == s.home {
+		w.Cluster = ""
+	}
 	sp, err := s.spanOf(q, DefaultWorkloadRange)
 	if err != nil {
 		return nil, err
 	}
-	return cached(ctx, s.cache, s.question(answerWorkload, sp, id), func(ctx context.Context) (*WorkloadDetail, int, error) {
+	return cached(ctx, s.cache, s.question(answerWorkload, sp, w.QualifiedID()), func(ctx context.Context) (*WorkloadDetail, int, error) {
 		d, err := s.readDetail(ctx, w, sp)
 		if err != nil {
 			return nil, 0, err
@@ -42,20 +45,20 @@ func (s *Service) Workload(ctx context.Context, id string, q Query) (*WorkloadDe
 }
 
 func (s *Service) readDetail(ctx context.Context, w model.Workload, sp span) (*WorkloadDetail, error) {
-	g, err := s.readGraph(ctx, answerWorkloads, selection{workload: &w}, sp)
+	g, err := s.readGraph(ctx, answerWorkloads, selection{&w, s.home}, sp)
 	if err != nil {
 		return nil, err
 	}
 	n, ok := g.nodes[w]
 	if !ok {
-		return nil, fmt.Errorf("%w: nothing was seen of %q between %s and %s; try a longer range", ErrNotFound, w.ID(),
+		return nil, fmt.Errorf("%w: nothing was seen of %q between %s and %s; try a longer range", ErrNotFound, w.QualifiedID(),
 			sp.start.UTC().Format(time.RFC3339), sp.end.UTC().Format(time.RFC3339))
 	}
-	src := servingEnd(&w)
+	src := servingEnd(&w, s.home)
 	if n.callers {
-		src = callersOf(w)
+		src = callersOf(w, s.home)
 	}
-	node, _ := n.shape(g.window)
+	node, _ := n.shape(g)
 	d := &WorkloadDetail{Start: sp.start.UTC(), End: sp.end.UTC(), Callers: shapes(n.in, g.window), Callees: shapes(n.out, g.window)}
 	if d.Workload, err = s.sparkOne(ctx, node, src, gridOf(sp, sparkPoints)); err != nil {
 		return nil, err
@@ -130,7 +133,7 @@ func (s *Service) readRoutes(ctx context.Context, w model.Workload, sp span) ([]
 		}
 		return key, figures[key]
 	}
-	sel := selection{workload: &w}
+	sel := selection{&w, s.home}
 	err := s.ask(ctx, sp.end, []instantQuestion{
 		{sel.workloadRate("vetch_workload_requests_total", by+",code", sp.length()), func(k sampleKey, smp promql.Sample) {
 			key, r := of(k)

@@ -50,7 +50,7 @@ func (s *Service) listWorkloads(ctx context.Context, sp span) (*WorkloadList, er
 	list := &WorkloadList{Start: sp.start.UTC(), End: sp.end.UTC(), Workloads: make([]WorkloadSummary, 0, len(nodes.nodes))}
 	failing := make(map[string]float64, len(nodes.nodes))
 	for w, n := range nodes.nodes {
-		node, rate := n.shape(nodes.window)
+		node, rate := n.shape(nodes)
 		failing[node.ID] = rate
 		levels[node.ID] = node.Health
 		list.Workloads = append(list.Workloads, node.summary(grid, charts[w]))
@@ -77,7 +77,7 @@ func valueOf(v *float64) float64 {
 // summary joins a node with its sparks, which may be nil.
 func (n Node) summary(g grid, sp *sparks) WorkloadSummary {
 	out := WorkloadSummary{
-		ID: n.ID, Namespace: n.Namespace, Kind: n.Kind, Name: n.Name, Health: n.Health, Reasons: n.Reasons, Signals: n.Signals,
+		ID: n.ID, Cluster: n.Cluster, Namespace: n.Namespace, Kind: n.Kind, Name: n.Name, Health: n.Health, Reasons: n.Reasons, Signals: n.Signals,
 		RateSpark: g.empty(), ErrorSpark: g.empty(), LatencySpark: g.empty(),
 	}
 	if sp != nil {
@@ -103,7 +103,7 @@ func (s *Service) readSparks(ctx context.Context, g grid, nodes *graph) (map[mod
 			return sp
 		}
 	}
-	questions := sparkQuestions(g, servingEnd(nil), want(false))
+	questions := sparkQuestions(g, servingEnd(nil, s.home), want(false))
 	if kinds := nodes.kindsByCaller(); len(kinds) > 0 {
 		questions = append(questions, sparkQuestions(g, callersOfKinds(kinds), want(true))...)
 	}

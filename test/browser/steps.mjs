@@ -217,7 +217,7 @@ async function elsewhere(context) {
 }
 
 const figures = (rate) => ({ rate, errorShare: 0, p50: 0.001, p95: 0.01, p99: 0.1 })
-const member = (namespace, name, x, y) => ({ id: `${namespace}/Deployment/${name}`, namespace, kind: 'Deployment', name, health: 'ok', reasons: [], signals: figures(5), x, y })
+const member = (namespace, name, x, y) => ({ id: `${namespace}/Deployment/${name}`, cluster: '', namespace, kind: 'Deployment', name, health: 'ok', reasons: [], signals: figures(5), x, y })
 const call = (client, server) => ({
   id: `${client.id}>${server.id}`, client: client.id, server: server.id, port: 80, protocol: 'http', health: 'ok', signals: figures(5), connectRate: 1,
   failedConnectRate: 0, bytesSentRate: 1, bytesReceivedRate: 1, retransmitRate: 0, rtt: 0.001,

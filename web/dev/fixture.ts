@@ -57,7 +57,7 @@ function makeNode(i: number, count: number, rnd: () => number): MapNode {
   const columns = Math.max(2, Math.ceil(Math.sqrt(count / spaces / 2)))
   const rows = Math.ceil(Math.ceil(count / spaces) / columns)
   return {
-    id: `${namespace}/${kind}/${name}`, namespace, kind, name,
+    id: `${namespace}/${kind}/${name}`, cluster: 'default', namespace, kind, name,
     health: healthOf(signals.errorShare), reasons: reasonsOf(signals.errorShare), signals,
     // Cells of 260 x 80 as the server's own layout: a block a namespace, about twice as many rows as columns.
     x: ((space % across) * (columns + 1) + Math.floor(row / rows)) * 260,
@@ -130,7 +130,7 @@ export function workloadList(base: Topology, start: number, end: number): Worklo
 
 function summary(n: MapNode, i: number, start: number, end: number): WorkloadSummary {
   return {
-    id: n.id, namespace: n.namespace, kind: n.kind, name: n.name, health: n.health, reasons: n.reasons ?? [], signals: n.signals,
+    id: n.id, cluster: n.cluster, namespace: n.namespace, kind: n.kind, name: n.name, health: n.health, reasons: n.reasons ?? [], signals: n.signals,
     rateSpark: series(n.signals.rate, i + 1, start, end, 40),
     errorSpark: series(n.signals.errorShare, i + 2, start, end, 40),
     latencySpark: series(n.signals.p95, i + 3, start, end, 40),
@@ -186,7 +186,7 @@ export function eventCounts(start: number, end: number, by: string): EventCounts
 }
 
 export const status: Status = {
-  version: '0.0.0-fixture', ready: true,
+  version: '0.0.0-fixture', ready: true, cluster: 'default', clusters: ['default'],
   hooks: { 'tp_btf/sock_send_length': true, 'tp_btf/sock_recv_length': true, 'raw_tp/sys_exit': false },
   losses: { ring_full: 0, map_full: 0 },
   store: { series: 12431, bytes: 48_000_000, oldest: new Date(Date.now() - 3_600_000).toISOString() },

@@ -1,12 +1,26 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query'
+import { useMemo } from 'react'
 import type { TimeRange } from '../time/range.ts'
 import { toSpan } from '../time/range.ts'
 import { useTimeRange } from '../time/useTimeRange.ts'
+import { apart, type Clusters } from '../ui/ids.ts'
 import { api, type EventFilter } from './client.ts'
+import type { WorkloadList } from './types.ts'
 
 /** Key of a range: what makes two requests the same question. */
 export function rangeKey(range: TimeRange): string {
   return range.kind === 'relative' ? range.span : `${range.from}-${range.to}`
+}
+
+/** The server's own cluster and all that send to it, as the top bar last heard: many may ask for it, so it asks for nothing again by itself. */
+export function useClusters(): Clusters {
+  const { data } = useQuery({ queryKey: ['status'], queryFn: ({ signal }) => api.status(signal), staleTime: Infinity, retry: false })
+  return useMemo(() => ({ home: data?.cluster ?? '', all: data?.clusters ?? [] }), [data])
+}
+
+const workloadsApart = (list: WorkloadList): WorkloadList => {
+  const workloads = apart(list.workloads)
+  return workloads === list.workloads ? list : { ...list, workloads }
 }
 
 export function useWorkloads() {
@@ -16,6 +30,7 @@ export function useWorkloads() {
     queryFn: ({ signal }) => api.workloads(toSpan(range), signal),
     refetchInterval: interval,
     placeholderData: keepPreviousData,
+    select: workloadsApart,
   })
 }
 

@@ -147,7 +147,7 @@ export interface paths {
         get: {
             parameters: {
                 query: {
-                    /** @description namespace/kind/name; the namespace may be empty: /Process/nginx */
+                    /** @description namespace/kind/name; the namespace may be empty: /Process/nginx; of another cluster than this server's: cluster:namespace/kind/name */
                     id: string;
                     /** @description default -15m */
                     start?: string;
@@ -208,7 +208,7 @@ export interface paths {
                     name?: string[];
                     /** @description of the object; several: one of them */
                     uid?: string[];
-                    /** @description id of the workload: namespace/kind/name; several: one of them */
+                    /** @description id of the workload, as in the map; several of one cluster: one of them */
                     workload?: string[];
                     /** @description several: one of them */
                     reason?: string[];
@@ -281,7 +281,7 @@ export interface paths {
                     name?: string[];
                     /** @description of the object; several: one of them */
                     uid?: string[];
-                    /** @description id of the workload: namespace/kind/name; several: one of them */
+                    /** @description id of the workload, as in the map; several of one cluster: one of them */
                     workload?: string[];
                     /** @description several: one of them */
                     reason?: string[];
@@ -393,7 +393,10 @@ export interface components {
             p99: number | null;
         };
         Node: {
+            /** @description namespace/kind/name, and for another cluster than this server's cluster:namespace/kind/name */
             id: string;
+            /** @description empty where it is not known */
+            cluster: string;
             namespace: string;
             kind: string;
             name: string;
@@ -446,6 +449,8 @@ export interface components {
         };
         WorkloadSummary: {
             id: string;
+            /** @description empty where it is not known */
+            cluster: string;
             namespace: string;
             kind: string;
             name: string;
@@ -529,7 +534,7 @@ export interface components {
                 name: string;
                 uid?: string;
             };
-            /** @description id of the object's owner: namespace/kind/name */
+            /** @description id of the object's owner, as in the map */
             workload: string | null;
             cluster: string;
             /** @description empty where it is about none */
@@ -563,6 +568,10 @@ export interface components {
         Status: {
             version: string;
             ready: boolean;
+            /** @description the one of this server, whose workloads have ids without a cluster */
+            cluster: string;
+            /** @description that one, and all that sent something in the last hour */
+            clusters: string[];
             /** @description hook -> attached */
             hooks: {
                 [key: string]: boolean;

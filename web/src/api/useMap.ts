@@ -4,6 +4,7 @@ import { toSpan } from '../time/range.ts'
 import { useTimeRange } from '../time/useTimeRange.ts'
 import { api, withParams } from './client.ts'
 import { rangeKey } from './hooks.ts'
+import { apart } from '../ui/ids.ts'
 import type { ServiceMap } from './types.ts'
 
 const RECONNECT_MS = 5000
@@ -31,6 +32,11 @@ export function followMap(range: string, onMap: (map: ServiceMap) => void, onOpe
     clearTimeout(timer)
     source.close()
   }
+}
+
+const nodesApart = (map: ServiceMap): ServiceMap => {
+  const nodes = apart(map.nodes)
+  return nodes === map.nodes ? map : { ...map, nodes }
 }
 
 /** "live" while the stream is open, "polling" while it is not, "still" for a range that does not move. */
@@ -61,6 +67,7 @@ export function useMap() {
     queryFn: ({ signal }) => api.map(toSpan(range), signal),
     refetchInterval: streaming ? false : interval,
     placeholderData: (previous) => previous,
+    select: nodesApart,
   })
   const liveness: Liveness = !follow ? 'still' : streaming ? 'live' : 'polling'
   return { ...query, liveness }

@@ -2,7 +2,8 @@ import { useMemo } from 'react'
 import type { EventItem } from '../api/types.ts'
 import { stamp } from '../time/clock.ts'
 import { type Column, DataTable } from '../ui/DataTable.tsx'
-import { splitId, WorkloadName } from '../ui/WorkloadName.tsx'
+import { splitId } from '../ui/ids.ts'
+import { WorkloadName } from '../ui/WorkloadName.tsx'
 import styles from './EventTable.module.css'
 import { keyOf, lastSeconds, repeated } from './events.ts'
 
@@ -16,7 +17,7 @@ const REASON: Column<EventItem> = {
 }
 const WORKLOAD: Column<EventItem> = {
   id: 'workload', header: 'Workload', width: '15rem', value: (e) => (e.workload ? splitId(e.workload).name : ''),
-  cell: (e) => (e.workload ? <WorkloadName id={e.workload} {...splitId(e.workload)} /> : <span className="muted">none</span>),
+  cell: (e) => (e.workload ? <WorkloadName id={e.workload} /> : <span className="muted">none</span>),
 }
 const OBJECT: Column<EventItem> = {
   id: 'object', header: 'Object', width: '13rem', value: (e) => e.object.name,

@@ -15,7 +15,7 @@ import { describeNode } from './words.ts'
 const OFF: Grouping = { on: false, open: new Set() }
 const node = (id: string, x: number, y: number, rate: number | null = 1, health: Health = 'ok'): MapNode => {
   const [namespace = '', kind = '', name = ''] = id.split('/')
-  return { id, namespace, kind, name, health, signals: { rate, errorShare: 0, p50: 0.001, p95: 0.01, p99: 0.1 }, x, y }
+  return { id, cluster: '', namespace, kind, name, health, signals: { rate, errorShare: 0, p50: 0.001, p95: 0.01, p99: 0.1 }, x, y }
 }
 const edge = (client: string, server: string, rate: number | null = 1, health: Health = 'ok', errorShare = 0): MapEdge => ({
   id: `${client}>${server}`, client, server, port: 80, protocol: 'http', health,

@@ -13,7 +13,7 @@ const COLUMNS: readonly Column<WorkloadSummary>[] = [
   },
   {
     id: 'name', header: 'Workload', width: '24%', value: (w) => `${w.namespace}/${w.name}`,
-    cell: (w) => <WorkloadName id={w.id} namespace={w.namespace} kind={w.kind} name={w.name} />,
+    cell: (w) => <WorkloadName id={w.id} />,
   },
   {
     id: 'reason', header: 'Why', value: (w) => w.reasons[0] ?? null,

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { topology, workloadList } from '../../dev/fixture.ts'
 import { compareCells, parseSort, printSort } from '../ui/sorting.ts'
-import { splitId } from '../ui/WorkloadName.tsx'
 import { filterFromParams, matches, totalsOf } from './filter.ts'
 
 const LIST = workloadList(topology(60, 100), 1000, 1300).workloads
@@ -45,7 +44,3 @@ describe('sorting', () => {
   it('orders numbers in names by size', () => expect(['a10', 'a9'].sort(compareCells)).toEqual(['a9', 'a10']))
 })
 
-it('splits ids whose names hold slashes', () => {
-  expect(splitId('/External/10.0.0.0/8')).toEqual({ namespace: '', kind: 'External', name: '10.0.0.0/8' })
-  expect(splitId('odd')).toEqual({ namespace: 'odd', kind: '', name: 'odd' })
-})

@@ -1,6 +1,6 @@
 // The PromQL behind what the other pages show, so that a reader can take it further.
 import type { MapEdge } from '../api/types.ts'
-import { splitId } from '../ui/WorkloadName.tsx'
+import { splitId } from '../ui/ids.ts'
 
 type Matchers = Record<string, string | number>
 
@@ -10,13 +10,12 @@ export function selector(metric: string, matchers: Matchers, more?: string): str
   return `${metric}{${[...inside, ...(more ? [more] : [])].join(',')}}`
 }
 
-interface Who {
-  namespace: string
-  kind: string
-  name: string
-}
+type Who = Pick<ReturnType<typeof splitId>, 'namespace' | 'kind' | 'name'> & { cluster?: string }
 
-const served = ({ namespace, kind, name }: Who): Matchers => ({ namespace, kind, workload: name })
+/** The matcher of another cluster than the server's own; that one needs none while it is alone. */
+const within = (cluster: string | undefined): Matchers => (cluster ? { cluster } : {})
+
+const served = ({ cluster, namespace, kind, name }: Who): Matchers => ({ ...within(cluster), namespace, kind, workload: name })
 
 export const requestRateQuery = (w: Who) => `sum by (code) (rate(${selector('vetch_workload_requests_total', served(w))}[1m]))`
 
@@ -36,7 +35,7 @@ export function edgeRateQuery(edge: MapEdge): string {
   const client = splitId(edge.client)
   const server = splitId(edge.server)
   const matchers = {
-    client_namespace: client.namespace, client_kind: client.kind, client: client.name,
+    ...within(client.cluster), client_namespace: client.namespace, client_kind: client.kind, client: client.name,
     server_namespace: server.namespace, server_kind: server.kind, server: server.name, port: edge.port, protocol: edge.protocol,
   }
   return edge.protocol === 'tcp' || edge.protocol === 'tls'

@@ -4,7 +4,7 @@ import { find, MOST } from './search.ts'
 
 const series = { start: 0, step: 1, values: [] }
 const workload = (namespace: string, kind: string, name: string): WorkloadSummary => ({
-  id: `${namespace}/${kind}/${name}`, namespace, kind, name, health: 'ok', reasons: [], signals: { rate: null, errorShare: null, p50: null, p95: null, p99: null },
+  id: `${namespace}/${kind}/${name}`, cluster: '', namespace, kind, name, health: 'ok', reasons: [], signals: { rate: null, errorShare: null, p50: null, p95: null, p99: null },
   rateSpark: series, errorSpark: series, latencySpark: series,
 })
 const ALL = [workload('shop', 'Deployment', 'my-api'), workload('shop', 'Deployment', 'api-gateway'), workload('pay', 'StatefulSet', 'api'), workload('', 'Process', 'nginx')]

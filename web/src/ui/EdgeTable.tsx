@@ -3,7 +3,8 @@ import type { MapEdge } from '../api/types.ts'
 import { byteRate, duration, percent, rate } from '../format/number.ts'
 import { type Column, DataTable } from './DataTable.tsx'
 import { HEALTH_ORDER, HealthMark } from './Health.tsx'
-import { splitId, WorkloadName } from './WorkloadName.tsx'
+import { splitId } from './ids.ts'
+import { WorkloadName } from './WorkloadName.tsx'
 
 interface Props {
   label: string
@@ -15,7 +16,7 @@ interface Props {
 }
 
 const end = (side: 'client' | 'server', header: string): Column<MapEdge> => ({
-  id: side, header, value: (e) => splitId(e[side]).name, cell: (e) => <WorkloadName id={e[side]} {...splitId(e[side])} />,
+  id: side, header, value: (e) => splitId(e[side]).name, cell: (e) => <WorkloadName id={e[side]} />,
 })
 const CLIENT = end('client', 'Client')
 const SERVER = end('server', 'Server')

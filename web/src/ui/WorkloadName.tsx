@@ -1,25 +1,17 @@
+import { useClusters } from '../api/hooks.ts'
 import { Link } from '../url/Link.tsx'
+import { inSpace, splitId } from './ids.ts'
 import styles from './WorkloadName.module.css'
 
-interface Props {
-  id: string
-  namespace: string
-  kind: string
-  name: string
-}
-
-/** The name as a link to the workload's page, its kind and namespace beside it. */
-export function WorkloadName({ id, namespace, kind, name }: Props) {
+/** The name as a link to the workload's page, its kind and namespace beside it, and the cluster where there is more than one. */
+export function WorkloadName({ id }: { id: string }) {
+  const clusters = useClusters()
+  const { kind, name } = splitId(id)
+  const space = inSpace(splitId(id), clusters)
   return (
     <span className={styles.name}>
       <Link to="/workload" with={{ id }} title={name}>{name}</Link>
-      <small>{namespace ? `${kind} in ${namespace}` : kind}</small>
+      <small>{space ? `${kind} in ${space}` : kind}</small>
     </span>
   )
-}
-
-/** namespace, kind and name of an id as model.Workload.ID writes it; the name may hold slashes. */
-export function splitId(id: string): { namespace: string; kind: string; name: string } {
-  const [namespace = '', kind = '', ...rest] = id.split('/')
-  return { namespace, kind, name: rest.join('/') || id }
 }

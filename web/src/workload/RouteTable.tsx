@@ -3,14 +3,11 @@ import type { Route } from '../api/types.ts'
 import { duration, percent, rate } from '../format/number.ts'
 import { routeQuery } from '../query/links.ts'
 import { type Column, DataTable } from '../ui/DataTable.tsx'
+import { splitId } from '../ui/ids.ts'
 import { Link } from '../url/Link.tsx'
 import styles from './RouteTable.module.css'
 
-interface Who {
-  namespace: string
-  kind: string
-  name: string
-}
+type Who = ReturnType<typeof splitId>
 
 const FIGURES: readonly Column<Route>[] = [
   { id: 'rate', header: 'Requests', numeric: true, width: '6rem', value: (r) => r.signals.rate, cell: (r) => rate(r.signals.rate) },

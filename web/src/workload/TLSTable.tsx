@@ -1,7 +1,8 @@
 import type { TLSConnections } from '../api/types.ts'
 import { rate } from '../format/number.ts'
 import { type Column, DataTable } from '../ui/DataTable.tsx'
-import { splitId, WorkloadName } from '../ui/WorkloadName.tsx'
+import { splitId } from '../ui/ids.ts'
+import { WorkloadName } from '../ui/WorkloadName.tsx'
 import styles from './RouteTable.module.css'
 
 /** Versions that browsers and RFC 8996 have given up. */
@@ -9,7 +10,7 @@ const OLD = new Set(['none', '1.0', '1.1', 'ssl3'])
 
 const words = (text: string) => (text === '' ? <span className="muted">not said</span> : text)
 const end = (side: 'client' | 'server', header: string): Column<TLSConnections> => ({
-  id: side, header, value: (c) => splitId(c[side]).name, cell: (c) => <WorkloadName id={c[side]} {...splitId(c[side])} />,
+  id: side, header, value: (c) => splitId(c[side]).name, cell: (c) => <WorkloadName id={c[side]} />,
 })
 
 const COLUMNS: readonly Column<TLSConnections>[] = [

@@ -6,7 +6,7 @@ import { TimeChart } from '../chart/TimeChart.tsx'
 import { duration, percent, rate } from '../format/number.ts'
 import { durationQuery, errorShareQuery, requestRateQuery } from '../query/links.ts'
 import { Panel } from '../ui/Panel.tsx'
-import { splitId } from '../ui/WorkloadName.tsx'
+import { splitId } from '../ui/ids.ts'
 import { Link } from '../url/Link.tsx'
 import styles from './WorkloadPage.module.css'
 

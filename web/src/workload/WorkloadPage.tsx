@@ -1,6 +1,6 @@
 import { Skeleton } from '@mantine/core'
 import { useMemo } from 'react'
-import { useEvents, useWorkload } from '../api/hooks.ts'
+import { useClusters, useEvents, useWorkload } from '../api/hooks.ts'
 import type { WorkloadDetail } from '../api/types.ts'
 import { EventTable } from '../events/EventTable.tsx'
 import { marksOf, merged } from '../events/events.ts'
@@ -12,7 +12,7 @@ import { Panel } from '../ui/Panel.tsx'
 import { Reasons } from '../ui/Reasons.tsx'
 import { Empty, Failure } from '../ui/States.tsx'
 import { useTitle } from '../ui/useTitle.ts'
-import { splitId } from '../ui/WorkloadName.tsx'
+import { inSpace, splitId } from '../ui/ids.ts'
 import { Link } from '../url/Link.tsx'
 import { useUrlState } from '../url/location.ts'
 import { RouteTable } from './RouteTable.tsx'
@@ -40,12 +40,13 @@ export default function WorkloadPage() {
 
 function Head({ id, data }: { id: string; data: WorkloadDetail | undefined }) {
   const who = splitId(id)
+  const space = inSpace(who, useClusters())
   return (
     <header className={styles.head}>
       <div className={styles.title}>
         {data && <HealthMark health={data.workload.health} size={16} />}
         <h1>{who.name}</h1>
-        <span className="muted">{who.namespace ? `${who.kind} in ${who.namespace}` : who.kind}</span>
+        <span className="muted">{space ? `${who.kind} in ${space}` : who.kind}</span>
       </div>
       <nav className={styles.links} aria-label="More about this workload">
         <Link to="/map" with={{ node: id }}>Show on the map</Link>

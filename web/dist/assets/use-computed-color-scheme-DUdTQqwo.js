@@ -1,1 +1,0 @@
-import{At as e,Yt as t}from"./DataTable-Cy0o9naO.js";function n(n,r={getInitialValueInEffect:!0}){let i=t(n,r),{colorScheme:a}=e();return a===`auto`?i:a}export{n as t};
