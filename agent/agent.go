@@ -15,6 +15,7 @@ import (
 
 	"github.com/vetch-dev/vetch/agent/digest"
 	"github.com/vetch-dev/vetch/agent/exits"
+	"github.com/vetch-dev/vetch/agent/host"
 	"github.com/vetch-dev/vetch/agent/java"
 	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
@@ -53,6 +54,7 @@ type Agent struct {
 	log     *slog.Logger
 	probe   *probe.Probe
 	digest  *digest.Digest
+	host    *host.Meter
 	streams *streams
 	tls     *tls.Watcher         // nil: TLS is not looked into
 	feed    *clusternames.Client // nil: there are no names of a cluster
@@ -73,17 +75,17 @@ func New(o Options) (*Agent, error) {
 	if o.Probe.Log == nil {
 		o.Probe.Log = o.Log
 	}
-	host, err := process.FindHost()
+	machine, err := process.FindHost()
 	if err != nil {
 		return nil, err
 	}
 	if o.Hostname == "" {
-		o.Hostname = host.Name
+		o.Hostname = machine.Name
 	}
 	if o.Node == "" {
 		o.Node = o.Hostname
 	}
-	o.Probe.PIDNamespace, o.Probe.OnlyBelow = host.PIDNamespace, host.Nested
+	o.Probe.PIDNamespace, o.Probe.OnlyBelow = machine.PIDNamespace, machine.Nested
 	outside := names.New()
 	a := &Agent{log: o.Log, streams: newStreams(outside), busy: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "vetch_agent_digest_seconds_total", Help: "Wall time spent naming and joining what the probe read.",
@@ -101,7 +103,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	book, err := process.New(process.Options{Log: o.Log, Root: host.Root, Hostname: o.Node, Names: outside, Cluster: cluster})
+	book, err := process.New(process.Options{Log: o.Log, Root: machine.Root, Hostname: o.Node, Names: outside, Cluster: cluster})
 	if err != nil {
 		return nil, fmt.Errorf("start naming processes: %w", err)
 	}
@@ -112,8 +114,15 @@ func New(o Options) (*Agent, error) {
 	if a.probe, err = probe.New(o.Probe); err != nil {
 		return nil, fmt.Errorf("start the probe: %w", err)
 	}
+	described := process.ReadMachine(machine.Root, o.Hostname)
+	a.host, err = host.New(host.Options{
+		Log: o.Log, Root: machine.Root, Namer: process.NewNamer(machine.Root, cluster), Machine: described, SeriesExpiry: o.SeriesExpiry, Nested: machine.Nested,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare to measure the machine: %w", err), a.Close())
+	}
 	a.digest, err = digest.New(digest.Options{
-		Log: o.Log, Book: book, Names: outside, Machine: process.ReadMachine(host.Root, o.Hostname), Version: o.Version, ProbeStats: a.probe.Stats,
+		Log: o.Log, Book: book, Names: outside, Machine: described, Version: o.Version, ProbeStats: a.probe.Stats,
 		IgnoreRequests: o.IgnoreRequests, RoutesPerWorkload: o.RoutesPerWorkload, SeriesExpiry: o.SeriesExpiry,
 	})
 	if err != nil {
@@ -172,7 +181,7 @@ func (a *Agent) watchTLS(o Options) error {
 	}
 	options := tls.Options{Log: o.Log, IgnoreCgroups: o.Probe.IgnoreCgroups, Unseen: a.probe.UnseenTLS, Attach: attach}
 	if len(o.Java) > 0 {
-		names := process.NewNamer("")
+		names := process.NewNamer("", nil)
 		a.java = java.New(java.Options{
 			Log: o.Log, Chosen: o.Java, Workload: func(pid uint32) string { return names.Name(pid).Name },
 			Attach: attach, See: a.probe.SeeJava, Forget: a.probe.ForgetJava, Off: a.probe.JavaOff,
@@ -241,7 +250,10 @@ func (a *Agent) tellAddresses() {
 }
 
 // Gather hands out the present value of all series, family by family.
-func (a *Agent) Gather(emit func(model.Sample)) { a.digest.Gather(emit) }
+func (a *Agent) Gather(emit func(model.Sample)) {
+	a.digest.Gather(emit)
+	a.host.Gather(emit)
+}
 
 // Status says how the agent is doing.
 type Status struct {

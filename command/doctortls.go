@@ -50,7 +50,7 @@ func tlsFiles(c *config.Agent) ([]tlsFile, error) {
 
 // javaPrograms are the JVMs: their own TLS is in no file.
 func javaPrograms(chosen []string, pids []uint32) []tlsFile {
-	names := process.NewNamer("")
+	names := process.NewNamer("", nil)
 	var out []tlsFile
 	for _, j := range java.List(java.Options{Chosen: chosen, Workload: func(pid uint32) string { return names.Name(pid).Name }}, pids) {
 		one := tlsFile{Path: strings.TrimSpace(j.Executable + " " + j.Program), Libraries: []string{"java"}, Processes: j.Processes, Probed: j.Err == nil}

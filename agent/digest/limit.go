@@ -1,12 +1,9 @@
 package digest
 
 import (
-	"strings"
-	"unicode"
-	"unicode/utf8"
-
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/model"
 )
 
@@ -23,54 +20,14 @@ const (
 var dropReasons = []string{dropPairs, dropSeries, dropExternals, dropDestinations, dropTopics, dropUnknown}
 
 const (
-	maxName  = 200 // bytes of a label value
+	maxName  = process.MaxName // bytes of a label value
 	maxRoute = 300
 )
 
 // clean makes a label value valid: UTF-8, printable, at most limit bytes.
-func clean(s string, limit int) string {
-	if len(s) <= limit && isClean(s) {
-		return s
-	}
-	s = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || unicode.IsControl(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
-	if len(s) <= limit {
-		return s
-	}
-	const mark = "…"
-	end := max(limit-len(mark), 0)
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + mark
-}
+func clean(s string, limit int) string { return process.Clean(s, limit) }
 
-func isClean(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c >= 0x7f {
-			return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
-		}
-	}
-	return true
-}
-
-// cleanWorkload makes a workload that label values can name. One without a name is called "~unknown".
-func cleanWorkload(w model.Workload) model.Workload {
-	if w.IsZero() || w.Name == "" {
-		w.Name = "~unknown"
-	}
-	if w.Kind == "" {
-		w.Kind = model.KindProcess
-	}
-	return model.Workload{
-		Cluster: clean(w.Cluster, maxName), Namespace: clean(w.Namespace, maxName),
-		Kind: model.Kind(clean(string(w.Kind), maxName)), Name: clean(w.Name, maxName),
-	}
-}
+func cleanWorkload(w model.Workload) model.Workload { return process.CleanWorkload(w) }
 
 // labelSet builds labels of name and value in turn; empty values are left out, as they mean the same.
 func labelSet(pairs ...string) labels.Labels {

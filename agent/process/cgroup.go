@@ -166,6 +166,12 @@ func podOf(parts []string) string {
 	return ""
 }
 
+// ParsePod reads the uid of a pod whose own cgroup a path is, and not that of a container in it.
+func ParsePod(path string) (uid string, ok bool) {
+	uid = podOf([]string{path[strings.LastIndexByte(path, '/')+1:]})
+	return uid, uid != "" && !strings.Contains(path[strings.LastIndexByte(path, '/')+1:], ":")
+}
+
 // unitOf finds the systemd service that a path outside of containers lies in.
 func unitOf(parts []string) Place {
 	for i := len(parts) - 1; i >= 0; i-- {

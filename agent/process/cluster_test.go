@@ -263,7 +263,7 @@ func TestOwnersInPodsAreNamedByTheFeed(t *testing.T) {
 	require.True(t, b.Stale(key, &ends))
 	ends = b.Resolve(now, []Question{{Pair: key}})[0]
 	require.False(t, ends.Missing)
-	require.Equal(t, Identity{Workload: deployment("web"), ContainerID: "/k8s/shop/web-5d9c7b6f4d-x2bkq/app", AppID: "/k8s/shop/web", NetNS: 5, PodUID: uid}, ends.Owner)
+	require.Equal(t, Identity{Workload: deployment("web"), ContainerID: "/k8s/shop/web-5d9c7b6f4d-x2bkq/app", AppID: "/k8s/shop/web", NetNS: 5, PodUID: uid, Pod: "web-5d9c7b6f4d-x2bkq"}, ends.Owner)
 	require.Equal(t, map[model.Workload]int{deployment("web"): 1}, b.tenants[5])
 	static, _ := b.Identity(2)
 	require.Equal(t, "/k8s/kube-system/api-n1/api", static.ContainerID, "by the id of its container: the kubelet has another uid for it than the API")

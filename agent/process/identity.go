@@ -19,6 +19,9 @@ type Identity struct {
 	NetNS       uint32
 	Runtime     string // of the container; "" where there is none or it is not known
 	PodUID      string
+	Pod         string // its name; "" where it is not known
+	// Sandbox says that it is what holds a pod's namespaces, and no container of it.
+	Sandbox bool
 	// Provisional says that it lives in a pod whose name is awaited from the names feed.
 	Provisional bool
 }
@@ -51,9 +54,10 @@ func (id *Identity) finish() {
 // nameContainer names what is in a container: by the feed of the cluster where that knows it, else by what the runtime tells.
 func (b *Book) nameContainer(id *Identity, place Place) {
 	names := b.runtimes.of(place)
+	id.Sandbox = names.Sandbox
 	if b.cluster != nil {
 		if pod, ok := b.cluster.pod(place.PodUID, place.Container); ok {
-			id.Workload = pod.workload
+			id.Workload, id.Pod = pod.workload, pod.pod
 			container := cmp.Or(names.Container, pod.container)
 			id.Provisional = container == "" // it is started, so the cluster will know soon
 			id.ContainerID = "/k8s/" + pod.workload.Namespace + "/" + pod.pod + "/" + cmp.Or(container, shortened(place.Container))
@@ -63,6 +67,7 @@ func (b *Book) nameContainer(id *Identity, place Place) {
 		id.Provisional = place.PodUID != ""
 	}
 	if names.Pod != "" {
+		id.Pod = names.Pod
 		id.Workload = model.Workload{Namespace: names.PodNamespace, Kind: model.KindPod, Name: names.Pod}
 		id.ContainerID = "/k8s/" + names.PodNamespace + "/" + names.Pod + "/" + names.Container
 		id.AppID = "/k8s/" + names.PodNamespace + "/" + appOfPod(names.Pod)

@@ -131,11 +131,11 @@ func TestContainerNames(t *testing.T) {
 		want                     Identity
 	}{
 		{"containerd's Kubernetes", "/kubepods/cri-containerd-" + hexID + ".scope", "run/containerd/io.containerd.runtime.v2.task/k8s.io/" + hexID + "/config.json", fmt.Sprintf(bundle, cri),
-			Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "web-5d9c7b6f4d-x2bkq"}, ContainerID: "/k8s/shop/web-5d9c7b6f4d-x2bkq/app", AppID: "/k8s/shop/web", Runtime: "containerd"}},
+			Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "web-5d9c7b6f4d-x2bkq"}, ContainerID: "/k8s/shop/web-5d9c7b6f4d-x2bkq/app", AppID: "/k8s/shop/web", Runtime: "containerd", Pod: "web-5d9c7b6f4d-x2bkq"}},
 		{"CRI-O", "/kubepods/crio-" + hexID + ".scope", "run/containers/storage/overlay-containers/" + hexID + "/userdata/config.json", fmt.Sprintf(bundle, crio),
-			Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "db-0"}, ContainerID: "/k8s/shop/db-0/pg", AppID: "/k8s/shop/db", Runtime: "crio"}},
+			Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "db-0"}, ContainerID: "/k8s/shop/db-0/pg", AppID: "/k8s/shop/db", Runtime: "crio", Pod: "db-0"}},
 		{"cgroupfs does not tell the runtime", "/kubepods/pod1/" + hexID, "run/containerd/io.containerd.runtime.v2.task/k8s.io/" + hexID + "/config.json", fmt.Sprintf(bundle, cri),
-			Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "web-5d9c7b6f4d-x2bkq"}, ContainerID: "/k8s/shop/web-5d9c7b6f4d-x2bkq/app", AppID: "/k8s/shop/web"}},
+			Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "web-5d9c7b6f4d-x2bkq"}, ContainerID: "/k8s/shop/web-5d9c7b6f4d-x2bkq/app", AppID: "/k8s/shop/web", Pod: "web-5d9c7b6f4d-x2bkq"}},
 		{"nerdctl", "/default/" + hexID, "run/containerd/io.containerd.runtime.v2.task/default/" + hexID + "/config.json", fmt.Sprintf(bundle, `{"nerdctl/name":"cache"}`),
 			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "cache"}, ContainerID: "/docker/cache", AppID: "/docker/cache"}},
 		{"ctr", "/default/redis", "none", "",

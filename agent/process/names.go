@@ -37,6 +37,7 @@ type Names struct {
 	PodNamespace string
 	Pod          string
 	Container    string // its name within the pod
+	Sandbox      bool   // it holds the namespaces of the pod
 }
 
 // runtimes asks the runtimes of this machine for the names of containers. Each answer is kept; a runtime that is not there costs a failed open.
@@ -212,5 +213,6 @@ func kubernetesNames(labels map[string]string) Names {
 		Pod:          first(k8sPodLabel, criPodLabel),
 		PodNamespace: first(k8sNSLabel, criNSLabel),
 		Container:    first(k8sNameLabel, criNameLabel),
+		Sandbox:      first("io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType") == "sandbox" || labels["io.kubernetes.docker.type"] == "podsandbox",
 	}
 }
