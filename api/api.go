@@ -46,6 +46,7 @@ type Options struct {
 	Gatherer      prometheus.Gatherer // for /metrics
 	Query         *metricquery.Engine // for /api/v1/
 	Write         http.Handler        // for /api/v1/write
+	Logs          http.Handler        // for /v1/logs
 	Map           http.Handler        // for /api/map, /api/map/stream, /api/workloads, /api/workload
 	Events        http.Handler        // for /api/events, /api/events/counts
 	Web           http.Handler        // for everything else

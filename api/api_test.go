@@ -81,7 +81,7 @@ func TestRoutes(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, text, " ", r.URL.Path) })
 	}
 	base, _ := serve(t, Options{
-		Registerer: reg, Gatherer: reg, Write: answer("write"), Map: answer("map"), Web: answer("page"),
+		Registerer: reg, Gatherer: reg, Write: answer("write"), Logs: answer("logs"), Map: answer("map"), Web: answer("page"),
 		Ready: func() error { return ready }, Status: func() any { return map[string]int{"series": 3} },
 	})
 	tests := []struct {
@@ -93,6 +93,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/-/ready", 503, "vetch is not ready: reading the log"},
 		{"GET", "/metrics", 200, "vetch_http_requests_total"},
 		{"POST", "/api/v1/write", 200, "write /api/v1/write"},
+		{"POST", "/v1/logs", 200, "logs /v1/logs"},
 		{"GET", "/api/v1/write", 404, `"errorType":"not_found"`},
 		{"GET", "/api/v1/query", 404, "this process stores no metrics"},
 		{"GET", "/api/map", 200, "map /api/map"},

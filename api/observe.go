@@ -76,7 +76,7 @@ func routeOf(path string) string {
 		return "/api/v1/other"
 	}
 	switch path {
-	case "/metrics", "/-/ready", "/-/healthy", "/api/map", streamPath, "/api/workloads", "/api/workload", "/api/status", "/api/events", "/api/events/counts":
+	case "/metrics", "/-/ready", "/-/healthy", "/api/map", streamPath, "/api/workloads", "/api/workload", "/api/status", "/api/events", "/api/events/counts", "/v1/logs":
 		return path
 	}
 	if strings.HasPrefix(path, "/api/") {

@@ -34,6 +34,9 @@ func (s *Server) handler() http.Handler {
 	if s.opts.Write != nil {
 		mux.Handle("POST /api/v1/write", s.opts.Write)
 	}
+	if s.opts.Logs != nil {
+		mux.Handle("POST /v1/logs", s.opts.Logs)
+	}
 	if s.opts.Map != nil {
 		for _, path := range []string{"/api/map", streamPath, "/api/workloads", "/api/workload"} {
 			mux.Handle("GET "+path, s.opts.Map)

@@ -26,7 +26,7 @@ type scope uint8
 
 const (
 	scopeNone  scope = iota
-	scopeWrite       // POST /api/v1/write, for agents
+	scopeWrite       // POST /api/v1/write and /v1/logs, for agents
 	scopeAll
 )
 
@@ -138,10 +138,10 @@ func (s *Server) authorize(next http.Handler) http.Handler {
 			_, token, _ = r.BasicAuth()
 		}
 		switch has := s.tokens.scope(token); {
-		case has == scopeAll, has == scopeWrite && r.URL.Path == "/api/v1/write":
+		case has == scopeAll, has == scopeWrite && (r.URL.Path == "/api/v1/write" || r.URL.Path == "/v1/logs"):
 			next.ServeHTTP(w, r)
 		case has == scopeWrite:
-			writeError(w, http.StatusForbidden, "forbidden", "this token is only for POST /api/v1/write")
+			writeError(w, http.StatusForbidden, "forbidden", "this token is only for POST /api/v1/write and /v1/logs")
 		default:
 			w.Header().Set("WWW-Authenticate", `Basic realm="vetch (the password is a token)", charset="UTF-8"`)
 			writeError(w, http.StatusUnauthorized, "unauthorized", "a token is needed: Authorization: Bearer TOKEN, or the password of basic auth")

@@ -35,7 +35,7 @@ func basic(t *testing.T, user, password string) string {
 
 func TestTokens(t *testing.T) {
 	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	base, _ := serve(t, Options{Write: ok, Web: ok, TokenFile: tokenFile(t, "# who may come in\n\nwrite "+agentToken+" # agents\n  all\t"+humanToken+"\n")})
+	base, _ := serve(t, Options{Write: ok, Logs: ok, Web: ok, TokenFile: tokenFile(t, "# who may come in\n\nwrite "+agentToken+" # agents\n  all\t"+humanToken+"\n")})
 	for name, tc := range map[string]struct {
 		header, method, path string
 		status               int
@@ -47,6 +47,7 @@ func TestTokens(t *testing.T) {
 		"a path that only begins so": {"", "GET", "/-/ready/../../", 401},
 		"agent writes":               {"Bearer " + agentToken, "POST", "/api/v1/write", 204},
 		"agent writes by a password": {basic(t, "any", agentToken), "POST", "/api/v1/write", 204},
+		"agent sends events":         {"Bearer " + agentToken, "POST", "/v1/logs", 204},
 		"agent reads":                {"Bearer " + agentToken, "GET", "/", 403},
 		"agent reads metrics":        {"Bearer " + agentToken, "GET", "/metrics", 403},
 		"human reads":                {"Bearer " + humanToken, "GET", "/", 204},

@@ -13,9 +13,7 @@ import (
 	"github.com/vetch-dev/vetch/agent/digest"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/config"
-	"github.com/vetch-dev/vetch/model"
 	"github.com/vetch-dev/vetch/store"
-	"github.com/vetch-dev/vetch/transport"
 	"github.com/vetch-dev/vetch/transport/names"
 )
 
@@ -56,27 +54,25 @@ func runAgent(ctx context.Context, p program, l *config.Loaded) error {
 	if err != nil {
 		return err
 	}
-	var sender *transport.Sender
-	if l.Server != "" {
-		if sender, err = newSender(l, log, reg); err != nil {
-			return errors.Join(err, server.Close())
-		}
-	}
-	a, err := watch(l, log, reg, nil)
+	to, err := newSenders(l, log, reg)
 	if err != nil {
-		return errors.Join(err, server.Close(), closeSender(sender))
+		return errors.Join(err, server.Close())
+	}
+	a, err := watch(l, log, reg, to.eventTaker())
+	if err != nil {
+		return errors.Join(err, server.Close(), to.Close())
 	}
 	watching.set(a)
 	var collector *store.Collector
-	if sender != nil {
-		if collector, err = collect(l, log, sender, gatherers{a, newSelfMetrics(reg, log, "vetch-agent")}, true); err != nil {
-			return errors.Join(err, a.Close(), server.Close(), sender.Close())
+	if to.metrics != nil {
+		if collector, err = collect(l, log, to.metrics, gatherers{a, newSelfMetrics(reg, log, "vetch-agent")}, true); err != nil {
+			return errors.Join(err, a.Close(), server.Close(), to.Close())
 		}
 	}
 	printWhere(p, l, server, "watches this machine", false)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Run(ctx) })
-	if sender == nil {
+	if collector == nil {
 		g.Go(func() error { return a.Run(ctx) })
 		return g.Wait()
 	}
@@ -90,19 +86,12 @@ func runAgent(ctx context.Context, p program, l *config.Loaded) error {
 		defer stopSending() // after the last samples
 		return collector.Run(collecting)
 	})
-	g.Go(func() error { return sender.Run(sending) })
+	g.Go(func() error { return to.run(sending) })
 	return g.Wait()
 }
 
-func closeSender(s *transport.Sender) error {
-	if s == nil {
-		return nil
-	}
-	return s.Close()
-}
-
 // watch loads and attaches the kernel programs. What the kernel refuses is a missing privilege or feature. happened takes events; nil: there are none.
-func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer, happened store.Events) (*agent.Agent, error) {
+func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer, happened taker) (*agent.Agent, error) {
 	ignored := make([]digest.IgnoreRule, len(l.Agent.IgnoreRequests))
 	for i, text := range l.Agent.IgnoreRequests {
 		rule, err := config.ParseRequestRule(text)
@@ -128,14 +117,7 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer, happen
 		}},
 		Version:    Version(),
 		Registerer: reg,
-	}
-	if happened != nil {
-		o.Events = func(ctx context.Context, list []model.Event) error {
-			for i := range list {
-				list[i].Workload.Cluster = l.Cluster
-			}
-			return happened.Append(ctx, list)
-		}
+		Events:     labelled(l, happened),
 	}
 	a, err := agent.New(o)
 	if errors.Is(err, probe.ErrNotPermitted) || errors.Is(err, probe.ErrUnsupported) {

@@ -110,7 +110,7 @@ func openEvents(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (
 	})
 }
 
-// serveStore takes the port for everything that is answered from the stores: PromQL, the map, events (nil: there are none), remote write, the page.
+// serveStore takes the port for everything that is answered from the stores: PromQL, the map, events, remote write, OTLP, the page.
 func serveStore(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, db *metrics.DB, happened store.Events, watching *lateGatherer) (*api.Server, *servicemap.Service, error) {
 	engine, err := metricquery.New(metricquery.Options{
 		DB: db, Log: log, Registerer: reg, Version: Version(), Config: func() string { return asYAML(l) }, Flags: flagValues(&l.Config),
@@ -128,11 +128,13 @@ func serveStore(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, db
 	if err != nil {
 		return nil, nil, err
 	}
+	logs, err := transport.NewOTLPLogs(transport.OTLPOptions{Store: happened, Log: log, Registerer: reg})
+	if err != nil {
+		return nil, nil, err
+	}
 	o := serving(l, log, reg, watching)
 	o.Query, o.Write, o.Map, o.Web = engine, write, api.MapHandler(services), web.Handler()
-	if happened != nil {
-		o.Events = api.EventsHandler(happened, l.Cluster)
-	}
+	o.Logs, o.Events = logs, api.EventsHandler(happened, l.Cluster)
 	o.Status = (&status{reg: reg, agent: watching, db: db, home: l.Cluster}).read
 	server, err := listen(o)
 	return server, services, err

@@ -26,7 +26,7 @@ func newServer(p program) *cobra.Command {
   vetch server --listen :4780 --web-config-file /etc/vetch/web.yml --web-token-file /etc/vetch/tokens`,
 		Args: noArguments,
 	}
-	load := settings(p, cmd, "listen", "data_dir", "insecure", "cluster", "node", "metrics.", "web.", "log.")
+	load := settings(p, cmd, "listen", "data_dir", "insecure", "cluster", "node", "metrics.", "events.", "web.", "log.")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := load()
 		if err != nil {
@@ -48,9 +48,14 @@ func runServer(ctx context.Context, p program, l *config.Loaded) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	happened, err := openEvents(l, log, reg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, happened.Close()) }()
 	var watching lateGatherer
 	watching.set(gatherers{}) // nothing is watched
-	server, services, err := serveStore(l, log, reg, db, nil, &watching)
+	server, services, err := serveStore(l, log, reg, db, happened, &watching)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ const (
 const (
 	SourceKernel     = "kernel"     // what this machine's kernel saw of processes
 	SourceKubernetes = "kubernetes" // the events of a cluster's API
+	SourceWatcher    = "watcher"    // what the watcher saw change in the objects of a cluster's API
 )
 
 // Object is what an event is about. In Kubernetes it is an object of the API; elsewhere the workload itself.
@@ -29,8 +30,10 @@ type Object struct {
 type Event struct {
 	First, Last time.Time // exact to a microsecond; the same of what happened once
 	Count       uint64    // how often, between these
-	// Total is of a source that only tells how often it has happened so far, as Kubernetes does: the store works out Count then. 0 is unknown.
-	Total    uint64
+	// ID is of a source that may tell the same more than once: after an answer that was lost, or because it only knows how often something has happened
+	// so far, as Kubernetes does. Of what is told again under an ID the store takes what Count is more than before. It must differ between all
+	// that is not the same; First must not become earlier.
+	ID       string
 	Type     EventType
 	Reason   string // one word, for machines: "OOMKilled", "BackOff"
 	Message  string // for people

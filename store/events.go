@@ -19,7 +19,7 @@ var (
 // store/events.
 type Events interface {
 	// Append stores events, all or none. When it returns nil they survive the death of the process and of the machine, and are found within a few seconds. An
-	// event that happened again is stored with what was added (Event.Count, or what is new in Event.Total), and answers add it up.
+	// event that happened again is stored with what was added (Event.Count, or what it is more than before under the same Event.ID), and answers add it up.
 	// Events that can never be stored (no time, before the retention, far in the future) are left out and counted.
 	Append(ctx context.Context, events []model.Event) error
 

@@ -68,18 +68,21 @@ func newClient(to *url.URL, c Credentials, userAgent string) (*client, error) {
 type verdict struct {
 	status  int           // 0: no answer
 	text    string        // of an answer that is no success, or why there is none
+	body    []byte        // of any answer
 	after   time.Duration // that the server asks to wait
 	written written
+	lost    int  // of a success: what was refused all the same
+	broken  bool // it was not sent, because it is no batch
 }
 
-// written is what the server says it has taken; known if it says so at all, which it must for version 2.0.
+// written is what the server says it has taken of remote write; known if it says so at all, which it must for version 2.0.
 type written struct {
 	known               bool
 	samples, histograms int
 }
 
 // post sends one body and reads the answer, of which only the beginning matters.
-func (c *client) post(ctx context.Context, v version, body []byte) verdict {
+func (c *client) post(ctx context.Context, headers map[string]string, body []byte) verdict {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
@@ -87,13 +90,8 @@ func (c *client) post(ctx context.Context, v version, body []byte) verdict {
 		return verdict{text: err.Error()}
 	}
 	req.Header.Set("User-Agent", c.userAgent)
-	req.Header.Set("Content-Encoding", "snappy")
-	if v == version2 {
-		req.Header.Set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
-		req.Header.Set("X-Prometheus-Remote-Write-Version", "2.0.0")
-	} else {
-		req.Header.Set("Content-Type", "application/x-protobuf")
-		req.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
+	for name, value := range headers {
+		req.Header.Set(name, value)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -107,6 +105,7 @@ func (c *client) post(ctx context.Context, v version, body []byte) verdict {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswerText))
 	_ = resp.Body.Close() // what was wanted of it was read
 	out := verdict{status: resp.StatusCode, after: retryAfter(resp.Header.Get("Retry-After")), written: writtenOf(resp.Header)}
+	out.body = text
 	if out.status/100 != 2 {
 		out.text = clean(string(text))
 	}

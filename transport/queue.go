@@ -21,6 +21,7 @@ type queued struct {
 type queue struct {
 	log     *slog.Logger
 	metrics *sendMetrics
+	what    string        // waits here, for the log
 	limit   int64         // bytes in memory
 	filled  chan struct{} // has an element when there is something new
 
@@ -33,8 +34,8 @@ type queue struct {
 	trouble bool // the spool took no batch, which was logged
 }
 
-func newQueue(log *slog.Logger, m *sendMetrics, limit int64) *queue {
-	return &queue{log: log, metrics: m, limit: limit, filled: make(chan struct{}, 1)}
+func newQueue(log *slog.Logger, m *sendMetrics, what string, limit int64) *queue {
+	return &queue{log: log, metrics: m, what: what, limit: limit, filled: make(chan struct{}, 1)}
 }
 
 // put adds the newest batch. Over the bound of the memory the oldest in it is dropped.
@@ -77,7 +78,7 @@ func (q *queue) spill() {
 	}
 	if q.trouble {
 		q.trouble = false
-		q.log.Info("the spool takes samples again")
+		q.log.Info("the spool takes batches again", "of", q.what)
 	}
 }
 
@@ -89,7 +90,7 @@ func (q *queue) fail(err error) {
 	q.metrics.spoolFailures.WithLabelValues(reason).Inc()
 	if !q.trouble {
 		q.trouble = true
-		q.log.Error("the spool takes no samples; they wait in memory, and the oldest are dropped when that is full", "err", err)
+		q.log.Error("the spool takes nothing; batches wait in memory, and the oldest are dropped when that is full", "of", q.what, "err", err)
 	}
 }
 

@@ -29,7 +29,13 @@ import (
 	"github.com/vetch-dev/vetch/store/metrics"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	const table = "github.com/VictoriaMetrics/VictoriaMetrics/lib/mergeset.(*Table)."
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), // and what the library of the store of events never ends
+		goleak.IgnoreAnyFunction("github.com/VictoriaMetrics/metrics.summariesSwapCron"),
+		goleak.IgnoreAnyFunction(table+"pendingItemsFlusher"), goleak.IgnoreAnyFunction(table+"inmemoryPartsFlusher"),
+		goleak.IgnoreAnyFunction(table+"startFlushCallbackWorker.func1"))
+}
 
 // receiver is a real store behind a real server.
 type receiver struct {

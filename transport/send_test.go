@@ -199,8 +199,8 @@ func TestAwayServer(t *testing.T) {
 					require.Len(t, samples, 21, series) // and the start
 				}
 				require.Zero(t, s.metric(t, "vetch_ship_spool_bytes", ""))
-				require.Equal(t, 1, strings.Count(s.log.text(), "they wait"), s.log.text())
-				require.Equal(t, 1, strings.Count(s.log.text(), "takes samples again"), s.log.text())
+				require.Equal(t, 1, strings.Count(s.log.text(), "takes nothing; it waits"), s.log.text())
+				require.Equal(t, 1, strings.Count(s.log.text(), "takes what it is sent again"), s.log.text())
 			})
 		}
 	}
@@ -281,7 +281,7 @@ func TestRefused(t *testing.T) {
 			}
 			s.wait(t, "vetch_ship_failed_total", reason, 30)
 			require.Equal(t, 3.0, s.metric(t, "vetch_ship_requests_total", ""))
-			require.Equal(t, 1, strings.Count(s.log.text(), "refuses samples"), s.log.text())
+			require.Equal(t, 1, strings.Count(s.log.text(), "refuses what it is sent"), s.log.text())
 			require.NotContains(t, s.log.text(), "secret")
 			require.NotContains(t, s.log.text(), `\x1b`)
 			if status == 400 {
@@ -386,7 +386,7 @@ func TestFullDisk(t *testing.T) {
 	require.Positive(t, s.metric(t, "vetch_ship_dropped_total", "memory_full"))
 	require.Eventually(t, func() bool { return s.metric(t, "vetch_ship_spool_failures_total", "disk_full") > 0 }, time.Minute, time.Millisecond)
 	s.stop()
-	require.Equal(t, 1, strings.Count(s.log.text(), "the spool takes no samples"), s.log.text())
+	require.Equal(t, 1, strings.Count(s.log.text(), "the spool takes nothing"), s.log.text())
 }
 
 func TestCredentialsAreReadAgain(t *testing.T) {

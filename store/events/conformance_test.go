@@ -25,7 +25,7 @@ func conformance(t *testing.T, d driver) {
 	for name, test := range map[string]func(*testing.T, driver){
 		"an event comes back whole":           comesBackWhole,
 		"again is counted up":                 countedUp,
-		"a total is counted once":             totalsCountOnce,
+		"what is told again counts once":      toldAgain,
 		"chosen by properties":                chosen,
 		"text and patterns":                   texts,
 		"pages":                               pages,
@@ -101,7 +101,7 @@ func same(t *testing.T, want, got model.Event) {
 	t.Helper()
 	require.True(t, want.First.Equal(got.First), "%s %s", want.First, got.First)
 	require.True(t, want.Last.Equal(got.Last), "%s %s", want.Last, got.Last)
-	want.First, want.Last, want.Total, got.First, got.Last = time.Time{}, time.Time{}, 0, time.Time{}, time.Time{}
+	want.First, want.Last, want.ID, got.First, got.Last = time.Time{}, time.Time{}, "", time.Time{}, time.Time{}
 	require.Equal(t, want, got)
 }
 
@@ -125,23 +125,39 @@ func countedUp(t *testing.T, d driver) {
 	require.True(t, base.Add(2*time.Minute).Equal(found[0].First))
 }
 
-func totalsCountOnce(t *testing.T, d driver) {
+func toldAgain(t *testing.T, d driver) {
 	s := d.open(t)
-	at := func(minutes int, total uint64) model.Event {
+	at := func(id string, minutes int, total uint64) model.Event {
 		e := backOff(minutes, "cart-1")
-		e.First, e.Count, e.Total = base, 0, total
+		e.First, e.Count, e.ID = base, total, id
 		return e
 	}
-	put(t, s, at(1, 3))
-	put(t, s, at(1, 3), at(2, 4)) // seen again, and then once more
+	put(t, s, at("a", 1, 3))
+	put(t, s, at("a", 1, 3), at("a", 2, 4)) // seen again, and then once more
 	find(t, s, all(), 4)
 	s = d.reopen(t, s)
-	put(t, s, at(2, 4), at(5, 10), at(5, 10))
-	found := find(t, s, all(), 10)
+	put(t, s, at("a", 2, 4), at("a", 5, 10), at("a", 5, 10))
+	put(t, s, at("a", 1, 3)) // late
+	put(t, s, at("b", 6, 2)) // the same under another name
+	found := find(t, s, all(), 12)
 	require.Len(t, found, 1)
-	want := at(5, 10)
-	want.Count = 10
+	want := at("", 6, 10)
+	want.Count = 12
 	same(t, want, found[0])
+
+	s = d.reopen(t, s)
+	put(t, s, at("a", 1, 3), at("b", 6, 2)) // all of it is known
+	var many []model.Event
+	for i := range 1200 {
+		e := at(fmt.Sprint("c", i), 6, 1)
+		e.First = e.Last
+		many = append(many, e)
+	}
+	put(t, s, many...)
+	find(t, s, all(), 1212)
+	s = d.reopen(t, s)
+	put(t, s, append(many, at("d", 7, 1))...)
+	require.EqualValues(t, 1213, find(t, s, all(), 1213)[0].Count)
 }
 
 func chosen(t *testing.T, d driver) {

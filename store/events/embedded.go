@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +15,10 @@ import (
 	"github.com/vetch-dev/vetch/store/columnar"
 )
 
-const maxPage = 1000
+const (
+	maxPage  = 1000
+	maxAsked = 500 // IDs that one query looks for
+)
 
 // Embedded is the driver on store/columnar.
 //
@@ -66,71 +70,99 @@ func (e *Embedded) Capabilities() store.EventCapabilities {
 
 // Append implements store.Events.
 func (e *Embedded) Append(ctx context.Context, events []model.Event) error {
-	// Totals are looked up and moved on in one step with what is stored, or the same difference could be stored twice.
-	if hasTotals(events) {
+	timed := make([]model.Event, 0, len(events))
+	for i := range events {
+		if event := clean(events[i]); event.Last.IsZero() {
+			e.dropped.WithLabelValues("no_time").Inc()
+		} else {
+			timed = append(timed, event)
+		}
+	}
+	ids := idsOf(timed)
+	var told map[string]uint64
+	if len(ids) > 0 {
+		// What is known is looked up and moved on in one step with what is stored, or the same difference could be stored twice.
 		e.totals.mu.Lock()
 		defer e.totals.mu.Unlock()
-	}
-	records := make([]columnar.Record, 0, len(events))
-	moved := map[string]uint64{}
-	for i := range events {
-		event := clean(events[i])
-		if event.Last.IsZero() {
-			e.dropped.WithLabelValues("no_time").Inc()
-			continue
+		var err error
+		if told, err = e.told(ctx, timed, ids); err != nil {
+			return err
 		}
-		key := keyOf(&event)
-		if event.Total > 0 {
-			known, ok := moved[key]
-			if !ok {
-				var err error
-				if known, err = e.known(ctx, key, &event); err != nil {
-					return err
-				}
-			}
-			if event.Total <= known {
+	}
+	records := make([]columnar.Record, 0, len(timed))
+	for i := range timed {
+		event := &timed[i]
+		if event.ID != "" {
+			before := told[event.ID]
+			if event.Count <= before {
 				e.dropped.WithLabelValues("known").Inc()
 				continue
 			}
-			event.Count = event.Total - known
-			moved[key] = event.Total
+			told[event.ID] = event.Count
+			event.Count -= before
 		}
-		records = append(records, encode(&event, key))
+		records = append(records, encode(event, keyOf(event)))
 	}
-	if len(records) == 0 {
-		return nil
+	if len(records) > 0 {
+		err := e.db.Append(ctx, records)
+		var rejected *columnar.RejectedError
+		if err != nil && !errors.As(err, &rejected) {
+			return fmt.Errorf("store events: %w", err)
+		}
 	}
-	err := e.db.Append(ctx, records)
-	var rejected *columnar.RejectedError
-	if err != nil && !errors.As(err, &rejected) {
-		return fmt.Errorf("store events: %w", err)
-	}
-	for key, total := range moved {
-		e.totals.put(key, total)
+	for id, total := range told {
+		e.totals.put(id, total)
 	}
 	return nil
 }
 
-func hasTotals(events []model.Event) bool {
+// idsOf lists the IDs of events, each once.
+func idsOf(events []model.Event) []string {
+	var ids []string
+	seen := map[string]bool{"": true}
 	for i := range events {
-		if events[i].Total > 0 {
-			return true
+		if id := events[i].ID; !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
 		}
 	}
-	return false
+	return ids
 }
 
-// known is how often an event is in the store already.
-func (e *Embedded) known(ctx context.Context, key string, event *model.Event) (uint64, error) {
-	if total, ok := e.totals.get(key); ok {
-		return total, nil
+// told is how often events are in the store already, by their ID.
+func (e *Embedded) told(ctx context.Context, events []model.Event, ids []string) (map[string]uint64, error) {
+	told := make(map[string]uint64, len(ids))
+	var unknown []string
+	for _, id := range ids {
+		if total, ok := e.totals.get(id); ok {
+			told[id] = total
+		} else {
+			unknown = append(unknown, id)
+		}
 	}
-	r := columnar.Range{Start: time.Now().Add(-e.lookback()), End: event.Last.Add(time.Hour), Filter: columnar.Is(fieldKey, key)}
-	found, err := e.db.Merged(ctx, r, merge, 1, columnar.MergedPosition{})
-	if err != nil || len(found) == 0 {
-		return 0, translate(err)
+	r := columnar.Range{Start: time.Now(), End: time.Now()}
+	for i := range events {
+		if first := events[i].First; first.Before(r.Start) {
+			r.Start = first
+		}
+		if last := events[i].Last; last.After(r.End) {
+			r.End = last
+		}
 	}
-	return found[0].Count, nil
+	if oldest := time.Now().Add(-e.lookback()); r.Start.Before(oldest) {
+		r.Start = oldest
+	}
+	for some := range slices.Chunk(unknown, maxAsked) {
+		r.Filter = columnar.Is(fieldID, some...)
+		found, err := e.db.Merged(ctx, r, columnar.Merge{Key: fieldID, Count: fieldCount, First: fieldFirst, Last: fieldLast}, len(some), columnar.MergedPosition{})
+		if err != nil {
+			return nil, translate(err)
+		}
+		for i := range found {
+			told[found[i].Row.Fields[fieldID]] = found[i].Count
+		}
+	}
+	return told, nil
 }
 
 func (e *Embedded) lookback() time.Duration { return max(e.opts.RetentionAge, 24*time.Hour) }

@@ -33,7 +33,9 @@ func TestEmbedded(t *testing.T) {
 		},
 		reopen: func(t *testing.T, s store.Events) store.Events {
 			require.NoError(t, s.(*Embedded).Close())
-			return open(t, dirs[s])
+			e := open(t, dirs[s])
+			dirs[e] = dirs[s]
+			return e
 		},
 	})
 }

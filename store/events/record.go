@@ -26,6 +26,7 @@ const (
 // The names of fields in the engine, beside those of store.EventProperties.
 const (
 	fieldKey        = "key"
+	fieldID         = "id" // Event.ID
 	fieldCount      = "count"
 	fieldFirst      = "first" // Unix time in microseconds
 	fieldLast       = "last"
@@ -36,7 +37,7 @@ const (
 // clean cuts what is too long, and makes text of what is none.
 func clean(e model.Event) model.Event {
 	for _, word := range []*string{
-		&e.Reason, &e.Source, &e.Node, &e.Object.Namespace, &e.Object.Kind, &e.Object.Name, &e.Object.UID,
+		&e.ID, &e.Reason, &e.Source, &e.Node, &e.Object.Namespace, &e.Object.Kind, &e.Object.Name, &e.Object.UID,
 		&e.Workload.Cluster, &e.Workload.Namespace, &e.Workload.Name,
 	} {
 		*word = cut(*word, maxWord)
@@ -120,6 +121,9 @@ func encode(e *model.Event, key string) columnar.Record {
 		columnar.Field{Name: fieldFirst, Value: strconv.FormatInt(e.First.UnixMicro(), 10)},
 		columnar.Field{Name: fieldLast, Value: strconv.FormatInt(e.Last.UnixMicro(), 10)},
 		columnar.Field{Name: fieldObjectPart, Value: e.Object.Namespace})
+	if e.ID != "" {
+		r.Fields = append(r.Fields, columnar.Field{Name: fieldID, Value: e.ID})
+	}
 	names := slices.Sorted(maps.Keys(e.Fields))
 	seen := map[string]bool{"": true}
 	for _, name := range names[:min(len(names), maxFields)] {

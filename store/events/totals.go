@@ -5,7 +5,7 @@ import "sync"
 // maxTotals bounds what is remembered of totals, at 100 bytes each; what is forgotten is asked of the store.
 const maxTotals = 10_000
 
-// totals remembers how often events of sources that tell a total are in the store, those of the last use. Two generations do for that: the older is
+// totals remembers how often events that have an ID are in the store, those of the last use. Two generations do for that: the older is
 // forgotten when the younger is full.
 type totals struct {
 	mu         sync.Mutex // of the one who appends

@@ -214,7 +214,7 @@ export interface paths {
                     reason?: string[];
                     /** @description Normal or Warning; several: one of them */
                     type?: string[];
-                    /** @description kernel, kubernetes; several: one of them */
+                    /** @description kernel, kubernetes, watcher; several: one of them */
                     source?: string[];
                     /** @description several: one of them */
                     node?: string[];
@@ -287,7 +287,7 @@ export interface paths {
                     reason?: string[];
                     /** @description Normal or Warning; several: one of them */
                     type?: string[];
-                    /** @description kernel, kubernetes; several: one of them */
+                    /** @description kernel, kubernetes, watcher; several: one of them */
                     source?: string[];
                     /** @description several: one of them */
                     node?: string[];
@@ -359,6 +359,83 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Events as log records of OTLP 1.x over HTTP (docs/formats/events.md); other log records are refused in partial_success */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            /** @description ExportLogsServiceRequest, with Content-Encoding gzip, zstd or none; at most 4 MiB, 8 MiB without compression */
+            requestBody: {
+                content: {
+                    "application/x-protobuf": string;
+                };
+            };
+            responses: {
+                /** @description ExportLogsServiceResponse; partial_success tells what was refused for good */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-protobuf": string;
+                    };
+                };
+                /** @description google.rpc.Status */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-protobuf": string;
+                    };
+                };
+                /** @description google.rpc.Status */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-protobuf": string;
+                    };
+                };
+                /** @description google.rpc.Status */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-protobuf": string;
+                    };
+                };
+                /** @description google.rpc.Status, with Retry-After: nothing was kept, send it again */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/x-protobuf": string;
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
