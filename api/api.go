@@ -48,6 +48,7 @@ type Options struct {
 	Write         http.Handler        // for /api/v1/write
 	Logs          http.Handler        // for /v1/logs
 	Map           http.Handler        // for /api/map, /api/map/stream, /api/workloads, /api/workload
+	Inventory     http.Handler        // for /api/namespaces, /api/nodes, /api/pods and one each of them
 	Events        http.Handler        // for /api/events, /api/events/counts
 	Web           http.Handler        // for everything else
 	Ready         func() error        // nil, or why not; for /-/ready

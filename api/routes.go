@@ -42,6 +42,11 @@ func (s *Server) handler() http.Handler {
 			mux.Handle("GET "+path, s.opts.Map)
 		}
 	}
+	if s.opts.Inventory != nil {
+		for _, path := range inventoryPaths() {
+			mux.Handle("GET "+path, s.opts.Inventory)
+		}
+	}
 	if s.opts.Events != nil {
 		for _, path := range []string{"/api/events", "/api/events/counts"} {
 			mux.Handle("GET "+path, s.opts.Events)

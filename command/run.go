@@ -15,6 +15,7 @@ import (
 	"github.com/vetch-dev/vetch/config"
 	"github.com/vetch-dev/vetch/query/metricquery"
 	"github.com/vetch-dev/vetch/servicemap"
+	"github.com/vetch-dev/vetch/servicemap/inventory"
 	"github.com/vetch-dev/vetch/store"
 	"github.com/vetch-dev/vetch/store/columnar"
 	"github.com/vetch-dev/vetch/store/events"
@@ -124,6 +125,10 @@ func serveStore(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, db
 	if err != nil {
 		return nil, nil, err
 	}
+	things, err := inventory.New(services)
+	if err != nil {
+		return nil, nil, err
+	}
 	write, err := transport.NewRemoteWrite(transport.Options{Store: db, Log: log, Registerer: reg})
 	if err != nil {
 		return nil, nil, err
@@ -133,7 +138,7 @@ func serveStore(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, db
 		return nil, nil, err
 	}
 	o := serving(l, log, reg, watching)
-	o.Query, o.Write, o.Map, o.Web = engine, write, api.MapHandler(services), web.Handler()
+	o.Query, o.Write, o.Map, o.Inventory, o.Web = engine, write, api.MapHandler(services), api.InventoryHandler(things), web.Handler()
 	o.Logs, o.Events = logs, api.EventsHandler(happened, l.Cluster)
 	o.Status = (&status{reg: reg, agent: watching, db: db, home: l.Cluster}).read
 	server, err := listen(o)

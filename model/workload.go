@@ -36,12 +36,18 @@ var (
 	unescapeCluster = strings.NewReplacer("%25", "%", "%2F", "/", "%3A", ":")
 )
 
+// EscapeCluster writes the name of a cluster as it is before the colon of an id.
+func EscapeCluster(name string) string { return escapeCluster.Replace(name) }
+
+// UnescapeCluster reads what EscapeCluster wrote.
+func UnescapeCluster(text string) string { return unescapeCluster.Replace(text) }
+
 // QualifiedID is ID, with the cluster before it where one is set: "eu-1:shop/Deployment/api".
 func (w Workload) QualifiedID() string {
 	if w.Cluster == "" && !strings.Contains(w.Namespace, ":") {
 		return w.ID()
 	}
-	return escapeCluster.Replace(w.Cluster) + ":" + w.ID()
+	return EscapeCluster(w.Cluster) + ":" + w.ID()
 }
 
 // ParseID reads what ID or QualifiedID wrote. The name may itself hold slashes and colons.
@@ -52,7 +58,7 @@ func ParseID(id string) (Workload, bool) {
 	}
 	w := Workload{Namespace: parts[0], Kind: Kind(parts[1]), Name: parts[2]}
 	if cluster, namespace, ok := strings.Cut(w.Namespace, ":"); ok {
-		w.Cluster, w.Namespace = unescapeCluster.Replace(cluster), namespace
+		w.Cluster, w.Namespace = UnescapeCluster(cluster), namespace
 	}
 	return w, true
 }

@@ -8,7 +8,7 @@ import (
 
 // metrics are what the service tells about itself.
 type metrics struct {
-	computed    *prometheus.CounterVec // by answer: map, workloads, workload
+	computed    *prometheus.CounterVec // by answer: map, workloads, workload, and those of servicemap/inventory
 	seconds     *prometheus.CounterVec
 	shared      prometheus.Counter
 	busy        prometheus.Counter
@@ -31,7 +31,7 @@ func newMetrics() *metrics {
 		subscribers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "vetch_servicemap_stream_readers", Help: "Live streams open now."}),
 	}
-	for _, answer := range []string{answerMap, answerWorkloads, answerWorkload} {
+	for _, answer := range []string{answerMap, answerWorkloads, answerWorkload, "namespaces", "namespace", "nodes", "node", "pods", "pod"} {
 		m.computed.WithLabelValues(answer, "ok")
 		m.computed.WithLabelValues(answer, "error")
 		m.seconds.WithLabelValues(answer)

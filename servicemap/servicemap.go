@@ -14,8 +14,8 @@ import (
 
 // Errors that callers tell apart with errors.Is.
 var (
-	ErrBadQuery   = errors.New("bad query")          // the times or the id cannot be answered; the message says why
-	ErrNotFound   = errors.New("workload not found") // nothing is known of the workload in the range
+	ErrBadQuery   = errors.New("bad query") // the times or the id cannot be answered; the message says why
+	ErrNotFound   = errors.New("not found") // nothing is known of it in the range
 	ErrBusy       = errors.New("too many questions at once")
 	ErrNotRunning = errors.New("service map updates are not running")
 )

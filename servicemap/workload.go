@@ -28,9 +28,7 @@ func (s *Service) Workload(ctx context.Context, id string, q Query) (*WorkloadDe
 	case !ok:
 		return nil, fmt.Errorf("%w: the id %q is not of the form namespace/kind/name (the namespace may be empty: /Process/nginx)", ErrBadQuery, id)
 	}
-	if w.Cluster == s.home {
-		w.Cluster = ""
-	}
+	w = s.Away(w)
 	sp, err := s.spanOf(q, DefaultWorkloadRange)
 	if err != nil {
 		return nil, err

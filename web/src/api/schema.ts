@@ -183,6 +183,294 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/namespaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All namespaces, the one with most trouble first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description default -15m */
+                    start?: string;
+                    /** @description what is told is as of then */
+                    end?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description ok */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["NamespaceList"];
+                    };
+                };
+                400: components["responses"]["Error"];
+                422: components["responses"]["Error"];
+                500: components["responses"]["Error"];
+                503: components["responses"]["Error"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/namespace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One namespace */
+        get: {
+            parameters: {
+                query: {
+                    /** @description namespace; of another cluster than this server's: cluster:namespace */
+                    id: string;
+                    /** @description default -15m */
+                    start?: string;
+                    /** @description what is told is as of then */
+                    end?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description ok */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["NamespaceDetail"];
+                    };
+                };
+                400: components["responses"]["Error"];
+                404: components["responses"]["Error"];
+                422: components["responses"]["Error"];
+                500: components["responses"]["Error"];
+                503: components["responses"]["Error"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All nodes, of Kubernetes and any other machine with an agent, the one with most trouble first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description default -15m */
+                    start?: string;
+                    /** @description what is told is as of then */
+                    end?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description ok */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["NodeList"];
+                    };
+                };
+                400: components["responses"]["Error"];
+                422: components["responses"]["Error"];
+                500: components["responses"]["Error"];
+                503: components["responses"]["Error"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/node": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One node */
+        get: {
+            parameters: {
+                query: {
+                    /** @description name; of another cluster than this server's: cluster:name */
+                    id: string;
+                    /** @description default -15m */
+                    start?: string;
+                    /** @description what is told is as of then */
+                    end?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description ok */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["NodeDetail"];
+                    };
+                };
+                400: components["responses"]["Error"];
+                404: components["responses"]["Error"];
+                422: components["responses"]["Error"];
+                500: components["responses"]["Error"];
+                503: components["responses"]["Error"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pods": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Pods, the one with most trouble first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description name of the cluster */
+                    cluster?: string;
+                    namespace?: string;
+                    /** @description id of the top owner, as in the map */
+                    workload?: string;
+                    /** @description id of the node */
+                    node?: string;
+                    /** @description default 5000; total counts those beyond it too */
+                    limit?: number;
+                    /** @description default -15m */
+                    start?: string;
+                    /** @description what is told is as of then */
+                    end?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description ok */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PodList"];
+                    };
+                };
+                400: components["responses"]["Error"];
+                422: components["responses"]["Error"];
+                500: components["responses"]["Error"];
+                503: components["responses"]["Error"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pod": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One pod */
+        get: {
+            parameters: {
+                query: {
+                    /** @description namespace/pod; of another cluster than this server's: cluster:namespace/pod */
+                    id: string;
+                    /** @description default -15m */
+                    start?: string;
+                    /** @description what is told is as of then */
+                    end?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description ok */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PodDetail"];
+                    };
+                };
+                400: components["responses"]["Error"];
+                404: components["responses"]["Error"];
+                422: components["responses"]["Error"];
+                500: components["responses"]["Error"];
+                503: components["responses"]["Error"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/events": {
         parameters: {
             query?: never;
@@ -590,6 +878,182 @@ export interface components {
             cipher: string;
             /** @description new connections a second */
             connectRate: number;
+        };
+        /** @description processors (cores) or memory (bytes) */
+        Resource: {
+            /** @description of a node */
+            capacity: number | null;
+            /** @description of a node: what of it pods may take */
+            allocatable: number | null;
+            /** @description null where none are set */
+            requests: number | null;
+            /** @description null where not everything in it is limited; of a node and a namespace the sum of those that are set */
+            limits: number | null;
+            /** @description processors: over the last 5 minutes of the range; memory: the working set */
+            used: number | null;
+        };
+        InventoryNode: {
+            id: string;
+            cluster: string;
+            name: string;
+            health: components["schemas"]["Health"];
+            reasons: string[];
+            /** @description a watcher tells of it */
+            kubernetes: boolean;
+            /** @description an agent measures on it */
+            watched: boolean;
+            roles: string[];
+            unschedulable: boolean;
+            /** @description type -> true, false or unknown */
+            conditions: {
+                [key: string]: string;
+            };
+            /** @description of the kubelet */
+            version: string;
+            kernel: string;
+            system: string;
+            runtime: string;
+            ip: string;
+            /** @description RFC 3339 */
+            created: string | null;
+            uptimeSeconds: number | null;
+            /** @description that have not ended */
+            pods: number;
+            podLimit: number | null;
+            cpu: components["schemas"]["Resource"];
+            memory: components["schemas"]["Resource"];
+            /** @description share of the time that the busiest disk works, 0 to 1 */
+            diskBusy: number | null;
+            diskReadRate: number | null;
+            diskWriteRate: number | null;
+            netInRate: number | null;
+            netOutRate: number | null;
+        };
+        NodeList: {
+            start: string;
+            end: string;
+            nodes: components["schemas"]["InventoryNode"][];
+        };
+        NodeDetail: {
+            start: string;
+            end: string;
+            node: components["schemas"]["InventoryNode"];
+            /** @description cpuUsed cpuRequests cpuLimits (cores), memoryUsed memoryRequests memoryLimits, diskRead diskWritten netIn netOut (bytes a second), cpuCapacity, memoryCapacity; only those that something is known of */
+            charts: {
+                [key: string]: components["schemas"]["Series"];
+            };
+        };
+        Pod: {
+            id: string;
+            cluster: string;
+            namespace: string;
+            name: string;
+            /** @description empty where only an agent knows it */
+            uid: string;
+            /** @description empty while it has none */
+            node: string;
+            nodeId: string;
+            /** @description id of its top owner, or of itself */
+            workload: string;
+            /** @description critical: a container is in a back-off or cannot be made, or no node was found for 5 minutes; warning: failed, pending or not ready for 2 minutes, started again in the range, 90 % of its memory limit */
+            health: components["schemas"]["Health"];
+            reasons: string[];
+            /** @description Pending, Running, Succeeded, Failed, Unknown; empty where only an agent knows it */
+            phase: string;
+            /** @description the phase, or one word for what is wrong */
+            status: string;
+            containers: number;
+            /** @description of the containers */
+            ready: number;
+            /** @description of its containers, ever */
+            restarts: number;
+            /** @description the same in the range */
+            restarted: number;
+            /** @description why a container ended before it was started again */
+            lastEnd: string;
+            ip: string;
+            hostNetwork: boolean;
+            /** @description RFC 3339 */
+            created: string | null;
+            cpu: components["schemas"]["Resource"];
+            memory: components["schemas"]["Resource"];
+            /** @description seconds a second that its containers were kept from running by their limits */
+            cpuThrottled: number | null;
+        };
+        PodList: {
+            start: string;
+            end: string;
+            /** @description also those beyond the limit */
+            total: number;
+            /** @description a watcher tells of pods */
+            known: boolean;
+            pods: components["schemas"]["Pod"][];
+        };
+        Container: {
+            name: string;
+            image: string;
+            /** @description running, waiting, terminated; empty where it is not known */
+            state: string;
+            reason: string;
+            ready: boolean;
+            restarts: number;
+            lastEnd: string;
+            /** @description exit code */
+            lastCode: number | null;
+            /** @description RFC 3339 */
+            lastEnded: string | null;
+            /** @description RFC 3339 */
+            started: string | null;
+            cpu: components["schemas"]["Resource"];
+            memory: components["schemas"]["Resource"];
+        };
+        PodDetail: {
+            start: string;
+            end: string;
+            /** @description it is no more: what is told is what was known last */
+            gone: boolean;
+            pod: components["schemas"]["Pod"];
+            containers: components["schemas"]["Container"][];
+            /** @description cpuUsed cpuRequests cpuLimits (cores), memoryUsed memoryRequests memoryLimits, diskRead diskWritten netIn netOut (bytes a second), cpuThrottled, memoryRSS; only those that something is known of */
+            charts: {
+                [key: string]: components["schemas"]["Series"];
+            };
+        };
+        Namespace: {
+            id: string;
+            cluster: string;
+            name: string;
+            health: components["schemas"]["Health"];
+            reasons: string[];
+            /** @description Active or Terminating; empty where no watcher tells */
+            phase: string;
+            /** @description on the map */
+            workloads: number;
+            /** @description that have not ended */
+            pods: number;
+            /** @description pods that are not well */
+            troubled: number;
+            /** @description containers that were started again in the range */
+            restarted: number;
+            cpu: components["schemas"]["Resource"];
+            memory: components["schemas"]["Resource"];
+            /** @description requests a second that its workloads serve */
+            rate: number | null;
+            errorShare: number | null;
+        };
+        NamespaceList: {
+            start: string;
+            end: string;
+            namespaces: components["schemas"]["Namespace"][];
+        };
+        NamespaceDetail: {
+            start: string;
+            end: string;
+            namespace: components["schemas"]["Namespace"];
+            /** @description cpuUsed cpuRequests cpuLimits (cores), memoryUsed memoryRequests memoryLimits, diskRead diskWritten netIn netOut (bytes a second), cpuThrottled, memoryRSS; only those that something is known of */
+            charts: {
+                [key: string]: components["schemas"]["Series"];
+            };
         };
         Event: {
             /** @description of what is in the range */
