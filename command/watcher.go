@@ -65,10 +65,20 @@ func runWatcher(ctx context.Context, p program, l *config.Loaded) error {
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
-	printWhere(p, l, server, "watches the cluster; names at "+served.Addr().String(), false)
+	printWhere(p, l, server, "watches the cluster, when no other replica does; names at "+w.Listen, false)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return watcher.Run(ctx) })
-	g.Go(func() error { return served.Run(ctx) })
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-watcher.Led():
+		}
+		if err := served.Listen(); err != nil {
+			return err
+		}
+		return served.Run(ctx)
+	})
 	g.Go(func() error { return server.Run(ctx) })
 	return g.Wait()
 }

@@ -41,13 +41,15 @@ type Watcher struct {
 	api     *api
 	cluster *cluster
 	leading atomic.Bool
+	standby atomic.Bool   // another replica is known to watch
+	led     chan struct{} // closed when this one begins to
 }
 
 // ErrLeaseLost says that another replica may watch now, so this one must not go on.
 var ErrLeaseLost = errors.New("the lease was lost")
 
-// errWaiting says why a replica is not ready.
-var errWaiting = errors.New("another replica watches the cluster")
+// Why a replica is not ready.
+var errWaiting = errors.New("it is not known yet which replica watches the cluster")
 var errListing = errors.New("the cluster is being listed")
 
 // New reads the credentials; it does not ask the API yet.
@@ -69,7 +71,7 @@ func New(o Options) (*Watcher, error) {
 		o.Identity = name + "_" + rand.Text()[:8] // two replicas on one machine must not take each other's lease for their own
 	}
 	klog.SetSlogLogger(o.Log) // client-go logs there and nowhere else
-	w := &Watcher{options: o, log: o.Log, cluster: newCluster(o.Feed, kinds())}
+	w := &Watcher{options: o, log: o.Log, cluster: newCluster(o.Feed, kinds()), led: make(chan struct{})}
 	var err error
 	if w.api, err = newAPI(o, w.cluster.requests); err != nil {
 		return nil, err
@@ -92,8 +94,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // follow watches all kinds.
 func (w *Watcher) follow(ctx context.Context) error {
+	w.standby.Store(false)
 	w.leading.Store(true)
 	w.cluster.leading.Set(1)
+	close(w.led)
 	defer func() {
 		w.leading.Store(false)
 		w.cluster.leading.Set(0)
@@ -128,10 +132,14 @@ func (w *Watcher) follow(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Ready is nil when subscribers get names.
+// Led is closed when this replica begins to watch. Only from then on may subscribers come to it.
+func (w *Watcher) Led() <-chan struct{} { return w.led }
+
+// Ready is nil when subscribers get names here, or another replica is known to have the lease: one that stands by does all that it is there for, and
+// Kubernetes would neither finish a rollout nor allow a node to be drained while it called itself not ready.
 func (w *Watcher) Ready() error {
 	switch {
-	case w.options.Feed.IsReady():
+	case w.options.Feed.IsReady() || w.standby.Load():
 		return nil
 	case !w.leading.Load():
 		return errWaiting

@@ -46,6 +46,7 @@ func (w *Watcher) lead(ctx context.Context) error {
 			},
 			OnStoppedLeading: func() {},
 			OnNewLeader: func(identity string) {
+				w.standby.Store(identity != w.options.Identity && identity != "")
 				if identity != w.options.Identity {
 					w.log.Info("another replica watches the cluster", "replica", identity)
 				}

@@ -62,6 +62,7 @@ func watching(t *testing.T, f *fakeAPI, node string) (*book, *prometheus.Registr
 	require.NoError(t, err)
 	server, err := names.NewServer(names.ServerOptions{Feed: feed, Listen: "127.0.0.1:0"})
 	require.NoError(t, err)
+	require.NoError(t, server.Listen())
 	b := &book{}
 	client, err := names.NewClient(names.ClientOptions{URL: "http://" + server.Addr().String(), Node: node, Receiver: b})
 	require.NoError(t, err)

@@ -13,39 +13,9 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-func startAgents(ctx context.Context, t *trial) error {
-	for _, file := range []string{"agent.yaml", "watcher.yaml"} {
-		if err := t.applyFile(ctx, file); err != nil {
-			return err
-		}
-	}
-	if _, err := t.kubectl(ctx, "-n", "vetch", "rollout", "status", "deployment/vetch-watcher", "--timeout="+settle.String()); err != nil {
-		logs, _ := t.kubectl(ctx, "-n", "vetch", "logs", "-l", "app=vetch-watcher", "--tail=20", "--prefix")
-		return fmt.Errorf("%w\n%s", err, logs)
-	}
-	if _, err := t.kubectl(ctx, "-n", "vetch", "rollout", "status", "daemonset/vetch-agent", "--timeout="+settle.String()); err != nil {
-		logs, _ := t.kubectl(ctx, "-n", "vetch", "logs", "-l", "app=vetch-agent", "--tail=20", "--prefix")
-		return fmt.Errorf("%w\n%s", err, logs)
-	}
-	pods, err := t.agents(ctx)
-	if err != nil {
-		return err
-	}
-	for _, node := range nodeNames {
-		p, ok := pods[node]
-		if !ok {
-			return fmt.Errorf("no agent on %s", node)
-		}
-		if t.traces[node], err = t.traceOf(p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // agents finds the agent's pod of each node.
 func (t *trial) agents(ctx context.Context) (map[string]pod, error) {
-	list, err := t.pods(ctx, "vetch", "app=vetch-agent")
+	list, err := t.pods(ctx, "vetch", component+"agent")
 	if err != nil {
 		return nil, err
 	}
@@ -59,18 +29,14 @@ func (t *trial) agents(ctx context.Context) (map[string]pod, error) {
 // metrics is what one agent shows.
 type metrics map[string]*dto.MetricFamily
 
-// scrape reads /metrics of the agent of each node, from within that node.
+// scrape reads /metrics of the agent of each node, from within that node: they listen on its loopback alone.
 func (t *trial) scrape(ctx context.Context) (map[string]metrics, error) {
-	pods, err := t.agents(ctx)
-	if err != nil {
-		return nil, err
-	}
 	all := map[string]metrics{}
 	for _, node := range nodeNames {
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			return dialIn(ctx, t.namespace(node), address)
 		}}}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pods[node].Status.PodIP+":4780/metrics", http.NoBody)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:4780/metrics", http.NoBody)
 		if err != nil {
 			return nil, err
 		}

@@ -52,6 +52,9 @@ func (c *cluster) testImages(ctx context.Context) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
+	if made, err := filepath.Glob(filepath.Join(dir, "*.tar")); err == nil && len(made) > 0 && c.reuse {
+		return made, nil
+	}
 	shop := filepath.Join(dir, "shop")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", shop, "./test/shop")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

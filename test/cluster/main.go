@@ -26,6 +26,8 @@ const usage = `usage: go run ./test/cluster [flags] COMMAND
   kill-node NODE            cut a node off, like a power failure
   start-node NODE           boot it again
   kubectl ARGUMENTS...      kubectl of the cluster
+  chart                     check the Helm chart, without a cluster
+  manifests                 write deploy/vetch.yaml
   test                      bring a cluster up (or use the one that is), check vetch on it, take it down
 flags:
 `
@@ -37,6 +39,7 @@ type settings struct {
 	proxy   string
 	run     string
 	keep    bool
+	reuse   bool
 	verbose bool
 }
 
@@ -54,6 +57,7 @@ func main() {
 	flag.StringVar(&s.proxy, "proxy-mode", "nftables", "of kube-proxy: nftables or iptables")
 	flag.StringVar(&s.run, "run", "", "only checks whose name matches")
 	flag.BoolVar(&s.keep, "keep", false, "test: leave the cluster up")
+	flag.BoolVar(&s.reuse, "reuse", false, "test: take the images that the last run made")
 	flag.BoolVar(&s.verbose, "v", false, "print each command")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), usage, programNames())
@@ -103,6 +107,10 @@ func command(ctx context.Context, s settings, args []string) error {
 			return c.bootNode(args[0])
 		case "kubectl":
 			return c.passThrough(ctx, c.program("kubectl"), args...)
+		case "chart":
+			return c.checkChart(ctx)
+		case "manifests":
+			return c.writeManifests(ctx)
 		case "test":
 			return c.test(ctx)
 		}

@@ -82,7 +82,7 @@ func (t *trial) edge(ctx context.Context, client, server string, requests int) e
 
 // killWatcher takes the watcher away, and then looks for a name that only the next one can know.
 func killWatcher(ctx context.Context, t *trial) error {
-	if _, err := t.kubectl(ctx, "-n", "vetch", "delete", "pod", "-l", "app=vetch-watcher", "--grace-period=0", "--force"); err != nil {
+	if _, err := t.kubectl(ctx, "-n", "vetch", "delete", "pod", "-l", component+"watcher", "--grace-period=0", "--force"); err != nil {
 		return err
 	}
 	if _, err := t.kubectl(ctx, "-n", "vetch", "rollout", "status", "deployment/vetch-watcher", "--timeout="+settle.String()); err != nil {

@@ -116,24 +116,71 @@ func (k *kernelTrace) left() (programs, maps, links int) {
 	return programs, maps, links
 }
 
-// leaveNothing deletes the agents and looks for what they held in the kernel, and for their cgroups.
+// leaveNothing uninstalls the release, and looks for its objects, for what the agents held in the kernel, and for their cgroups.
 func leaveNothing(ctx context.Context, t *trial) error {
 	for node, trace := range t.traces {
 		if programs, maps, _ := trace.left(); programs != len(trace.programs) || maps != len(trace.maps) {
 			return fmt.Errorf("%s: only %d of %d programs and %d of %d maps are there before", node, programs, len(trace.programs), maps, len(trace.maps))
 		}
 	}
-	if _, err := t.kubectl(ctx, "delete", "namespace", "vetch", "--timeout="+settle.String()); err != nil {
+	if _, err := t.helm(ctx, "uninstall", releaseName, "--namespace", "vetch", "--wait", "--timeout", settle.String()); err != nil {
 		return err
 	}
-	return eventually(ctx, settle, func() error {
+	return errors.Join(t.nothingOfRelease(ctx), eventually(ctx, settle, func() error {
 		var wrong []error
 		for node, trace := range t.traces {
 			if programs, maps, links := trace.left(); programs+maps+links > 0 {
 				wrong = append(wrong, fmt.Errorf("%s: %d programs, %d maps and %d links are left", node, programs, maps, links))
 			}
-			if pids, err := t.processesOf(trace.container); err != nil || len(pids) > 0 {
-				wrong = append(wrong, errors.Join(fmt.Errorf("%s: processes %v are left", node, pids), err))
+			if dirs, err := t.cgroupsOf(trace.container); err != nil || len(dirs) > 0 {
+				wrong = append(wrong, errors.Join(fmt.Errorf("%s: cgroups %v are left", node, dirs), err))
+			}
+		}
+		return errors.Join(wrong...)
+	}))
+}
+
+// cgroupsOf lists the cgroups of a container of this cluster, in all hierarchies.
+func (t *trial) cgroupsOf(container string) ([]string, error) {
+	var dirs []string
+	for _, root := range hierarchies() {
+		err := filepath.WalkDir(filepath.Join(root, t.group), func(path string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // it goes while it is looked at
+			}
+			if err == nil && d.Name() == container {
+				dirs = append(dirs, path)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("look for cgroups: %w", err)
+		}
+	}
+	return dirs, nil
+}
+
+// nothingOfRelease looks for objects of any kind that the release has left. Its volume is to stay, and so is what Kubernetes makes in each namespace.
+func (t *trial) nothingOfRelease(ctx context.Context) error {
+	resources, err := t.kubectl(ctx, "api-resources", "--verbs=list", "-o", "name")
+	if err != nil {
+		return err
+	}
+	kept := map[string]bool{
+		"PersistentVolume <none> vetch": true, "PersistentVolumeClaim vetch data-vetch-server-0": true, "Namespace <none> vetch": true,
+		"ConfigMap vetch kube-root-ca.crt": true, "ServiceAccount vetch default": true,
+	}
+	return eventually(ctx, settle, func() error {
+		out, err := t.kubectl(ctx, "get", strings.Join(strings.Fields(resources), ","), "-A", "--ignore-not-found", "--no-headers",
+			"-o", "custom-columns=kind:.kind,namespace:.metadata.namespace,name:.metadata.name")
+		if err != nil {
+			return err
+		}
+		var wrong []error
+		for line := range strings.Lines(out) {
+			words := strings.Fields(line)
+			if len(words) == 3 && words[0] != "Event" && (words[1] == "vetch" || strings.Contains(words[2], "vetch")) && !kept[strings.Join(words, " ")] {
+				wrong = append(wrong, fmt.Errorf("%s is left", strings.Join(words, " ")))
 			}
 		}
 		return errors.Join(wrong...)

@@ -99,6 +99,7 @@ func serve(t *testing.T, o ServerOptions) (address string, stop func()) {
 	}
 	s, err := NewServer(o)
 	require.NoError(t, err)
+	require.NoError(t, s.Listen())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

@@ -42,11 +42,12 @@ type ServerOptions struct {
 
 // Server serves a Feed by gRPC.
 type Server struct {
-	listener net.Listener
+	listen   string
+	listener net.Listener // nil before Listen
 	grpc     *grpc.Server
 }
 
-// NewServer takes the port.
+// NewServer reads the files that it needs. It does not take the port yet.
 func NewServer(o ServerOptions) (*Server, error) {
 	gate := &gate{file: secretFile{path: o.TokenFile}}
 	if _, err := gate.token(); err != nil {
@@ -64,19 +65,23 @@ func NewServer(o ServerOptions) (*Server, error) {
 		}
 		options = append(options, grpc.Creds(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: served.config, NextProtos: []string{"h2"}})))
 	}
-	listener, err := net.Listen("tcp", o.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen for subscribers of names: %w", err)
-	}
-	s := &Server{listener: listener, grpc: grpc.NewServer(options...)}
+	s := &Server{listen: o.Listen, grpc: grpc.NewServer(options...)}
 	RegisterNamesServer(s.grpc, o.Feed)
 	return s, nil
 }
 
-// Addr is where it listens.
+// Listen takes the port. A replica that stands by does not: subscribers that find it closed go on to the next at once.
+func (s *Server) Listen() (err error) {
+	if s.listener, err = net.Listen("tcp", s.listen); err != nil {
+		return fmt.Errorf("listen for subscribers of names: %w", err)
+	}
+	return nil
+}
+
+// Addr is where it listens, after Listen.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Run serves until ctx ends; then all streams end.
+// Run serves, after Listen, until ctx ends; then all streams end.
 func (s *Server) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, s.grpc.Stop)
 	defer stop()
@@ -89,6 +94,9 @@ func (s *Server) Run(ctx context.Context) error {
 // Close gives the port back, for a server that is not run.
 func (s *Server) Close() error {
 	s.grpc.Stop()
+	if s.listener == nil {
+		return nil
+	}
 	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
