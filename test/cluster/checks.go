@@ -42,7 +42,13 @@ func checks() []check {
 		{"a Job of 200 ms is seen", false, seeShortJob},
 		{"a Job of 200 ms is named", false, nameShortJob},
 		{"a watcher that is killed comes back, and agents hear it", false, killWatcher},
+		{"a pod with the address of one that ended has its own name", false, reuseAddress},
 		{"nothing is lost", false, loseNothing},
+		{"a server that is killed and away for 2 minutes misses no sample", false, loseNoSample},
+		{"an agent that is killed comes back and counts", false, killAgent},
+		{"a node that is killed and brought back is whole again", false, killWholeNode},
+		{"helm upgrade keeps certificates and tokens, and leaves nothing of old agents", false, upgradeRelease},
+		{"deleted and scaled workloads leave no ghost", false, leaveNoGhost},
 		{"helm uninstall leaves nothing in the cluster, and nothing on the nodes", false, leaveNothing},
 	}
 }

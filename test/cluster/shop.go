@@ -29,6 +29,16 @@ type pod struct {
 	}
 }
 
+// ready says whether all containers are.
+func (p pod) ready() bool {
+	for _, c := range p.Status.ContainerStatuses {
+		if !c.Ready {
+			return false
+		}
+	}
+	return len(p.Status.ContainerStatuses) > 0
+}
+
 // container names the first container as coroot-node-agent does.
 func (p pod) container() string {
 	return "/k8s/" + p.Metadata.Namespace + "/" + p.Metadata.Name + "/" + p.Status.ContainerStatuses[0].Name

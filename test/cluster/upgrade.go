@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+)
+
+func absent(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return fmt.Errorf("%s is there", path)
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// before is the address in front of another.
+func before(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	return a.Prev().String()
+}
+
+// upgradeRelease changes a setting of the agents by helm. Certificates, tokens and what was stored stay; the agents that went left nothing.
+func upgradeRelease(ctx context.Context, t *trial) error {
+	secrets := map[string]string{"vetch-ca": "tls.crt", "vetch-server-tls": "tls.crt", "vetch-watcher-tls": "tls.key", "vetch-tokens": "page"}
+	had := map[string]string{}
+	for name, key := range secrets {
+		value, err := t.secret(ctx, name, key)
+		if err != nil {
+			return err
+		}
+		had[name] = string(value)
+	}
+	old := t.traces
+	t.traces = map[string]*kernelTrace{}
+	if _, err := t.installed(ctx, "--set", "agent.config.agent.series_expiry="+ghostExpiry); err != nil {
+		return err
+	}
+	for name, key := range secrets {
+		value, err := t.secret(ctx, name, key)
+		if err != nil {
+			return err
+		}
+		if len(value) == 0 || string(value) != had[name] {
+			return fmt.Errorf("the Secret %s has changed", name)
+		}
+	}
+	var wrong []error
+	for node, trace := range old {
+		if programs, maps, links := trace.left(); programs+maps+links > 0 {
+			wrong = append(wrong, fmt.Errorf("%s: %d programs, %d maps and %d links of the old agent are left", node, programs, maps, links))
+		}
+	}
+	return errors.Join(append(wrong, t.trace(ctx), t.hear(ctx), t.call(ctx, "upgraded", "node1", 8), t.stored(ctx, "upgraded", 8))...)
+}
+
+// ghostExpiry is when the series of what is gone end, in the release as it was upgraded.
+const ghostExpiry = "20s"
+
+// leaveNoGhost deletes a workload and takes the replicas of another, and looks for what the page would still show of them.
+func leaveNoGhost(ctx context.Context, t *trial) error {
+	if _, err := t.job(ctx, "haunt", "node1", []string{"-requests", "20", "drive", "POST http://cart.shop.svc.cluster.local:8080/carts/1", "http://front.shop.svc.cluster.local/items/1"}); err != nil {
+		return err
+	}
+	// Of clients that no agent saw which was killed: what such a one had sent stays for five minutes.
+	const shown = `count(vetch_edge_connections_total{server_namespace="shop", server=%q, client=~"haunt|cart"})`
+	shows := func(server string, want bool) func() error {
+		return func() error {
+			result, err := t.query(ctx, fmt.Sprintf(shown, server))
+			if err == nil && (len(result) > 0) != want {
+				err = fmt.Errorf("an edge to %s is shown: %v", server, !want)
+			}
+			return err
+		}
+	}
+	if err := eventually(ctx, settle, shows("cart", true)); err != nil {
+		return err
+	}
+	if _, err := t.kubectl(ctx, "-n", "shop", "delete", "statefulset", "cart", "redis", "--timeout="+settle.String()); err != nil {
+		return err
+	}
+	if _, err := t.kubectl(ctx, "-n", "shop", "scale", "deployment", "catalog", "--replicas=1"); err != nil {
+		return err
+	}
+	for _, server := range []string{"cart", "redis"} {
+		if err := eventually(ctx, 2*settle, shows(server, false)); err != nil {
+			return err
+		}
+	}
+	return eventually(ctx, 2*settle, func() error {
+		var workloads struct {
+			Workloads []struct{ Name, Namespace string }
+		}
+		if err := t.ask(ctx, "/api/workloads", url.Values{"start": {"-30s"}, "namespace": {"shop"}}, &workloads); err != nil {
+			return err
+		}
+		var wrong []error
+		for _, w := range workloads.Workloads {
+			if w.Name == "cart" || w.Name == "redis" {
+				wrong = append(wrong, fmt.Errorf("%s/%s is still listed", w.Namespace, w.Name))
+			}
+		}
+		return errors.Join(wrong...)
+	})
+}
