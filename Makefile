@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 
 IMAGE    ?= localhost/vetch:$(VERSION)
 
-.PHONY: help run build image test test-tls lint generate check-generated bench test-kernel test-cluster chart-test manifests fuzz web-test deps
+.PHONY: help run build image test test-tls lint generate check-generated bench test-kernel test-cluster bench-cluster chart-test manifests fuzz web-test deps
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,11 @@ chart-test: ## lint and render the Helm chart, its schema, and hold deploy/vetch
 
 manifests: ## write deploy/vetch.yaml from the chart
 	go run ./test/cluster manifests
+
+bench-cluster: ## measure the watcher and its feed with 20 and 200 simulated nodes, and write it to docs/benchmarks.md (as root)
+	@scripts/deps.sh cluster
+	go run ./test/cluster -nodes 20 -o docs/benchmarks.md scale
+	go run ./test/cluster -nodes 200 -o docs/benchmarks.md scale
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)

@@ -44,17 +44,22 @@ func (t *trial) scrape(ctx context.Context) (map[string]metrics, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read metrics of %s: %w", node, err)
 		}
-		text, err := io.ReadAll(response.Body)
+		all[node], err = parseMetrics(response.Body)
 		response.Body.Close()
 		if err != nil {
 			return nil, fmt.Errorf("read metrics of %s: %w", node, err)
 		}
-		parser := expfmt.NewTextParser(model.UTF8Validation)
-		if all[node], err = parser.TextToMetricFamilies(bytes.NewReader(text)); err != nil {
-			return nil, fmt.Errorf("read metrics of %s: %w", node, err)
-		}
 	}
 	return all, nil
+}
+
+func parseMetrics(from io.Reader) (metrics, error) {
+	text, err := io.ReadAll(from)
+	if err != nil {
+		return nil, err
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	return parser.TextToMetricFamilies(bytes.NewReader(text))
 }
 
 // series calls do for the labels and the value of each series of a counter or gauge.

@@ -118,9 +118,9 @@ func (c *cluster) startControlPlane(ctx context.Context) error {
 	return errors.Join(
 		c.inControlPlane("kube-controller-manager", append(append([]string{hyper, "kube-controller-manager"}, authenticated(manager)...),
 			"--service-account-private-key-file="+pki+"/sa.key", "--root-ca-file="+pki+"/ca.crt", "--use-service-account-credentials=true",
-			"--cluster-signing-cert-file="+pki+"/ca.crt", "--cluster-signing-key-file="+pki+"/ca.key", "--node-monitor-grace-period=20s",
+			"--kube-api-qps=500", "--kube-api-burst=1000", "--cluster-signing-cert-file="+pki+"/ca.crt", "--cluster-signing-key-file="+pki+"/ca.key", "--node-monitor-grace-period=20s",
 			"--tls-cert-file="+manager+".crt", "--tls-private-key-file="+manager+".key")...),
-		c.inControlPlane("kube-scheduler", append([]string{hyper, "kube-scheduler"}, authenticated(scheduler)...)...),
+		c.inControlPlane("kube-scheduler", append([]string{hyper, "kube-scheduler"}, append(authenticated(scheduler), "--kube-api-qps=500", "--kube-api-burst=1000")...)...),
 	)
 }
 

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"syscall"
+	"time"
 )
 
 const usage = `usage: go run ./test/cluster [flags] COMMAND
@@ -29,6 +30,7 @@ const usage = `usage: go run ./test/cluster [flags] COMMAND
   chart                     check the Helm chart, without a cluster
   manifests                 write deploy/vetch.yaml
   test                      bring a cluster up (or use the one that is), check vetch on it, take it down
+  scale                     simulate nodes and pods by kwok, and measure the watcher and its feed of names
 flags:
 `
 
@@ -41,6 +43,7 @@ type settings struct {
 	keep    bool
 	reuse   bool
 	verbose bool
+	scaling scaling
 }
 
 func main() {
@@ -56,8 +59,13 @@ func main() {
 	flag.StringVar(&s.state, "state", "", "folder of the cluster, one for each that runs at once (default CACHE/state)")
 	flag.StringVar(&s.proxy, "proxy-mode", "nftables", "of kube-proxy: nftables or iptables")
 	flag.StringVar(&s.run, "run", "", "only checks whose name matches")
-	flag.BoolVar(&s.keep, "keep", false, "test: leave the cluster up")
 	flag.BoolVar(&s.reuse, "reuse", false, "test: take the images that the last run made")
+	flag.BoolVar(&s.keep, "keep", false, "test, scale: leave the cluster up")
+	flag.IntVar(&s.scaling.nodes, "nodes", 200, "scale: simulated nodes")
+	flag.IntVar(&s.scaling.pods, "pods", 4000, "scale: simulated pods")
+	flag.IntVar(&s.scaling.churn, "churn", 20, "scale: pods replaced in a second")
+	flag.DurationVar(&s.scaling.length, "for", 3*time.Minute, "scale: how long pods are replaced")
+	flag.StringVar(&s.scaling.out, "o", "", "scale: page that gets the figures, between its markers")
 	flag.BoolVar(&s.verbose, "v", false, "print each command")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), usage, programNames())
@@ -83,6 +91,9 @@ func command(ctx context.Context, s settings, args []string) error {
 	}
 	if _, err := regexp.Compile(s.run); err != nil {
 		return fmt.Errorf("-run: %w", err)
+	}
+	if args[0] == "scale" && s.state == "" { // beside a cluster that is up
+		s.state = filepath.Join(s.cache, "scale")
 	}
 	c, err := newCluster(s)
 	if err != nil {
@@ -113,6 +124,8 @@ func command(ctx context.Context, s settings, args []string) error {
 			return c.writeManifests(ctx)
 		case "test":
 			return c.test(ctx)
+		case "scale":
+			return c.scale(ctx, s.scaling)
 		}
 	}
 	flag.Usage()

@@ -85,10 +85,22 @@ func run(ctx context.Context, s settings) error {
 	text := p.text()
 	if s.out == "-" {
 		fmt.Print(text)
-	} else if err := os.WriteFile(s.out, []byte(text), 0o644); err != nil {
+	} else if err := os.WriteFile(s.out, []byte(text+rest(s.out)), 0o644); err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
 	return errors.Join(failed...)
+}
+
+// rest is what other commands wrote at the end of the page: test/cluster, on Kubernetes.
+func rest(page string) string {
+	old, err := os.ReadFile(page)
+	if err != nil {
+		return ""
+	}
+	if at := strings.Index(string(old), "\n## "); at >= 0 {
+		return string(old[at:])
+	}
+	return ""
 }
 
 // tools are the programs that are measured and that make load.
