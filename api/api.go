@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vetch-dev/vetch/model"
 	"github.com/vetch-dev/vetch/query/metricquery"
 )
 
@@ -44,6 +45,7 @@ type Options struct {
 	Log           *slog.Logger
 	Registerer    prometheus.Registerer
 	Gatherer      prometheus.Gatherer // for /metrics
+	Stream        model.Gatherer      // what /metrics has beside it, family by family, too much to be held at once; nil: nothing
 	Query         *metricquery.Engine // for /api/v1/
 	Write         http.Handler        // for /api/v1/write
 	Logs          http.Handler        // for /v1/logs

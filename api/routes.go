@@ -18,7 +18,10 @@ func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /-/healthy", http.HandlerFunc(s.serveHealthy))
 	mux.Handle("GET /-/ready", http.HandlerFunc(s.serveReady))
-	if s.opts.Gatherer != nil {
+	switch {
+	case s.opts.Stream != nil:
+		mux.Handle("GET /metrics", streamed(s.opts.Gatherer, s.opts.Stream, &promLog{log: s.log}))
+	case s.opts.Gatherer != nil:
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{
 			ErrorLog:                            &promLog{log: s.log},
 			ErrorHandling:                       promhttp.ContinueOnError,

@@ -17,6 +17,7 @@ type selfMetrics struct {
 	from     prometheus.Gatherer
 	log      *slog.Logger
 	job      string                   // label that tells the processes of one node apart
+	node     string                   // label of the same name; empty: whoever collects adds it
 	families map[string]*model.Family // by name; samples of one name share one Family
 }
 
@@ -89,6 +90,9 @@ func (e emitter) sample(suffix string, kind model.MetricType, m *dto.Metric, val
 	b := labels.NewScratchBuilder(len(m.GetLabel()) + 2)
 	if e.s.job != "" {
 		b.Add("job", e.s.job)
+	}
+	if e.s.node != "" {
+		b.Add("node", e.s.node)
 	}
 	for _, l := range m.GetLabel() {
 		b.Add(l.GetName(), l.GetValue())

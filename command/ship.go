@@ -38,6 +38,11 @@ func collect(l *config.Loaded, log *slog.Logger, into store.Sink, from model.Gat
 	if err != nil {
 		return nil, err
 	}
+	return collectOf(l, log, into, from, end, where)
+}
+
+// collectOf is collect with other labels.
+func collectOf(l *config.Loaded, log *slog.Logger, into store.Sink, from model.Gatherer, end bool, where labels.Labels) (*store.Collector, error) {
 	return store.NewCollector(store.CollectorOptions{Into: into, From: from, Interval: l.Metrics.Interval, Labels: where, EndSeries: end, Log: log})
 }
 

@@ -3,20 +3,28 @@ package command
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vetch-dev/vetch/api"
 	"github.com/vetch-dev/vetch/config"
 	"github.com/vetch-dev/vetch/kube"
+	"github.com/vetch-dev/vetch/kube/state"
+	"github.com/vetch-dev/vetch/store"
+	"github.com/vetch-dev/vetch/transport"
 	"github.com/vetch-dev/vetch/transport/names"
 )
 
 const watcherHelp = `Reads the Kubernetes API, and feeds the names of pods, services and nodes to agents and the server (docs/formats/names.md). One watches a
 cluster; with --watcher-lease others stand by. It stores nothing, watches no machine and needs no privilege there; in the cluster it needs to list and
-watch pods, nodes, services, endpointslices and what may own pods, and to get other owners. It serves /metrics, /-/ready and /-/healthy.
+watch what the guide of the server lists, and to get other owners. It serves /metrics, /-/ready and /-/healthy.
+
+/metrics has the state of objects too (kube_*, as kube-state-metrics names it). With --server all of that also goes there, to a vetch server or any other
+receiver of remote write; only the replica that watches sends.
 
 The feed on an address that others can reach needs TLS, and client certificates or a token, or --insecure.
 
@@ -28,10 +36,11 @@ func newWatcher(p program) *cobra.Command {
 		Short: "Read the Kubernetes API, and tell agents who is who",
 		Long:  watcherHelp,
 		Example: `  vetch watcher --watcher-kubeconfig ~/.kube/config
+  vetch watcher --server https://vetch.example.org:4780 --ship-token-file token --cluster prod
   vetch watcher --watcher-listen :4781 --watcher-cert-file tls.crt --watcher-key-file tls.key --watcher-token-file token --watcher-lease vetch/watcher`,
 		Args: noArguments,
 	}
-	load := settings(p, cmd, "listen", "insecure", "watcher.", "web.", "log.")
+	load := settings(p, cmd, "listen", "data_dir", "insecure", "cluster", "node", "server", "ship.", "metrics.interval", "watcher.", "web.", "log.")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := load()
 		if err != nil {
@@ -45,15 +54,19 @@ func newWatcher(p program) *cobra.Command {
 func runWatcher(ctx context.Context, p program, l *config.Loaded) error {
 	log, reg := newLog(p, l), newRegistry()
 	feed := names.NewFeed(names.FeedOptions{Log: log})
+	told, err := toldState(l)
+	if err != nil {
+		return wrongConfig(err)
+	}
 	watcher, err := kube.New(kube.Options{
-		Log: library(log, l), Kubeconfig: l.Watcher.Kubeconfig, Feed: feed, Lease: l.Watcher.Lease, UserAgent: "vetch-watcher/" + Version(), Registerer: reg,
+		Log: library(log, l), Kubeconfig: l.Watcher.Kubeconfig, Feed: feed, State: told, Lease: l.Watcher.Lease, UserAgent: "vetch-watcher/" + Version(), Registerer: reg,
 	})
 	if err != nil {
 		return wrongConfig(err)
 	}
 	server, err := listen(api.Options{
 		Listen: l.Listen, WebConfigFile: l.Web.ConfigFile, TokenFile: l.Web.TokenFile, Insecure: l.Insecure, Log: library(log, l), Registerer: reg,
-		Gatherer: prometheus.Gatherers{reg}, Ready: watcher.Ready,
+		Gatherer: prometheus.Gatherers{reg}, Stream: watcher, Ready: watcher.Ready,
 	})
 	if err != nil {
 		return err
@@ -65,9 +78,18 @@ func runWatcher(ctx context.Context, p program, l *config.Loaded) error {
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
+	ship, err := newWatcherShip(l, log, reg, watcher)
+	if err != nil {
+		return errors.Join(err, server.Close())
+	}
 	printWhere(p, l, server, "watches the cluster, when no other replica does; names at "+w.Listen, false)
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return watcher.Run(ctx) })
+	g.Go(func() error {
+		defer stopWatching()
+		return watcher.Run(ctx)
+	})
+	g.Go(func() error { return ship.run(watching, watcher.Led()) })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -80,5 +102,67 @@ func runWatcher(ctx context.Context, p program, l *config.Loaded) error {
 		return served.Run(ctx)
 	})
 	g.Go(func() error { return server.Run(ctx) })
+	return g.Wait()
+}
+
+// toldState is what the series of objects tell; nil where there are to be none.
+func toldState(l *config.Loaded) (*state.Options, error) {
+	s := l.Watcher.State
+	if !s.Enabled {
+		return nil, nil
+	}
+	kept, err := config.ParseKeptTexts(s.Labels)
+	if err != nil {
+		return nil, err
+	}
+	annotations, err := config.ParseKeptTexts(s.Annotations)
+	return &state.Options{Labels: kept, Annotations: annotations}, err
+}
+
+// watcherShip sends what the watcher tells to the server.
+type watcherShip struct {
+	sender    *transport.Sender // nil: there is no server
+	collector *store.Collector
+}
+
+// newWatcherShip opens the spool. Series of objects have no label node but their own: another replica that goes on with them must not make new ones.
+func newWatcherShip(l *config.Loaded, log *slog.Logger, reg *prometheus.Registry, watcher *kube.Watcher) (*watcherShip, error) {
+	if l.Server == "" {
+		return &watcherShip{}, nil
+	}
+	where, err := origin(l)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := newSender(l, log, reg)
+	if err != nil {
+		return nil, err
+	}
+	own := newSelfMetrics(reg, log, "vetch-watcher")
+	own.node = where.Get("node")
+	collector, err := collectOf(l, log, sender, gatherers{watcher, own}, true, labels.FromStrings("cluster", l.Cluster))
+	if err != nil {
+		return nil, errors.Join(err, sender.Close())
+	}
+	return &watcherShip{sender, collector}, nil
+}
+
+// run sends from when this replica begins to watch until ctx ends, and the rest after that. One that stands by sends nothing.
+func (s *watcherShip) run(ctx context.Context, led <-chan struct{}) error {
+	if s.sender == nil {
+		return nil
+	}
+	select {
+	case <-led:
+	case <-ctx.Done():
+		return s.sender.Close()
+	}
+	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	var g errgroup.Group
+	g.Go(func() error {
+		defer stopSending() // after the last samples
+		return s.collector.Run(ctx)
+	})
+	g.Go(func() error { return s.sender.Run(sending) })
 	return g.Wait()
 }

@@ -76,6 +76,14 @@ type Watcher struct {
 	KeyFile      string
 	ClientCAFile string // subscribers need a certificate of one of these; empty: they need none
 	TokenFile    string // subscribers need this bearer token; empty: they need none
+	State        State
+}
+
+// State are the settings of the kube_* series of objects of the Kubernetes API.
+type State struct {
+	Enabled     bool     // there are such series
+	Labels      []string // labels of objects that are told too, as ParseKeptTexts reads them
+	Annotations []string // annotations of the same kind
 }
 
 // TLS are the settings of looking into what programs encrypt.
@@ -123,7 +131,7 @@ func Default() Config {
 			PollInterval:      time.Second,
 			TLS:               TLS{Enabled: true},
 		},
-		Watcher: Watcher{Listen: "127.0.0.1:4781"},
+		Watcher: Watcher{Listen: "127.0.0.1:4781", State: State{Enabled: true}},
 		Log:     Log{Level: "info", Format: "text"},
 	}
 }

@@ -122,6 +122,10 @@ func (c *Config) validateWatcher(check func(ok bool, key, format string, args ..
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	check(err == nil, "watcher.listen", "must be host:port such as 127.0.0.1:4781, not %q", w.Listen)
+	_, err1 := ParseKeptTexts(w.State.Labels)
+	check(err1 == nil, "watcher.state.labels", "%v", err1)
+	_, err1 = ParseKeptTexts(w.State.Annotations)
+	check(err1 == nil, "watcher.state.annotations", "%v", err1)
 	safe := w.CertFile != "" && (w.ClientCAFile != "" || w.TokenFile != "")
 	check(err != nil || loopback(host) || safe || c.Insecure, "watcher.listen", "%s can be reached from other machines: set watcher.cert_file, and "+
 		"watcher.client_ca_file or watcher.token_file, or insecure if nobody else can reach it", w.Listen)

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/vetch-dev/vetch/kube/state"
 	"github.com/vetch-dev/vetch/transport/names"
 )
 
@@ -20,8 +21,10 @@ const (
 // cluster is what is known of a cluster, and how it reaches the feed. Everything is guarded by one lock, which is never held while waiting for
 // anything.
 type cluster struct {
-	feed *names.Feed
-	now  func() time.Time
+	feed   *names.Feed
+	now    func() time.Time
+	named  *state.Kind  // vetch_pod_info; nil where no series are told
+	series *state.Store // of all objects
 	metrics
 
 	mu       sync.Mutex
@@ -57,7 +60,8 @@ type kindState struct {
 	objects         int
 }
 
-func newCluster(feed *names.Feed, list []*kind) *cluster {
+// newCluster knows nothing yet. told says what the series of objects tell; nil: there are none.
+func newCluster(feed *names.Feed, told *state.Options) *cluster {
 	c := &cluster{
 		feed: feed, now: time.Now, metrics: newMetrics(), kinds: make(map[*kind]*kindState),
 		pods: make(map[types.UID]*pod), deleted: make(map[types.UID]struct{}), endedAt: make(map[types.UID]time.Time),
@@ -65,7 +69,13 @@ func newCluster(feed *names.Feed, list []*kind) *cluster {
 		nodes: make(map[types.UID]*node), services: make(map[string]*service), slices: make(map[string]map[types.UID]*slice),
 		inSlice: make(map[types.UID]string), backs: make(map[types.UID]map[string]int), serviceUID: make(map[types.UID]string),
 	}
-	for _, k := range list {
+	var tables []*state.Kind
+	if told != nil {
+		c.named = state.PodNames()
+		tables = append(state.Kinds(*told), c.named)
+	}
+	c.series = state.NewStore(tables)
+	for _, k := range kinds(tables) {
 		c.kinds[k] = &kindState{}
 	}
 	return c
@@ -107,6 +117,7 @@ func (c *cluster) begin() {
 		}
 	}
 	c.ready = true
+	c.series.Ready()
 	for _, n := range c.nodes {
 		c.publishNode(n)
 	}
@@ -126,16 +137,18 @@ func (c *cluster) settle() {
 	}
 }
 
-// publishPod tells the feed of a pod that has a node, under the name of its top owner.
+// publishPod tells under the name of its top owner of a pod: the feed of one that has a node.
 func (c *cluster) publishPod(p *pod) {
-	if !c.ready || p.node == "" || p.expired {
+	if !c.ready || p.expired {
 		return
 	}
 	workload, missing := c.nameOf(p)
-	if missing != nil {
-		if c.wait(p, missing) {
-			return // it comes when that is known
-		}
+	if missing != nil && c.wait(p, missing) {
+		return // it comes when that is known
+	}
+	c.tell(p, workload)
+	if p.node == "" {
+		return
 	}
 	n := &names.Name{
 		Role: names.Role_ROLE_POD, Workload: workload, Node: p.node, From: millis(p.from), Until: millis(p.until),
@@ -154,6 +167,16 @@ func (c *cluster) publishPod(p *pod) {
 		}
 	}
 	p.published = true
+}
+
+// tell says by which name a pod goes, as a series.
+func (c *cluster) tell(p *pod, w *names.Workload) {
+	if _, gone := c.deleted[p.uid]; gone || c.named == nil {
+		return
+	}
+	c.series.Put(c.named, p.uid, c.named.Render(&state.PodName{
+		Namespace: p.namespace, Pod: p.name, UID: string(p.uid), Node: p.node, WorkloadKind: w.Kind, WorkloadName: w.Name,
+	}, c.series.Get(c.named, p.uid)))
 }
 
 // sawPublished measures how late names are.

@@ -21,13 +21,19 @@ import (
 	"github.com/vetch-dev/vetch/transport/names"
 )
 
+// watched is one watch: where its lines go, and whether it is of metadata alone.
+type watched struct {
+	lines    chan string
+	metadata bool
+}
+
 // fakeAPI is a mock of the Kubernetes API: it speaks just the lists, watches and gets that the watcher asks for, in JSON, so that unit tests need no
 // etcd and kube-apiserver. That the real ones answer the same is checked by test/cluster.
 type fakeAPI struct {
 	*httptest.Server
 	mu       sync.Mutex
 	objects  map[string]map[types.UID]map[string]any // by resource
-	watchers map[string][]chan string
+	watchers map[string][]watched
 	version  int
 	asked    []string        // paths of gets
 	refuse   map[string]bool // resources that answer 403
@@ -36,16 +42,16 @@ type fakeAPI struct {
 }
 
 func newFakeAPI(t *testing.T) *fakeAPI {
-	f := &fakeAPI{objects: map[string]map[types.UID]map[string]any{}, watchers: map[string][]chan string{}, refuse: map[string]bool{}, version: 10}
+	f := &fakeAPI{objects: map[string]map[types.UID]map[string]any{}, watchers: map[string][]watched{}, refuse: map[string]bool{}, version: 10}
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(func() {
 		f.mu.Lock()
 		for _, list := range f.watchers {
-			for _, ch := range list {
-				close(ch)
+			for _, w := range list {
+				close(w.lines)
 			}
 		}
-		f.watchers = map[string][]chan string{}
+		f.watchers = map[string][]watched{}
 		f.mu.Unlock()
 		f.CloseClientConnections()
 		f.Close()
@@ -101,16 +107,16 @@ func (f *fakeAPI) delete(resource string, uid types.UID) {
 func (f *fakeAPI) drop(resource string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, ch := range f.watchers[resource] {
-		ch <- `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}}` + "\n"
-		close(ch)
+	for _, w := range f.watchers[resource] {
+		w.lines <- `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}}` + "\n"
+		close(w.lines)
 	}
 	f.watchers[resource] = nil
 }
 
 func (f *fakeAPI) tell(resource, event string, fields map[string]any) {
-	for _, ch := range f.watchers[resource] {
-		ch <- line(event, f.shape(resource, fields))
+	for _, w := range f.watchers[resource] {
+		w.lines <- line(event, f.shape(resource, fields, w.metadata))
 	}
 }
 
@@ -120,10 +126,10 @@ func line(event string, object any) string {
 }
 
 // shape is an object as it is asked for: whole, or its metadata.
-func (f *fakeAPI) shape(resource string, fields map[string]any) map[string]any {
+func (f *fakeAPI) shape(resource string, fields map[string]any, metadata bool) map[string]any {
 	out := map[string]any{"metadata": fields["metadata"]}
-	for _, k := range kinds() {
-		if k.resource.Resource == resource && k.object != nil {
+	for _, k := range everyKind() {
+		if k.resource.Resource == resource && !metadata {
 			for name, value := range fields {
 				out[name] = value
 			}
@@ -138,7 +144,7 @@ func (f *fakeAPI) shape(resource string, fields map[string]any) map[string]any {
 func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	for _, k := range kinds() {
+	for _, k := range everyKind() {
 		if parts[len(parts)-1] == k.resource.Resource {
 			f.collection(w, r, k)
 			return
@@ -157,7 +163,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for _, fields := range list {
 			meta := fields["metadata"].(map[string]any)
 			if meta["name"] == parts[len(parts)-1] && strings.Contains(r.URL.Path, "argoproj.io") {
-				_ = json.NewEncoder(w).Encode(f.shape("", fields))
+				_ = json.NewEncoder(w).Encode(f.shape("", fields, true))
 				return
 			}
 		}
@@ -172,6 +178,7 @@ func (f *fakeAPI) status(w http.ResponseWriter, code int, reason string) {
 
 func (f *fakeAPI) collection(w http.ResponseWriter, r *http.Request, k *kind) {
 	resource, q := k.resource.Resource, r.URL.Query()
+	metadata := strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadata")
 	f.mu.Lock()
 	if f.refuse[resource] {
 		f.mu.Unlock()
@@ -182,10 +189,10 @@ func (f *fakeAPI) collection(w http.ResponseWriter, r *http.Request, k *kind) {
 		f.lists++
 		var items []any
 		for _, fields := range f.objects[resource] {
-			items = append(items, f.shape(resource, fields))
+			items = append(items, f.shape(resource, fields, metadata))
 		}
 		list := map[string]any{"apiVersion": k.resource.GroupVersion().String(), "kind": k.name + "List", "metadata": map[string]any{"resourceVersion": fmt.Sprint(f.version)}, "items": items}
-		if k.object == nil {
+		if metadata {
 			list["apiVersion"], list["kind"] = "meta.k8s.io/v1", "PartialObjectMetadataList"
 		}
 		_ = json.NewEncoder(w).Encode(list)
@@ -200,13 +207,13 @@ func (f *fakeAPI) collection(w http.ResponseWriter, r *http.Request, k *kind) {
 	ch := make(chan string, 1000)
 	if q.Get("sendInitialEvents") != "" {
 		for _, fields := range f.objects[resource] {
-			ch <- line("ADDED", f.shape(resource, fields))
+			ch <- line("ADDED", f.shape(resource, fields, metadata))
 		}
 		ch <- line("BOOKMARK", f.shape(resource, map[string]any{"metadata": map[string]any{
 			"resourceVersion": fmt.Sprint(f.version), "annotations": map[string]any{metav1.InitialEventsAnnotationKey: "true"},
-		}}))
+		}}, metadata))
 	}
-	f.watchers[resource] = append(f.watchers[resource], ch)
+	f.watchers[resource] = append(f.watchers[resource], watched{ch, metadata})
 	f.mu.Unlock()
 	flusher := w.(http.Flusher)
 	flusher.Flush()

@@ -1,5 +1,5 @@
 // Package kube is the watcher: the only reader of the Kubernetes API in a cluster, and the only importer of client-go. It feeds the names of pods,
-// services and nodes to everybody else.
+// services and nodes to everybody else, and tells the state of all objects as series.
 package kube
 
 import (
@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
+	"github.com/vetch-dev/vetch/kube/state"
+	"github.com/vetch-dev/vetch/model"
 	"github.com/vetch-dev/vetch/transport/names"
 )
 
@@ -26,10 +28,11 @@ const sweepEvery = 5 * time.Second
 // Options of a Watcher. Feed is needed.
 type Options struct {
 	Log        *slog.Logger
-	Kubeconfig string      // ""; that of the pod that it runs in, else what kubectl would use
-	Feed       *names.Feed // gets all names
-	Lease      string      // "namespace/name" of the Lease that one replica holds; "": there is only one replica
-	Identity   string      // of this replica, no other's; "": the host name and something random
+	Kubeconfig string         // ""; that of the pod that it runs in, else what kubectl would use
+	Feed       *names.Feed    // gets all names
+	State      *state.Options // what the series of objects tell; nil: there are none
+	Lease      string         // "namespace/name" of the Lease that one replica holds; "": there is only one replica
+	Identity   string         // of this replica, no other's; "": the host name and something random
 	UserAgent  string
 	Registerer prometheus.Registerer // nil: not exported
 }
@@ -71,7 +74,7 @@ func New(o Options) (*Watcher, error) {
 		o.Identity = name + "_" + rand.Text()[:8] // two replicas on one machine must not take each other's lease for their own
 	}
 	klog.SetSlogLogger(o.Log) // client-go logs there and nowhere else
-	w := &Watcher{options: o, log: o.Log, cluster: newCluster(o.Feed, kinds()), led: make(chan struct{})}
+	w := &Watcher{options: o, log: o.Log, cluster: newCluster(o.Feed, o.State), led: make(chan struct{})}
 	var err error
 	if w.api, err = newAPI(o, w.cluster.requests); err != nil {
 		return nil, err
@@ -135,6 +138,9 @@ func (w *Watcher) follow(ctx context.Context) error {
 // Led is closed when this replica begins to watch. Only from then on may subscribers come to it.
 func (w *Watcher) Led() <-chan struct{} { return w.led }
 
+// Gather hands out the series of all objects, once these have been listed.
+func (w *Watcher) Gather(emit func(model.Sample)) { w.cluster.series.Gather(emit) }
+
 // Ready is nil when subscribers get names here, or another replica is known to have the lease: one that stands by does all that it is there for, and
 // Kubernetes would neither finish a rollout nor allow a node to be drained while it called itself not ready.
 func (w *Watcher) Ready() error {
@@ -184,6 +190,7 @@ func (c objectCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge("vetch_kube_refused", "1 for a kind that the Kubernetes API does not give.", refused, "kind", k.name)
 	}
+	gauge("vetch_kube_series", "Series that tell of the state of objects.", float64(c.series.Series()))
 	gauge("vetch_kube_ended_pods", "Pods that have ended, and whose names are kept for a while.", float64(len(c.ended)))
 	gauge("vetch_kube_owners_waiting", "Owners of pods that are looked for.", float64(len(c.awaited)))
 	gauge("vetch_kube_owners_remembered", "Owners of pods that no watch tells of.", float64(len(c.others)))
@@ -212,7 +219,7 @@ func verbOf(r *http.Request) (verb, resource string) {
 	resource = "other"
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	named := false
-	for _, k := range kinds() {
+	for _, k := range everyKind() {
 		for i, part := range parts {
 			if part == k.resource.Resource {
 				resource, named = part, i < len(parts)-1

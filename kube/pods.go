@@ -204,6 +204,9 @@ func (c *cluster) dropPod(uid types.UID) {
 	if p == nil {
 		return
 	}
+	if c.named != nil {
+		defer c.series.Delete(c.named, uid) // after what is told of it here for the last time
+	}
 	if p.expired {
 		delete(c.pods, uid)
 		return

@@ -13,12 +13,15 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/vetch-dev/vetch/kube/state"
 )
 
 // object is what is kept of one object of the API. Of its metadata it has what a reflector looks at.
 type object struct {
 	metav1.ObjectMeta // namespace, name and uid only
 	body              any
+	series            *state.Rendered
 }
 
 // source follows one kind: a list first, then a watch, and a list again only where the watch cannot go on. Client-go's reflector does that; this is
@@ -84,10 +87,35 @@ func (s *source) take(o any) (*object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.kind.name, err)
 	}
-	return &object{
+	taken := &object{
 		ObjectMeta: metav1.ObjectMeta{Namespace: m.GetNamespace(), Name: m.GetName(), UID: m.GetUID(), ResourceVersion: m.GetResourceVersion()},
-		body:       s.kind.keep(s.kind.name, full),
-	}, nil
+	}
+	if s.kind.keep != nil {
+		taken.body = s.kind.keep(s.kind.name, full)
+	}
+	if s.kind.state != nil {
+		taken.series = s.kind.state.Render(full, s.cluster.series.Get(s.kind.state, taken.UID))
+	}
+	return taken, nil
+}
+
+// put and drop are done under the cluster's lock.
+func (s *source) put(o *object) {
+	if s.kind.state != nil {
+		s.cluster.series.Put(s.kind.state, o.UID, o.series)
+	}
+	if s.kind.put != nil {
+		s.kind.put(s.cluster, o.UID, o.body)
+	}
+}
+
+func (s *source) drop(uid types.UID) {
+	if s.kind.state != nil {
+		s.cluster.series.Delete(s.kind.state, uid)
+	}
+	if s.kind.drop != nil {
+		s.kind.drop(s.cluster, uid)
+	}
 }
 
 // Add, Update, Delete, Replace and Resync are what a reflector calls.
@@ -103,7 +131,7 @@ func (s *source) change(o any, event string) error {
 	}
 	s.known[taken.UID] = struct{}{}
 	s.cluster.events.WithLabelValues(s.kind.name, event).Inc()
-	s.cluster.apply(s.kind, func() { s.kind.put(s.cluster, taken.UID, taken.body) }, len(s.known))
+	s.cluster.apply(s.kind, func() { s.put(taken) }, len(s.known))
 	return nil
 }
 
@@ -115,7 +143,7 @@ func (s *source) Delete(o any) error {
 	}
 	delete(s.known, taken.UID)
 	s.cluster.events.WithLabelValues(s.kind.name, "deleted").Inc()
-	s.cluster.apply(s.kind, func() { s.kind.drop(s.cluster, taken.UID) }, len(s.known))
+	s.cluster.apply(s.kind, func() { s.drop(taken.UID) }, len(s.known))
 	return nil
 }
 
@@ -136,10 +164,10 @@ func (s *source) Replace(list []any, _ string) error {
 	s.cluster.events.WithLabelValues(s.kind.name, "listed").Add(float64(len(list)))
 	s.cluster.apply(s.kind, func() {
 		for uid := range before {
-			s.kind.drop(s.cluster, uid)
+			s.drop(uid)
 		}
 		for _, t := range taken {
-			s.kind.put(s.cluster, t.UID, t.body)
+			s.put(t)
 		}
 	}, len(s.known))
 	s.cluster.listed(s.kind)
