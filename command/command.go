@@ -29,6 +29,7 @@ Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration, 3 a privilege 
 
 const rootExample = `  sudo vetch run         watch this machine, then open http://127.0.0.1:4780
   vetch map --watch      the live map in the terminal
+  vetch top              what pods, or without a cluster programs, use
   vetch doctor           what this kernel offers, and what is missing`
 
 // program is what a subcommand gets from outside, so that tests can give it something else.
@@ -91,7 +92,7 @@ func newRoot(p program) *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrongUsage(err) })
-	root.AddCommand(newRun(p), newAgent(p), newWatcher(p), newServer(p), newMap(p), newDoctor(p), newVersion(p), newCheckConfig(p))
+	root.AddCommand(newRun(p), newAgent(p), newWatcher(p), newServer(p), newMap(p), newTop(p), newDoctor(p), newVersion(p), newCheckConfig(p))
 	return root
 }
 

@@ -39,6 +39,8 @@ func checks() []check {
 		{"routes of the shop are counted by workload", false, countRoutes},
 		{"every edge is there once, by the names of its workloads", false, nameEdges},
 		{"an agent shows no container of another node", false, keepToNode},
+		{"vetch top agrees with the kubelets within 5 %", false, topAgrees},
+		{"agents measure the pods of their node, as the kubelet does", false, agentsMeasure},
 		{"a Job of 200 ms is seen", false, seeShortJob},
 		{"a Job of 200 ms is named", false, nameShortJob},
 		{"a watcher that is killed comes back, and agents hear it", false, killWatcher},
