@@ -21,6 +21,7 @@ import (
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/agent/tls"
+	"github.com/vetch-dev/vetch/agent/tracer"
 	"github.com/vetch-dev/vetch/model"
 	clusternames "github.com/vetch-dev/vetch/transport/names"
 )
@@ -37,6 +38,7 @@ type Options struct {
 	Hostname          string        // "": the machine's own
 	Node              string        // the machine's name in a cluster; "": Hostname
 	Names             NamesOptions  // the names of a cluster; the zero value: none
+	Tracer            TracerOptions
 	Version           string
 	Registerer        prometheus.Registerer // for the agent's own cost; nil: not exported
 	// Events stores what happened to processes, all or none. nil: that is not watched.
@@ -49,10 +51,26 @@ type NamesOptions struct {
 	Credentials clusternames.Credentials
 }
 
+// TracerOptions are the sockets by which vetch takes the places of other network tracers and of their readers. Empty paths are not used.
+type TracerOptions struct {
+	Listen string // where what the probe counts is served
+	// Source is of the tracer that is read in place of the probe: no kernel programs are loaded, and what needs them is not seen.
+	Source string
+}
+
+// reader is where readings of connections come from: the probe, or another tracer.
+type reader interface {
+	// Run gives each reading to snapshot, on one goroutine, until ctx ends; then a last one.
+	Run(ctx context.Context, snapshot func(probe.Snapshot)) error
+	Stats() probe.Stats
+	Close() error
+}
+
 // Agent is a machine under watch. Its metrics are those of a model.Gatherer.
 type Agent struct {
 	log     *slog.Logger
-	probe   *probe.Probe
+	reader  reader
+	probe   *probe.Probe // the reader; nil: that is another tracer
 	digest  *digest.Digest
 	host    *host.Meter
 	streams *streams
@@ -61,13 +79,14 @@ type Agent struct {
 	book    *process.Book
 	exits   *exits.Watcher // nil: nobody wants events
 	java    *java.Attacher // nil: no JVM is looked into
+	tracer  *tracer.Server // nil: nobody reads connections
 	busy    prometheus.Counter
 }
 
 // Agent is what the stores collect from.
 var _ model.Gatherer = (*Agent)(nil)
 
-// New loads the kernel programs and begins to count. Errors of the probe come through wrapped: probe.ErrNotPermitted, probe.ErrUnsupported.
+// New loads the kernel programs, unless Tracer.Source is set, and begins to count. Errors of the probe come through wrapped: probe.ErrNotPermitted, probe.ErrUnsupported.
 func New(o Options) (*Agent, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -111,8 +130,8 @@ func New(o Options) (*Agent, error) {
 	if err := a.watchExits(&o); err != nil {
 		return nil, err
 	}
-	if a.probe, err = probe.New(o.Probe); err != nil {
-		return nil, fmt.Errorf("start the probe: %w", err)
+	if err := a.openReader(o, machine.Root); err != nil {
+		return nil, err
 	}
 	described := process.ReadMachine(machine.Root, o.Hostname)
 	a.host, err = host.New(host.Options{
@@ -122,7 +141,7 @@ func New(o Options) (*Agent, error) {
 		return nil, errors.Join(fmt.Errorf("prepare to measure the machine: %w", err), a.Close())
 	}
 	a.digest, err = digest.New(digest.Options{
-		Log: o.Log, Book: book, Names: outside, Machine: described, Version: o.Version, ProbeStats: a.probe.Stats,
+		Log: o.Log, Book: book, Names: outside, Machine: described, Version: o.Version, ProbeStats: a.reader.Stats,
 		IgnoreRequests: o.IgnoreRequests, RoutesPerWorkload: o.RoutesPerWorkload, SeriesExpiry: o.SeriesExpiry,
 	})
 	if err != nil {
@@ -132,6 +151,29 @@ func New(o Options) (*Agent, error) {
 		return nil, errors.Join(fmt.Errorf("look for TLS: %w", err), a.Close())
 	}
 	return a, nil
+}
+
+// openReader loads the probe, or prepares to read another tracer in its place; and takes the socket where what is read is served.
+func (a *Agent) openReader(o Options, root string) (err error) {
+	if o.Tracer.Source != "" {
+		a.reader, err = tracer.NewSource(tracer.SourceOptions{Log: o.Log, Path: o.Tracer.Source, Root: root, Registerer: o.Registerer})
+		return err
+	}
+	if o.Tracer.Listen != "" {
+		a.tracer, err = tracer.Listen(tracer.ServerOptions{Log: o.Log, Path: o.Tracer.Listen, Version: o.Version, Registerer: o.Registerer})
+		if err != nil {
+			return err
+		}
+	}
+	if a.probe, err = probe.New(o.Probe); err != nil {
+		err = fmt.Errorf("start the probe: %w", err)
+		if a.tracer != nil {
+			err = errors.Join(err, a.tracer.Close())
+		}
+		return err
+	}
+	a.reader = a.probe
+	return nil
 }
 
 // followCluster prepares to hear the names of a cluster; nil where there are none.
@@ -157,7 +199,7 @@ func (a *Agent) followCluster(o Options) (*process.Cluster, error) {
 
 // watchExits makes the probe watch for ends of processes, where somebody wants events.
 func (a *Agent) watchExits(o *Options) (err error) {
-	if o.Events == nil {
+	if o.Events == nil || o.Tracer.Source != "" {
 		return nil
 	}
 	o.Probe.Exits = true
@@ -169,7 +211,7 @@ func (a *Agent) watchExits(o *Options) (err error) {
 
 // watchTLS begins to look into TLS, where that is wanted and the kernel can.
 func (a *Agent) watchTLS(o Options) error {
-	if o.NoTLS || !a.probe.CanAttach() {
+	if o.NoTLS || a.probe == nil || !a.probe.CanAttach() {
 		return nil
 	}
 	attach := func(path string, points []tls.Point) (io.Closer, error) {
@@ -206,21 +248,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	records, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error {
 		defer stop() // the ring is read until the last snapshot is taken
-		return a.probe.Run(ctx, func(s probe.Snapshot) {
-			start := time.Now()
-			a.streams.add(&s, a.probe.PairKey, a.probe.AddOwner)
-			if a.exits != nil {
-				a.exits.Owners(func(id probe.OwnerID) { a.probe.AddOwner(&s, id) })
-			}
-			a.digest.Apply(s)
-			a.tellAddresses()
-			if a.exits != nil {
-				a.exits.Name(a.book.Identity)
-			}
-			a.busy.Add(time.Since(start).Seconds())
-		})
+		return a.reader.Run(ctx, a.take)
 	})
-	g.Go(func() error { return a.streams.run(records, a.probe) })
+	if a.probe != nil {
+		g.Go(func() error { return a.streams.run(records, a.probe) })
+	}
+	if a.tracer != nil {
+		g.Go(func() error { return a.tracer.Run(ctx) })
+	}
 	if a.tls != nil {
 		g.Go(func() error { return a.tls.Run(ctx) })
 	}
@@ -240,6 +275,28 @@ func (a *Agent) Run(ctx context.Context) error {
 		err = fmt.Errorf("read the probe: %w", err)
 	}
 	return errors.Join(err, a.Close())
+}
+
+// take counts what a reading says.
+func (a *Agent) take(s probe.Snapshot) {
+	start := time.Now()
+	if a.probe != nil {
+		a.streams.add(&s, a.probe.PairKey, a.probe.AddOwner)
+	}
+	if a.exits != nil {
+		a.exits.Owners(func(id probe.OwnerID) { a.probe.AddOwner(&s, id) })
+	}
+	a.digest.Apply(s)
+	if a.probe != nil {
+		a.tellAddresses()
+	}
+	if a.tracer != nil {
+		a.tracer.Apply(&s, a.book.OwnAddresses())
+	}
+	if a.exits != nil {
+		a.exits.Name(a.book.Identity)
+	}
+	a.busy.Add(time.Since(start).Seconds())
 }
 
 // tellAddresses has the kernel know which addresses are the machine's own.
@@ -262,7 +319,7 @@ type Status struct {
 }
 
 // Status asks the kernel for the probe's figures.
-func (a *Agent) Status() Status { return Status{Digest: a.digest.Status(), Probe: a.probe.Stats()} }
+func (a *Agent) Status() Status { return Status{Digest: a.digest.Status(), Probe: a.reader.Stats()} }
 
 // Close unloads the kernel programs, for an agent that is not run. Closing twice is harmless.
 func (a *Agent) Close() error {
@@ -277,7 +334,12 @@ func (a *Agent) Close() error {
 			errs = append(errs, fmt.Errorf("stop looking into TLS: %w", err))
 		}
 	}
-	if err := a.probe.Close(); err != nil {
+	if a.tracer != nil {
+		if err := a.tracer.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the tracer's socket: %w", err))
+		}
+	}
+	if err := a.reader.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("unload the kernel programs: %w", err))
 	}
 	return errors.Join(errs...)

@@ -19,7 +19,8 @@ import (
 
 const agentHelp = `Loads the kernel programs and serves what they count on /metrics (with /-/ready and /-/healthy), for a Prometheus that scrapes it. With
 --server it also sends all of it there, to a vetch server or any other receiver of remote write; what that does not take now waits in the data directory.
-It must be root, or have the capabilities that "vetch doctor" lists.
+It must be root, or have the capabilities that "vetch doctor" lists. With --agent-tracer-source it loads no kernel programs, and reads another network
+tracer in their place.
 
 SIGINT and SIGTERM end it within 5 seconds; a second one ends it at once.` + configHelp
 
@@ -39,8 +40,10 @@ func newAgent(p program) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := needPrivilege(cmd.CommandPath()); err != nil {
-			return err
+		if l.Agent.Tracer.Source == "" { // nothing else loads kernel programs
+			if err := needPrivilege(cmd.CommandPath()); err != nil {
+				return err
+			}
 		}
 		return within(cmd.Context(), stopLimit, func() error { return runAgent(cmd.Context(), p, l) })
 	}
@@ -69,7 +72,7 @@ func runAgent(ctx context.Context, p program, l *config.Loaded) error {
 			return errors.Join(err, a.Close(), server.Close(), to.Close())
 		}
 	}
-	printWhere(p, l, server, "watches this machine", false)
+	printWhere(p, l, server, watches(l), false)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Run(ctx) })
 	if collector == nil {
@@ -88,6 +91,14 @@ func runAgent(ctx context.Context, p program, l *config.Loaded) error {
 	})
 	g.Go(func() error { return to.run(sending) })
 	return g.Wait()
+}
+
+// watches says what an agent does.
+func watches(l *config.Loaded) string {
+	if source := l.Agent.Tracer.Source; source != "" {
+		return "reads the network tracer at " + source
+	}
+	return "watches this machine"
 }
 
 // watch loads and attaches the kernel programs. What the kernel refuses is a missing privilege or feature. happened takes events; nil: there are none.
@@ -115,6 +126,7 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer, happen
 		Names: agent.NamesOptions{URL: l.Agent.Names.URL, Credentials: names.Credentials{
 			CAFile: l.Agent.Names.CAFile, CertFile: l.Agent.Names.CertFile, KeyFile: l.Agent.Names.KeyFile, TokenFile: l.Agent.Names.TokenFile,
 		}},
+		Tracer:     agent.TracerOptions{Listen: l.Agent.Tracer.Listen, Source: l.Agent.Tracer.Source},
 		Version:    Version(),
 		Registerer: reg,
 		Events:     labelled(l, happened),

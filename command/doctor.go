@@ -1,14 +1,17 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/tracer"
 	"github.com/vetch-dev/vetch/config"
 )
 
@@ -30,13 +33,15 @@ type check struct {
 
 // report is what "vetch doctor -o json" prints.
 type report struct {
-	Version      string  `json:"version"`
-	Kernel       string  `json:"kernel"`
-	Architecture string  `json:"architecture"`
-	CPUs         int     `json:"cpus"`
-	MemoryBytes  uint64  `json:"memory_bytes"`
-	CanRun       bool    `json:"can_run"`
-	Checks       []check `json:"checks"`
+	Version      string `json:"version"`
+	Kernel       string `json:"kernel"`
+	Architecture string `json:"architecture"`
+	CPUs         int    `json:"cpus"`
+	MemoryBytes  uint64 `json:"memory_bytes"`
+	CanRun       bool   `json:"can_run"`
+	// Source is the socket of the network tracer that is read in place of kernel programs, where agent.tracer.source is set.
+	Source string  `json:"source,omitempty"`
+	Checks []check `json:"checks"`
 	// TLS are the programs and libraries that processes do TLS with now.
 	TLS []tlsFile `json:"tls"`
 }
@@ -51,7 +56,7 @@ func newDoctor(p program) *cobra.Command {
 		Args:    noArguments,
 	}
 	outputFlag(cmd, &output, "table", "table", "json")
-	load := settings(p, cmd, "data_dir", "agent.tls.", "agent.ignore_cgroups")
+	load := settings(p, cmd, "data_dir", "agent.tls.", "agent.tracer.", "agent.ignore_cgroups")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if output != "table" && output != "json" {
 			return wrongOutput(output, "table", "json")
@@ -85,19 +90,36 @@ func examine(c *config.Config) (report, error) {
 	survey := probe.Survey()
 	r := report{
 		Version: Version(), Kernel: survey.Kernel, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU(), MemoryBytes: memory(),
-		CanRun: true,
+		CanRun: true, Source: c.Agent.Tracer.Source,
 	}
+	loads := r.Source == ""
 	for _, c := range capabilities() {
-		r.add(check{"privilege", c.name, holds(set, c.bit), c.required, "this process does not have it", c.cost})
+		r.add(check{"privilege", c.name, holds(set, c.bit), c.required && loads, "this process does not have it", c.cost})
 	}
 	for _, f := range survey.Features {
-		r.add(check{"kernel", f.Name, f.Available, f.Required, f.Why, f.Cost})
+		r.add(check{"kernel", f.Name, f.Available, f.Required && loads, f.Why, f.Cost})
+	}
+	if !loads {
+		r.add(tracerCheck(r.Source))
 	}
 	for _, m := range machineChecks(c.DataDir) {
 		r.add(m)
 	}
 	r.TLS, err = tlsFiles(&c.Agent)
 	return r, err
+}
+
+// tracerCheck asks the network tracer that would be read.
+func tracerCheck(path string) check {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	c := check{Group: "machine", Name: "network tracer at " + path, Cost: "nothing is watched until it answers (agent.tracer.source)"}
+	if _, err := tracer.Check(ctx, path); err != nil {
+		c.Why = err.Error()
+	} else {
+		c.Available = true
+	}
+	return c
 }
 
 func (r *report) add(c check) {
@@ -135,6 +157,10 @@ func reportText(r report) string {
 		b.WriteString("\n" + tableText(columns, rows, nil))
 	}
 	b.WriteString(tlsText(r.TLS))
+	if r.Source != "" {
+		b.WriteString("\nNo kernel programs are loaded: connections and their bytes come from " + printable(r.Source) +
+			" (agent.tracer.source).\nRequests, TLS, DNS, round trips, failed connects, crashes and kills are not seen.\n")
+	}
 	if r.CanRun {
 		b.WriteString("\n\"vetch run\" can work here.\n")
 	}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/vetch-dev/vetch/agent/tracer"
 )
 
 func TestDoctorReport(t *testing.T) {
@@ -66,6 +69,23 @@ func TestDoctorOfThisMachine(t *testing.T) {
 	if os.Geteuid() == 0 {
 		require.NoError(t, needPrivilege("vetch run"))
 	}
+}
+
+func TestDoctorOfATracer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tracer.sock")
+	got := vetch(t, nil, "doctor", "-o", "json", "--agent-tracer-source", path)
+	require.Zero(t, got.code, "no privilege or kernel feature is needed: %s", got.stderr)
+	require.Contains(t, got.stdout, "no such file")
+	s, err := tracer.Listen(tracer.ServerOptions{Path: path})
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	got = vetch(t, nil, "doctor", "--agent-tracer-source", path)
+	require.Contains(t, got.stdout, "No kernel programs are loaded")
+	require.NotContains(t, got.stdout, "until it answers")
+	stop()
+	require.NoError(t, <-done)
 }
 
 func TestPrivileges(t *testing.T) {

@@ -45,8 +45,10 @@ func newRun(p program) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := needPrivilege(cmd.CommandPath()); err != nil {
-			return err
+		if l.Agent.Tracer.Source == "" { // nothing else loads kernel programs
+			if err := needPrivilege(cmd.CommandPath()); err != nil {
+				return err
+			}
 		}
 		return within(cmd.Context(), stopLimit, func() error { return runAll(cmd.Context(), p, l) })
 	}
@@ -80,7 +82,7 @@ func runAll(ctx context.Context, p program, l *config.Loaded) (err error) {
 	if err != nil {
 		return errors.Join(err, a.Close(), server.Close())
 	}
-	printWhere(p, l, server, "watches this machine", true)
+	printWhere(p, l, server, watches(l), true)
 
 	collecting, stopCollecting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopCollecting()

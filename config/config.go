@@ -56,6 +56,13 @@ type Agent struct {
 	PollInterval      time.Duration // time between two readings of the kernel's maps
 	TLS               TLS
 	Names             Names
+	Tracer            Tracer
+}
+
+// Tracer are the unix sockets of the JSON of other network tracers. An empty path is not used; there can be one of the two.
+type Tracer struct {
+	Listen string // where what the kernel programs count is served
+	Source string // of the tracer that is read in place of the kernel programs
 }
 
 // Names are the settings of where an agent hears the names of a cluster from. Empty files are not used.

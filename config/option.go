@@ -46,6 +46,8 @@ func Options() []Option {
 		{"agent.names.cert_file", "certificate that the agent shows to the watcher", func(c *Config) value { return (*stringValue)(&c.Agent.Names.CertFile) }},
 		{"agent.names.key_file", "key of that certificate", func(c *Config) value { return (*stringValue)(&c.Agent.Names.KeyFile) }},
 		{"agent.names.token_file", "file with the bearer token that the agent sends to the watcher", func(c *Config) value { return (*stringValue)(&c.Agent.Names.TokenFile) }},
+		{"agent.tracer.listen", "unix socket where connections are served as the JSON of older network tracers", func(c *Config) value { return (*stringValue)(&c.Agent.Tracer.Listen) }},
+		{"agent.tracer.source", "unix socket of another network tracer that is read in place of kernel programs", func(c *Config) value { return (*stringValue)(&c.Agent.Tracer.Source) }},
 		{"watcher.listen", "address and port of the names feed", func(c *Config) value { return (*stringValue)(&c.Watcher.Listen) }},
 		{"watcher.kubeconfig", "file that says how to reach the Kubernetes API; empty is as a pod, else as kubectl would", func(c *Config) value { return (*stringValue)(&c.Watcher.Kubeconfig) }},
 		{"watcher.lease", "namespace/name of the Lease that one of several watchers holds; empty where there is one", func(c *Config) value { return (*stringValue)(&c.Watcher.Lease) }},

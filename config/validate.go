@@ -80,6 +80,7 @@ func (c *Config) Validate() error {
 	check(c.Cluster != "", "cluster", "must not be empty")
 	c.validateShip(check, exists)
 	c.validateNames(check, exists)
+	c.validateTracer(check)
 	c.validateWatcher(check, exists)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
@@ -103,6 +104,17 @@ func (c *Config) validateNames(check func(ok bool, key, format string, args ...a
 		return
 	}
 	check(u.Scheme == "https" || n.TokenFile == "" || loopback(u.Hostname()) || c.Insecure, "agent.names.url", "a token goes to other machines by https only, or with insecure")
+}
+
+// maxSocketPath is what the kernel takes (unix(7)), less what a name has at first.
+const maxSocketPath = 100
+
+func (c *Config) validateTracer(check func(ok bool, key, format string, args ...any)) {
+	t := c.Agent.Tracer
+	for key, path := range map[string]string{"agent.tracer.listen": t.Listen, "agent.tracer.source": t.Source} {
+		check(path == "" || filepath.IsAbs(path) && len(path) <= maxSocketPath, key, "must be an absolute path of at most %d bytes, not %.120q", maxSocketPath, path)
+	}
+	check(t.Listen == "" || t.Source == "", "agent.tracer.listen", "there is nothing to serve where agent.tracer.source is read")
 }
 
 // validateWatcher holds the rule of listen for the names feed.
