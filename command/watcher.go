@@ -24,7 +24,7 @@ cluster; with --watcher-lease others stand by. It stores nothing, watches no mac
 watch what the guide of the server lists, and to get other owners. It serves /metrics, /-/ready and /-/healthy.
 
 /metrics has the state of objects too (kube_*, as kube-state-metrics names it). With --server all of that also goes there, to a vetch server or any other
-receiver of remote write; only the replica that watches sends.
+receiver of remote write; only the replica that watches sends. A vetch server also gets the events of the cluster.
 
 The feed on an address that others can reach needs TLS, and client certificates or a token, or --insecure.
 
@@ -58,29 +58,34 @@ func runWatcher(ctx context.Context, p program, l *config.Loaded) error {
 	if err != nil {
 		return wrongConfig(err)
 	}
+	var events senders
+	if events.events, err = newEventSender(l, log, reg); err != nil {
+		return err
+	}
 	watcher, err := kube.New(kube.Options{
 		Log: library(log, l), Kubeconfig: l.Watcher.Kubeconfig, Feed: feed, State: told, Lease: l.Watcher.Lease, UserAgent: "vetch-watcher/" + Version(), Registerer: reg,
+		Events: labelled(l, events.eventTaker()),
 	})
 	if err != nil {
-		return wrongConfig(err)
+		return errors.Join(wrongConfig(err), events.Close())
 	}
 	server, err := listen(api.Options{
 		Listen: l.Listen, WebConfigFile: l.Web.ConfigFile, TokenFile: l.Web.TokenFile, Insecure: l.Insecure, Log: library(log, l), Registerer: reg,
 		Gatherer: prometheus.Gatherers{reg}, Stream: watcher, Ready: watcher.Ready,
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, events.Close())
 	}
 	w := l.Watcher
 	served, err := names.NewServer(names.ServerOptions{
 		Feed: feed, Listen: w.Listen, CertFile: w.CertFile, KeyFile: w.KeyFile, ClientCAFile: w.ClientCAFile, TokenFile: w.TokenFile,
 	})
 	if err != nil {
-		return errors.Join(err, server.Close())
+		return errors.Join(err, server.Close(), events.Close())
 	}
 	ship, err := newWatcherShip(l, log, reg, watcher)
 	if err != nil {
-		return errors.Join(err, server.Close())
+		return errors.Join(err, server.Close(), events.Close())
 	}
 	printWhere(p, l, server, "watches the cluster, when no other replica does; names at "+w.Listen, false)
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
@@ -90,6 +95,7 @@ func runWatcher(ctx context.Context, p program, l *config.Loaded) error {
 		return watcher.Run(ctx)
 	})
 	g.Go(func() error { return ship.run(watching, watcher.Led()) })
+	g.Go(func() error { return events.run(watching) })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/vetch-dev/vetch/kube/state"
+	"github.com/vetch-dev/vetch/model"
 	"github.com/vetch-dev/vetch/transport/names"
 )
 
@@ -25,6 +27,7 @@ type cluster struct {
 	now    func() time.Time
 	named  *state.Kind  // vetch_pod_info; nil where no series are told
 	series *state.Store // of all objects
+	teller *teller      // of events; nil where none are told
 	metrics
 
 	mu       sync.Mutex
@@ -60,8 +63,8 @@ type kindState struct {
 	objects         int
 }
 
-// newCluster knows nothing yet. told says what the series of objects tell; nil: there are none.
-func newCluster(feed *names.Feed, told *state.Options) *cluster {
+// newCluster knows nothing yet. told says what the series of objects tell, send takes events; nil: there are none.
+func newCluster(feed *names.Feed, told *state.Options, send func(context.Context, []model.Event) error) *cluster {
 	c := &cluster{
 		feed: feed, now: time.Now, metrics: newMetrics(), kinds: make(map[*kind]*kindState),
 		pods: make(map[types.UID]*pod), deleted: make(map[types.UID]struct{}), endedAt: make(map[types.UID]time.Time),
@@ -75,7 +78,10 @@ func newCluster(feed *names.Feed, told *state.Options) *cluster {
 		tables = append(state.Kinds(*told), c.named)
 	}
 	c.series = state.NewStore(tables)
-	for _, k := range kinds(tables) {
+	if send != nil {
+		c.teller = newTeller(c, send)
+	}
+	for _, k := range kinds(tables, send != nil) {
 		c.kinds[k] = &kindState{}
 	}
 	return c

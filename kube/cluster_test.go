@@ -25,7 +25,7 @@ type table struct {
 }
 
 func newTable() *table {
-	t := &table{cluster: newCluster(names.NewFeed(names.FeedOptions{}), nil), at: time.Unix(1_800_001_000, 0)}
+	t := &table{cluster: newCluster(names.NewFeed(names.FeedOptions{}), nil, nil), at: time.Unix(1_800_001_000, 0)}
 	t.now = func() time.Time { return t.at }
 	for k := range t.kinds {
 		if k.name == "Pod" {

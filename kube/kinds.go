@@ -25,17 +25,22 @@ type kind struct {
 	put   func(*cluster, types.UID, any) // a new or changed object
 	drop  func(*cluster, types.UID)      // an object that is gone
 	state *state.Kind                    // its series; nil: it has none
+	tell  *happening                     // its events; nil: it has none
 }
 
-// kinds lists what is watched: for names alone, or with series of these kinds too. Owners are there for their own owners only, where there are no series.
-func kinds(told []*state.Kind) []*kind {
+// kinds lists what is watched: for names alone, or with series of these kinds and with events too. Owners are there for their own owners only, where there are
+// neither.
+func kinds(told []*state.Kind, events bool) []*kind {
 	var list []*kind
 	for _, k := range everyKind() {
 		k.state = state.Find(told, k.resource.Resource)
-		if k.state == nil && k.owns() {
+		if events {
+			k.tell = happenings()[k.resource.Resource]
+		}
+		if k.state == nil && k.tell == nil && k.owns() {
 			k.object = nil
 		}
-		if k.state != nil || k.keep != nil {
+		if k.state != nil || k.keep != nil || k.tell != nil {
 			list = append(list, k)
 		}
 	}
@@ -56,16 +61,17 @@ func everyKind() []*kind {
 		return &kind{resource: gv.WithResource(resource), name: name, object: object}
 	}
 	return []*kind{
-		{core.WithResource("pods"), "Pod", &corev1.Pod{}, keepPod, (*cluster).putPod, (*cluster).dropPod, nil},
-		{core.WithResource("nodes"), "Node", &corev1.Node{}, keepNode, (*cluster).putNode, (*cluster).dropNode, nil},
-		{core.WithResource("services"), "Service", &corev1.Service{}, keepService, (*cluster).putService, (*cluster).dropService, nil},
-		{discoveryv1.SchemeGroupVersion.WithResource("endpointslices"), "EndpointSlice", &discoveryv1.EndpointSlice{}, keepSlice, (*cluster).putSlice, (*cluster).dropSlice, nil},
+		{core.WithResource("pods"), "Pod", &corev1.Pod{}, keepPod, (*cluster).putPod, (*cluster).dropPod, nil, nil},
+		{core.WithResource("nodes"), "Node", &corev1.Node{}, keepNode, (*cluster).putNode, (*cluster).dropNode, nil, nil},
+		{core.WithResource("services"), "Service", &corev1.Service{}, keepService, (*cluster).putService, (*cluster).dropService, nil, nil},
+		{discoveryv1.SchemeGroupVersion.WithResource("endpointslices"), "EndpointSlice", &discoveryv1.EndpointSlice{}, keepSlice, (*cluster).putSlice, (*cluster).dropSlice, nil, nil},
 		owner(apps, "replicasets", "ReplicaSet", &appsv1.ReplicaSet{}),
 		owner(apps, "deployments", "Deployment", &appsv1.Deployment{}),
 		owner(apps, "statefulsets", "StatefulSet", &appsv1.StatefulSet{}),
 		owner(apps, "daemonsets", "DaemonSet", &appsv1.DaemonSet{}),
 		owner(batch, "jobs", "Job", &batchv1.Job{}),
 		owner(batch, "cronjobs", "CronJob", &batchv1.CronJob{}),
+		unnamed(core, "events", "Event", &corev1.Event{}),
 		unnamed(core, "namespaces", "Namespace", &corev1.Namespace{}),
 		unnamed(core, "persistentvolumes", "PersistentVolume", &corev1.PersistentVolume{}),
 		unnamed(core, "persistentvolumeclaims", "PersistentVolumeClaim", &corev1.PersistentVolumeClaim{}),

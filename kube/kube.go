@@ -31,8 +31,10 @@ type Options struct {
 	Kubeconfig string         // ""; that of the pod that it runs in, else what kubectl would use
 	Feed       *names.Feed    // gets all names
 	State      *state.Options // what the series of objects tell; nil: there are none
-	Lease      string         // "namespace/name" of the Lease that one replica holds; "": there is only one replica
-	Identity   string         // of this replica, no other's; "": the host name and something random
+	// Events takes what happens in the cluster, all or none; it must not wait. What this replica sees again after a start has the same ID. nil: nothing is told.
+	Events     func(context.Context, []model.Event) error
+	Lease      string // "namespace/name" of the Lease that one replica holds; "": there is only one replica
+	Identity   string // of this replica, no other's; "": the host name and something random
 	UserAgent  string
 	Registerer prometheus.Registerer // nil: not exported
 }
@@ -74,7 +76,7 @@ func New(o Options) (*Watcher, error) {
 		o.Identity = name + "_" + rand.Text()[:8] // two replicas on one machine must not take each other's lease for their own
 	}
 	klog.SetSlogLogger(o.Log) // client-go logs there and nowhere else
-	w := &Watcher{options: o, log: o.Log, cluster: newCluster(o.Feed, o.State), led: make(chan struct{})}
+	w := &Watcher{options: o, log: o.Log, cluster: newCluster(o.Feed, o.State, o.Events), led: make(chan struct{})}
 	var err error
 	if w.api, err = newAPI(o, w.cluster.requests); err != nil {
 		return nil, err
@@ -120,6 +122,12 @@ func (w *Watcher) follow(ctx context.Context) error {
 		w.api.finder().run(ctx, w.cluster)
 		return nil
 	})
+	if w.cluster.teller != nil {
+		g.Go(func() error {
+			w.cluster.teller.run(ctx)
+			return nil
+		})
+	}
 	g.Go(func() error {
 		tick := time.NewTicker(sweepEvery)
 		defer tick.Stop()
@@ -129,6 +137,9 @@ func (w *Watcher) follow(ctx context.Context) error {
 				return nil
 			case <-tick.C:
 				w.cluster.sweep()
+				if w.cluster.teller != nil {
+					w.cluster.teller.followCustom()
+				}
 			}
 		}
 	})
@@ -155,9 +166,13 @@ func (w *Watcher) Ready() error {
 
 func (w *Watcher) register(reg prometheus.Registerer) error {
 	c := w.cluster
-	for _, collector := range []prometheus.Collector{
+	list := []prometheus.Collector{
 		c.events, c.requests, c.lookedUp, c.publishTime, c.runningTime, c.leading, objectCollector{c}, w.options.Feed.Collector(),
-	} {
+	}
+	if c.teller != nil {
+		list = append(list, c.teller.told, c.teller.lost)
+	}
+	for _, collector := range list {
 		if err := reg.Register(collector); err != nil {
 			return err
 		}

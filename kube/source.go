@@ -22,6 +22,7 @@ type object struct {
 	metav1.ObjectMeta // namespace, name and uid only
 	body              any
 	series            *state.Rendered
+	tells             any // what its kind's happening keeps
 }
 
 // source follows one kind: a list first, then a watch, and a list again only where the watch cannot go on. Client-go's reflector does that; this is
@@ -96,6 +97,9 @@ func (s *source) take(o any) (*object, error) {
 	if s.kind.state != nil {
 		taken.series = s.kind.state.Render(full, s.cluster.series.Get(s.kind.state, taken.UID))
 	}
+	if s.kind.tell != nil {
+		taken.tells = s.kind.tell.keep(full)
+	}
 	return taken, nil
 }
 
@@ -107,6 +111,9 @@ func (s *source) put(o *object) {
 	if s.kind.put != nil {
 		s.kind.put(s.cluster, o.UID, o.body)
 	}
+	if s.kind.tell != nil {
+		s.kind.tell.put(s.cluster.teller, o.UID, o.tells)
+	}
 }
 
 func (s *source) drop(uid types.UID) {
@@ -115,6 +122,9 @@ func (s *source) drop(uid types.UID) {
 	}
 	if s.kind.drop != nil {
 		s.kind.drop(s.cluster, uid)
+	}
+	if s.kind.tell != nil {
+		s.kind.tell.drop(s.cluster.teller, uid)
 	}
 }
 

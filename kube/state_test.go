@@ -105,7 +105,7 @@ func TestNothingIsToldUntilAllIsThere(t *testing.T) {
 }
 
 func TestWhatIsAskedForDependsOnWhatIsTold(t *testing.T) {
-	plain, whole := kinds(nil), kinds(state.Kinds(state.Options{}))
+	plain, whole := kinds(nil, false), kinds(state.Kinds(state.Options{}), false)
 	require.Less(t, len(plain), len(whole))
 	for _, k := range plain {
 		require.Equal(t, strings.Contains("Pod Node Service EndpointSlice", k.name), k.object != nil, k.name)

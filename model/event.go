@@ -32,7 +32,7 @@ type Event struct {
 	Count       uint64    // how often, between these
 	// ID is of a source that may tell the same more than once: after an answer that was lost, or because it only knows how often something has happened
 	// so far, as Kubernetes does. Of what is told again under an ID the store takes what Count is more than before. It must differ between all
-	// that is not the same; First must not become earlier.
+	// that is not the same, and First must not become later by more than a day.
 	ID       string
 	Type     EventType
 	Reason   string // one word, for machines: "OOMKilled", "BackOff"

@@ -17,7 +17,8 @@ import (
 
 const (
 	maxPage  = 1000
-	maxAsked = 500 // IDs that one query looks for
+	maxAsked = 500            // IDs that one query looks for
+	maxLater = 24 * time.Hour // by which First of what is told again may be later than before
 )
 
 // Embedded is the driver on store/columnar.
@@ -149,6 +150,7 @@ func (e *Embedded) told(ctx context.Context, events []model.Event, ids []string)
 			r.End = last
 		}
 	}
+	r.Start = r.Start.Add(-maxLater)
 	if oldest := time.Now().Add(-e.lookback()); r.Start.Before(oldest) {
 		r.Start = oldest
 	}
