@@ -106,7 +106,7 @@ func New(o Options) (*Agent, error) {
 	}
 	o.Probe.PIDNamespace, o.Probe.OnlyBelow = machine.PIDNamespace, machine.Nested
 	outside := names.New()
-	a := &Agent{log: o.Log, streams: newStreams(outside), busy: prometheus.NewCounter(prometheus.CounterOpts{
+	a := &Agent{log: o.Log, streams: newStreams(o.Log, outside), busy: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "vetch_agent_digest_seconds_total", Help: "Wall time spent naming and joining what the probe read.",
 	})}
 	if o.Registerer != nil {

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,8 @@ type streams struct {
 	lost      atomic.Uint64 // exchanges and TLS connections whose pair was never read
 	names     *names.Book   // of addresses outside, as far as connections tell
 	datagrams *protocol.Datagrams
+	panics    atomic.Uint64
+	log       *slog.Logger
 }
 
 // unpaired is what connections of a pair did that was not read yet.
@@ -36,8 +40,8 @@ type unpaired struct {
 	turns       int
 }
 
-func newStreams(outside *names.Book) *streams {
-	return &streams{streams: protocol.NewStreams(protocol.Table()), hellos: protocol.NewHellos(), names: outside, datagrams: protocol.NewDatagrams()}
+func newStreams(log *slog.Logger, outside *names.Book) *streams {
+	return &streams{log: log, streams: protocol.NewStreams(protocol.Table()), hellos: protocol.NewHellos(), names: outside, datagrams: protocol.NewDatagrams()}
 }
 
 // register exports how near the bounds are and what was lost.
@@ -66,7 +70,7 @@ func (s *streams) register(to prometheus.Registerer) error {
 		"desynced": {&stats.Desynced}, "missed": {&stats.Missed}, "refused": {&stats.Refused, &hellos.Refused}, "unrecognised": {&stats.Unrecognised},
 		"held": {&stats.Held, &hellos.Held}, "unpaired": {&s.lost},
 		"unreadable": {&datagrams.Unreadable}, "unasked": {&datagrams.Unasked}, "questions_full": {&datagrams.Refused},
-		"places": {&stats.Places},
+		"places": {&stats.Places}, "panic": {&s.panics},
 	} {
 		counter := prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "vetch_protocol_events_lost_total", Help: "What the protocols could not count, by reason.", ConstLabels: prometheus.Labels{"reason": reason},
@@ -88,7 +92,8 @@ func (s *streams) run(ctx context.Context, p *probe.Probe) error {
 	return p.ReadRecords(ctx, s.take, s.advance)
 }
 
-func (s *streams) take(r *probe.Record) probe.Verdict {
+func (s *streams) take(r *probe.Record) (verdict probe.Verdict) {
+	defer s.survive(r, &verdict)
 	if r.Datagram != nil {
 		s.takeDatagram(r)
 		return probe.Ship
@@ -129,6 +134,28 @@ func (s *streams) take(r *probe.Record) probe.Verdict {
 	default:
 		return probe.Ship
 	}
+}
+
+// maxPanicsTold is how many are in the log, with where they were.
+const maxPanicsTold = 10
+
+// survive gives up the connection whose bytes a parser panicked on: a mistake of ours must not cost more than that.
+func (s *streams) survive(r *probe.Record, verdict *probe.Verdict) {
+	reason := recover()
+	if reason == nil {
+		return
+	}
+	if s.panics.Add(1) <= maxPanicsTold {
+		s.log.Error("a parser failed, please report this; what its connection says is not read any more", "panic", reason, "stack", string(debug.Stack()))
+	}
+	*verdict = probe.Ignore
+	if r.Datagram != nil {
+		*verdict = probe.Ship
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams.Abandon(protocol.StreamID{Socket: r.Socket, Opened: r.Opened})
 }
 
 // add appends what the streams counted since the last snapshot to this one.

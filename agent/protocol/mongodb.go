@@ -218,7 +218,7 @@ func detectMongo(d Direction, b []byte) Verdict {
 	case mongoCompressed:
 		return m.fitsPacked(body)
 	case mongoKillCursors:
-		return fitsIf(len(body) >= 8, m.left == 8+8*int64(mongoInt(body, 4)))
+		return fitsIf(len(body) >= 8, len(body) >= 8 && m.left == 8+8*int64(mongoInt(body, 4)))
 	case mongoReply:
 		return m.fitsReply(body)
 	case mongoMsg:

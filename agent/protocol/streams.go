@@ -193,6 +193,14 @@ func (s *Streams) Take(p *Piece) Decision {
 	return st.framed(p)
 }
 
+// Abandon lets go of a connection, whatever state it is in, and reads nothing of it any more.
+func (s *Streams) Abandon(id StreamID) {
+	if st := s.streams[id]; st != nil {
+		s.give(id, st)
+	}
+	s.unknown.add(id)
+}
+
 // Framing is how the messages of a connection are framed, for the Decision Frame.
 func (s *Streams) Framing(id StreamID) Framing {
 	if st := s.streams[id]; st != nil {
