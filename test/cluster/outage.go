@@ -195,6 +195,9 @@ func killWholeNode(ctx context.Context, t *trial) error {
 	if err := eventually(ctx, settle, notReady(false)); err != nil {
 		return err
 	}
+	if err := t.tells(ctx, toldWithin, "the node is not ready", "reason", "NodeNotReady", "node", node, "source", "watcher"); err != nil {
+		return err
+	}
 	if err := t.bootNode(node); err != nil {
 		return err
 	}

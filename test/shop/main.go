@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -30,12 +31,28 @@ func main() {
 		err = serveCart(ctx, *listen, *redis)
 	case "drive":
 		err = drive(ctx, *requests, flag.Args()[1:])
+	case "idle":
+		<-ctx.Done()
+	case "crash":
+		os.Exit(3)
+	case "hoard":
+		hoard(ctx)
 	default:
-		err = fmt.Errorf("want catalog, cart or drive, not %q", role)
+		err = fmt.Errorf("want catalog, cart, drive, idle, crash or hoard, not %q", role)
 	}
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// hoard takes memory until the kernel ends it.
+func hoard(ctx context.Context) {
+	var all [][]byte
+	for ctx.Err() == nil {
+		all = append(all, bytes.Repeat([]byte{1}, 1<<20))
+		time.Sleep(time.Millisecond)
+	}
+	log.Print(len(all), " MiB")
 }
 
 // serve answers until ctx ends.
