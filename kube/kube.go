@@ -68,6 +68,9 @@ func New(o Options) (*Watcher, error) {
 	if o.Lease != "" && strings.Count(o.Lease, "/") != 1 {
 		return nil, fmt.Errorf("the lease must be namespace/name, not %q", o.Lease)
 	}
+	if err := o.State.Check(); err != nil {
+		return nil, err
+	}
 	if o.Identity == "" {
 		name, err := os.Hostname()
 		if err != nil {

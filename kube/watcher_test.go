@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/vetch-dev/vetch/kube/state"
 	"github.com/vetch-dev/vetch/transport/names"
 )
 
@@ -208,6 +209,8 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	require.Error(t, err)
 	_, err = New(Options{Feed: names.NewFeed(names.FeedOptions{}), Lease: "a/b/c"})
 	require.ErrorContains(t, err, "namespace/name")
+	_, err = New(Options{Feed: names.NewFeed(names.FeedOptions{}), State: &state.Options{Annotations: map[string][]string{"podz": {"a"}}}})
+	require.ErrorContains(t, err, `"podz"`)
 	_, err = New(Options{Feed: names.NewFeed(names.FeedOptions{}), Kubeconfig: "/nonexistent"})
 	require.ErrorContains(t, err, "/nonexistent")
 }

@@ -5,6 +5,7 @@
 package state
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -22,6 +23,22 @@ const maxValue = 1024
 type Options struct {
 	Labels      map[string][]string // labels of objects that become kube_<kind>_labels
 	Annotations map[string][]string // annotations that become kube_<kind>_annotations
+}
+
+// Check finds resources that have no series. No options have none.
+func (o *Options) Check() error {
+	if o == nil {
+		return nil
+	}
+	known := Kinds(Options{})
+	for _, list := range []map[string][]string{o.Labels, o.Annotations} {
+		for resource := range list {
+			if Find(known, resource) == nil {
+				return fmt.Errorf("tell labels and annotations: %q is none of the resources that the watcher has series of, such as pods", resource)
+			}
+		}
+	}
+	return nil
 }
 
 // Kinds lists all kinds that have series.
