@@ -17,7 +17,7 @@ packages() {
 		gcc:gcc binutils:strip libc6-dev libssl-dev android-libboringssl-dev \
 		cargo:/usr/bin/cargo rustc:/usr/bin/rustc librust-rustls-dev librust-rustls-pemfile-dev librust-tokio-dev librust-tokio-rustls-dev openjdk-17-jdk-headless:javac ;;
 	cluster) echo containerd:containerd runc:runc containernetworking-plugins nftables:nft iptables:iptables conntrack:conntrack \
-		nginx-light:nginx redis-server:redis-server postgresql:/usr/bin/pgbench ;;
+		nginx-light:nginx redis-server:redis-server postgresql:/usr/bin/pgbench chromium:chromium ;;
 	kernel) echo qemu-system-x86:qemu-system-x86_64 debian-archive-keyring ;;
 	esac
 }
@@ -47,8 +47,8 @@ PATH=$PWD/.cache/node/bin:$PATH # see the end
 missing=() needs_node= wants_node16=
 for group in "$@"; do
 	case $group in
-	generate | test) needs_node=yes ;;
-	build | kernel | cluster) ;;
+	generate | test | cluster) needs_node=yes ;;
+	build | kernel) ;;
 	*) echo "deps.sh: no such group: $group" >&2; exit 2 ;;
 	esac
 	if [ "$group" = test ] && [ ! -x .cache/node16/bin/node ]; then wants_node16=yes; fi

@@ -44,6 +44,7 @@ func checks() []check {
 		{"the server knows the state of the shop's objects", false, stateOfShop},
 		{"a Job of 200 ms is seen", false, seeShortJob},
 		{"a Job of 200 ms is named", false, nameShortJob},
+		{"the page shows the shop in a browser", false, browse},
 		{"a watcher that is killed comes back, and agents hear it", false, killWatcher},
 		{"the state of a workload follows its scaling, after another watcher took over", false, stateFollows},
 		{"CrashLoopBackOff, OOMKilled and Unhealthy are events within 10 s", false, tellTrouble},
