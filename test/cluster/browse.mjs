@@ -47,10 +47,10 @@ async function everyPage() {
 /** From the map by the panel of a workload to its page, and to those of its pods and nodes where there are links to them. */
 async function fromMap() {
   const { nodes } = await (await page.request.get(`${address}/api/map?start=-15m`)).json()
-  const node = nodes.find((n) => n.namespace === 'shop' && n.name === 'catalog')
+  const node = nodes.find((n) => n.namespace === 'shop' && n.kind === 'Deployment' && n.name === 'catalog')
   assert.ok(node, 'the catalog is on the map')
-  assert.equal(node.kind, 'Deployment')
-  for (const name of ['front', 'cart', 'postgres', 'redis']) assert.equal(nodes.filter((n) => n.namespace === 'shop' && n.name === name).length, 1, name)
+  for (const [kind, name] of [['Deployment', 'front'], ['StatefulSet', 'cart'], ['StatefulSet', 'postgres'], ['StatefulSet', 'redis']])
+    assert.equal(nodes.filter((n) => n.namespace === 'shop' && n.kind === kind && n.name === name).length, 1, name)
   await page.goto(`${address}/map?node=${encodeURIComponent(node.id)}`)
   await page.waitForFunction(() => performance.getEntriesByName('map-painted').length > 0)
   const panel = page.getByRole('complementary', { name: 'Details' })

@@ -52,11 +52,12 @@ func checks() []check {
 		{"a watcher that takes over tells no event twice", false, tellOnce},
 		{"a pod with the address of one that ended has its own name", false, reuseAddress},
 		{"nothing is lost", false, loseNothing},
+		{"helm upgrade keeps certificates and tokens, and leaves nothing of old agents", false, upgradeRelease},
+		{"workloads are shown, deleted and scaled (ghosts)", false, haunt},
 		{"a server that is killed and away for 2 minutes misses no sample", false, loseNoSample},
+		{"deleted and scaled workloads leave no ghost", false, leaveNoGhost},
 		{"an agent that is killed comes back and counts", false, killAgent},
 		{"a node that is killed and brought back is whole again", false, killWholeNode},
-		{"helm upgrade keeps certificates and tokens, and leaves nothing of old agents", false, upgradeRelease},
-		{"deleted and scaled workloads leave no ghost", false, leaveNoGhost},
 		{"helm uninstall leaves nothing in the cluster, and nothing on the nodes", false, leaveNothing},
 	}
 }

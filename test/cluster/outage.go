@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -209,7 +210,11 @@ func killWholeNode(ctx context.Context, t *trial) error {
 			return err
 		}
 	}
-	for _, name := range shopRollouts {
+	names, err := t.kubectl(ctx, "-n", "shop", "get", "deployments,statefulsets", "-o", "name") // an earlier check may have deleted some
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsSeq(names) {
 		if _, err := t.kubectl(ctx, "-n", "shop", "rollout", "status", name, "--timeout="+settle.String()); err != nil {
 			return err
 		}
