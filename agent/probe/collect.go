@@ -37,6 +37,7 @@ func (r *reader) collect(s *Snapshot) {
 	}
 	r.collectSeries(s.Time, idle)
 	r.collectOwners(s)
+	r.collectStrays(s.Time)
 }
 
 // crowded says whether a map is over three quarters full.
@@ -98,6 +99,36 @@ func (r *reader) collectOwners(s *Snapshot) {
 		delete(r.owners, id)
 		s.Gone = append(s.Gone, id)
 	}
-	r.stats.setEntries("owners", len(r.owners))
 	r.stats.setEntries("routes", len(r.routes))
+}
+
+// strayEvery is how often owners are looked for that no reading meets.
+const strayEvery = time.Minute
+
+// collectStrays drops owners that have neither pairs nor listeners: those of ignored cgroups, and of processes that never got a connection.
+func (r *reader) collectStrays(now time.Time) {
+	if now.Sub(r.strayed) < strayEvery {
+		return
+	}
+	r.strayed = now
+	entries, found := 0, map[OwnerID]time.Time{}
+	var id uint64
+	for it := r.maps.Owners.Iterate(); it.Next(&id, &r.stray); entries++ {
+		owner := OwnerID(id)
+		if _, used := r.owners[owner]; used {
+			continue
+		}
+		since, known := r.strays[owner]
+		switch {
+		case !known:
+			found[owner] = now
+		case now.Sub(since) < 2*r.idle:
+			found[owner] = since
+		default:
+			r.maps.Owners.Delete(id) //nolint:errcheck // it is gone either way
+			entries--
+		}
+	}
+	r.strays = found
+	r.stats.setEntries("owners", entries)
 }

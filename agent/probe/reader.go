@@ -19,6 +19,9 @@ type reader struct {
 	pairs   map[uint64]*pairState
 	series  map[bpf.VetchSeriesKeyT]*seriesState
 	owners  map[OwnerID]time.Time // last time it had a pair or a listener
+	strays  map[OwnerID]time.Time // in the kernel's map without one, and since when
+	strayed time.Time             // when they were looked for
+	stray   bpf.VetchOwnerT       // that is looked at
 	routes  map[uint64]string
 	codes   map[uint16]string // as text
 	pairBuf batch[uint64, bpf.VetchPairT]
