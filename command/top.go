@@ -156,13 +156,13 @@ type topSource struct {
 	cluster *kube.UsageReader // nil: the server alone is asked
 	server  *client           // nil: there is none
 	last    *kube.ClusterUsage
-	before  *kube.ClusterUsage // the reading before last
+	rates   rates
 	history history
 }
 
 // newTopSource chooses between a cluster and a server, and the view where none is asked for.
 func newTopSource(p program, o *topOptions) (*topSource, error) {
-	s := &topSource{history: history{}}
+	s := &topSource{history: history{}, rates: rates{}}
 	if o.source != sourceServer {
 		reader, err := kube.NewUsageReader(kube.UsageOptions{Kubeconfig: o.kubeconfig, Context: o.context, Namespace: o.namespace, UserAgent: "vetch-top/" + Version()})
 		switch {
@@ -204,14 +204,15 @@ func (s *topSource) read(ctx context.Context, view string, fresh bool) (topShown
 			if err != nil {
 				return shown, err
 			}
-			s.before, s.last = s.last, usage
+			s.last = usage
+			s.rates.advance(usage)
 		}
 		usage := s.last
 		d.Time, d.Source = usage.At, sourceKubernetes
 		for _, n := range usage.Nodes {
 			d.Nodes = append(d.Nodes, topNode{Name: n.Name, Ready: n.Ready, Answers: n.Error == "", Error: n.Error})
 		}
-		d.Rows = clusterRows(usage, s.before, view)
+		d.Rows = clusterRows(usage, s.rates, view)
 	}
 	if s.server != nil {
 		if err := addRequests(ctx, s.server, d.Rows, view); err != nil {

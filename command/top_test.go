@@ -1,9 +1,12 @@
 package command
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -54,7 +57,9 @@ func document(view string, rows []topRow) topShown {
 
 func TestTopTables(t *testing.T) {
 	start := time.Unix(1000, 0)
-	before, now := shopUsage(start, 1000), shopUsage(start.Add(10*time.Second), 21480)
+	now, r := shopUsage(start.Add(10*time.Second), 21480), rates{}
+	r.advance(shopUsage(start, 1000))
+	r.advance(now)
 	for view, want := range map[string]string{
 		viewPods: `
 NAMESPACE  POD    NODE   CPU  REQ  LIM    %  MEMORY    LIM      %  NET IN     OUT
@@ -77,12 +82,18 @@ n1       3  1.5  0.2    4  37.5%     2Gi  128Mi  8Gi  25%   6Ki/s  3Ki/s
 n2       0    -    -    -      -       -      -    -    -       -      -  no answer within 5s
 `,
 	} {
-		rows := clusterRows(now, before, view)
+		rows := clusterRows(now, r, view)
 		got := topTable(topState{view: view, sort: "cpu"}, document(view, rows), false)
 		require.Equal(t, squeeze(want), squeeze(got), view)
 	}
 	require.Contains(t, topTable(topState{view: viewPods, sort: "cpu", colour: true}, document(viewPods, clusterRows(now, nil, viewPods)), false), escYellow+"shop")
 	require.NotContains(t, topTable(topState{view: viewPods, sort: "cpu"}, document(viewPods, clusterRows(now, nil, viewPods)), false), "NET IN", "rates need two readings")
+	r.advance(shopUsage(now.At, 21480))
+	require.InDelta(t, 2048, *clusterRows(now, r, viewPods)[0].Received, 0, "the kubelet has not measured since")
+	r.advance(shopUsage(now.At.Add(time.Second), 5))
+	require.Nil(t, clusterRows(now, r, viewPods)[0].Received, "it was made anew")
+	r.advance(&kube.ClusterUsage{})
+	require.Empty(t, r)
 }
 
 // squeeze makes tables comparable whatever the widths of their columns.
@@ -311,4 +322,43 @@ func TestTopOfAClusterWithRequests(t *testing.T) {
 func squeezeErrors(text string) string {
 	text = squeeze(text)
 	return strings.Replace(strings.Replace(text, "RATE", "RATE ERRORS", 1), "12/s", "12/s -", 1)
+}
+
+func TestTopFollowsACluster(t *testing.T) {
+	kubeconfig, set := kubeAPI(t)
+	set("n1", oneSummary)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, w := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- execute(ctx, program{stdout: w, stderr: io.Discard}, []string{"top", "nodes", "--kubeconfig", kubeconfig, "--interval", "1s", "-o", "json"})
+		w.Close()
+	}()
+	lines := bufio.NewScanner(r)
+	nodes := func() map[string]bool {
+		require.True(t, lines.Scan())
+		var d topDocument
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &d))
+		answers := map[string]bool{}
+		for _, n := range d.Nodes {
+			answers[n.Name] = n.Answers
+		}
+		require.Len(t, d.Rows, len(answers))
+		return answers
+	}
+	until := func(want map[string]bool) {
+		for deadline := time.Now().Add(time.Minute); !maps.Equal(nodes(), want); {
+			require.True(t, time.Now().Before(deadline), "it does not come to %v", want)
+		}
+	}
+	until(map[string]bool{"n1": true})
+	set("n2", oneSummary)
+	until(map[string]bool{"n1": true, "n2": true})
+	set("n1", "")
+	until(map[string]bool{"n1": false, "n2": true})
+	cancel()
+	for lines.Scan() { // it may be writing
+	}
+	require.Equal(t, exitOK, <-ended)
 }

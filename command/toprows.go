@@ -168,18 +168,8 @@ func filterRows(rows []topRow, namespace, words string) []topRow {
 	})
 }
 
-// clusterRows makes the rows of a view of a reading of a cluster. before is the reading before, for rates; nil: there was none.
-func clusterRows(now, before *kube.ClusterUsage, view string) []topRow {
-	r := rates{seconds: 0, received: map[string]float64{}, sent: map[string]float64{}}
-	if before != nil {
-		r.seconds = now.At.Sub(before.At).Seconds()
-		for _, n := range before.Nodes {
-			r.keep("node/"+n.Name, n.Usage)
-		}
-		for _, p := range before.Pods {
-			r.keep(p.Namespace+"/"+p.Name+"/"+p.Node, p.Usage)
-		}
-	}
+// clusterRows makes the rows of a view of a reading of a cluster.
+func clusterRows(now *kube.ClusterUsage, r rates, view string) []topRow {
 	var rows []topRow
 	if view == viewNodes {
 		for _, n := range now.Nodes {
@@ -188,7 +178,7 @@ func clusterRows(now, before *kube.ClusterUsage, view string) []topRow {
 				CPULimit: n.Allocatable.CPU, MemoryLimit: n.Allocatable.Memory, failed: n.Error,
 			}
 			row.use(n.Usage)
-			r.rate(&row, "node/"+n.Name, n.Usage)
+			r.set(&row, nodeKey(&n))
 			rows = append(rows, row)
 		}
 		return rows
@@ -212,7 +202,7 @@ func clusterRows(now, before *kube.ClusterUsage, view string) []topRow {
 			CPURequest: p.Requests.CPU, MemoryRequest: p.Requests.Memory, CPULimit: p.Limits.CPU, MemoryLimit: p.Limits.Memory,
 		}
 		row.use(p.Usage)
-		r.rate(&row, p.Namespace+"/"+p.Name+"/"+p.Node, p.Usage)
+		r.set(&row, podKey(p))
 		rows = append(rows, row)
 	}
 	if view == viewWorkloads {
@@ -226,29 +216,64 @@ func (r *topRow) use(u kube.Usage) {
 	r.CPU, r.Memory, r.RSS, r.Ephemeral = u.CPU, u.WorkingSet, u.RSS, u.Ephemeral
 }
 
-// rates are made of what the network had carried at two readings.
-type rates struct {
-	seconds        float64
-	received, sent map[string]float64
+// rates are those of the network of nodes and pods. Kubelets measure each some seconds, and until they do the last rate holds.
+type rates map[string]*rate
+
+type rate struct {
+	at             time.Time // of the totals
+	received, sent float64
+	in, out        *float64 // bytes a second
+	seen           bool
 }
 
-func (r *rates) keep(key string, u kube.Usage) {
-	if u.Received != nil && u.Sent != nil {
-		r.received[key], r.sent[key] = *u.Received, *u.Sent
+func nodeKey(n *kube.NodeUsage) string { return "node/" + n.Name }
+func podKey(p *kube.PodUsage) string   { return p.Namespace + "/" + p.Name + "/" + p.Node }
+
+// advance takes a reading in. What is gone is forgotten.
+func (r rates) advance(now *kube.ClusterUsage) {
+	for i := range now.Nodes {
+		r.take(nodeKey(&now.Nodes[i]), now.Nodes[i].Usage, now.At)
+	}
+	for i := range now.Pods {
+		r.take(podKey(&now.Pods[i]), now.Pods[i].Usage, now.At)
+	}
+	for key, one := range r {
+		if !one.seen {
+			delete(r, key)
+		}
+		one.seen = false
 	}
 }
 
-func (r *rates) rate(row *topRow, key string, u kube.Usage) {
-	received, ok := r.received[key]
-	if !ok || r.seconds <= 0 || u.Received == nil || u.Sent == nil {
+func (r rates) take(key string, u kube.Usage, now time.Time) {
+	if u.Received == nil || u.Sent == nil {
 		return
 	}
-	in, out := *u.Received-received, *u.Sent-r.sent[key]
-	if in < 0 || out < 0 { // made anew
+	at := u.Carried
+	if at.IsZero() {
+		at = now
+	}
+	last := r[key]
+	if last == nil {
+		r[key] = &rate{at: at, received: *u.Received, sent: *u.Sent, seen: true}
 		return
 	}
-	in, out = in/r.seconds, out/r.seconds
-	row.Received, row.Sent = &in, &out
+	last.seen = true
+	seconds := at.Sub(last.at).Seconds()
+	if seconds <= 0 {
+		return
+	}
+	in, out := (*u.Received-last.received)/seconds, (*u.Sent-last.sent)/seconds
+	last.at, last.received, last.sent, last.in, last.out = at, *u.Received, *u.Sent, &in, &out
+	if in < 0 || out < 0 { // the namespace was made anew
+		last.in, last.out = nil, nil
+	}
+}
+
+func (r rates) set(row *topRow, key string) {
+	if one := r[key]; one != nil {
+		row.Received, row.Sent = one.in, one.out
+	}
 }
 
 // workloadRows adds up the pods of each workload. A workload of which a pod has no limit has none.

@@ -20,6 +20,7 @@ type Usage struct {
 	CPU        *float64  // cores
 	WorkingSet *float64  // bytes
 	RSS        *float64  // bytes
+	Carried    time.Time // when it measured the network
 	Received   *float64  // bytes since the network namespace was made
 	Sent       *float64
 	Ephemeral  *float64 // bytes on the node's disk: writable layers, logs, emptyDir volumes
@@ -63,8 +64,9 @@ type statsPart struct {
 		RSS        *uint64 `json:"rssBytes"`
 	} `json:"memory"`
 	Network *struct {
-		Received *uint64 `json:"rxBytes"`
-		Sent     *uint64 `json:"txBytes"`
+		Time     time.Time `json:"time"`
+		Received *uint64   `json:"rxBytes"`
+		Sent     *uint64   `json:"txBytes"`
 	} `json:"network"`
 }
 
@@ -97,6 +99,7 @@ func (p *statsPart) usage() (u Usage) {
 		u.WorkingSet, u.RSS = number(p.Memory.WorkingSet, 1), number(p.Memory.RSS, 1)
 	}
 	if p.Network != nil {
+		u.Carried = p.Network.Time
 		u.Received, u.Sent = number(p.Network.Received, 1), number(p.Network.Sent, 1)
 	}
 	return u

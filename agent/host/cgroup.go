@@ -20,8 +20,10 @@ const (
 	controllers
 )
 
-// read takes all figures of a cgroup. dirs are its folders by controller, "" where it has none.
-func (m *Meter) read(dirs *[controllers]string, r *reading) {
+// read takes all figures of a cgroup. dirs are its folders by controller, "" where it has none. Limits are read each limitsEvery readings, and for
+// the time between they are as last: they seldom change, and each file costs as much as any other.
+func (m *Meter) read(dirs *[controllers]string, last, r *reading, limits bool) {
+	m.limits, m.throttles = limits, last.has(cpuLimit)
 	for c, readers := range [controllers][2]func(string, *reading){
 		cpuController:    {m.cpuV1, m.cpuV2},
 		memoryController: {m.memoryV1, m.memoryV2},
@@ -39,7 +41,21 @@ func (m *Meter) read(dirs *[controllers]string, r *reading) {
 	if dirs[cpuController] != "" && m.tree.mounts[cpuController].unified {
 		m.pressure(dirs[cpuController], r)
 	}
+	if limits {
+		return
+	}
+	for _, g := range []gauge{cpuLimit, memoryLimit} {
+		if last.has(g) {
+			r.gauge(g, last.gauges[g])
+		}
+	}
+	if !r.counts(cpuThrottled) && last.counts(cpuThrottled) {
+		r.count(cpuThrottled, last.counters[cpuThrottled])
+	}
 }
+
+// limitsEvery is how many readings limits are believed.
+const limitsEvery = 6
 
 // cpuV1 reads the controllers cpuacct and cpu of version 1. Kernels before 4.11 tell user and system in ticks only.
 func (m *Meter) cpuV1(dir string, r *reading) {
@@ -58,12 +74,18 @@ func (m *Meter) cpuV1(dir string, r *reading) {
 		r.count(cpuUser, user)
 		r.count(cpuSystem, system)
 	}
+	if !m.limits && !m.throttles {
+		return // what has no limit is not throttled
+	}
 	limits := dir
 	if m.tree.cpuLimits != "" { // cpu is mounted apart from cpuacct
 		limits = m.tree.cpuLimits + strings.TrimPrefix(dir, m.tree.mounts[cpuController].dir)
 	}
 	if v, ok := field(m.text(limits, "cpu.stat"), "throttled_time"); ok {
 		r.count(cpuThrottled, v)
+	}
+	if !m.limits {
+		return
 	}
 	quota, ok1 := m.number(limits, "cpu.cfs_quota_us") // -1 is none
 	period, ok2 := m.number(limits, "cpu.cfs_period_us")
@@ -86,6 +108,9 @@ func (m *Meter) cpuV2(dir string, r *reading) {
 			r.count(cpuThrottled, v*1000)
 		}
 	})
+	if !m.limits {
+		return
+	}
 	quota, period, _ := strings.Cut(strings.TrimSpace(m.text(dir, "cpu.max")), " ")
 	q, ok1 := parseUint(quota)
 	p, ok2 := parseUint(period)
@@ -111,6 +136,9 @@ func (m *Meter) memoryV1(dir string, r *reading) {
 		}
 	})
 	m.memory(r, text, "memory.usage_in_bytes", dir, rss+mapped, cache, inactive)
+	if !m.limits {
+		return
+	}
 	if limit, ok := m.number(dir, "memory.limit_in_bytes"); ok && limit < noLimit {
 		r.gauge(memoryLimit, float64(limit))
 	}
@@ -133,6 +161,9 @@ func (m *Meter) memoryV2(dir string, r *reading) {
 		}
 	})
 	m.memory(r, text, "memory.current", dir, anon+mapped, file, inactive)
+	if !m.limits {
+		return
+	}
 	if limit, ok := m.number(dir, "memory.max"); ok { // "max" is none
 		r.gauge(memoryLimit, float64(limit))
 	}

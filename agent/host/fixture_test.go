@@ -233,3 +233,107 @@ func TestNodeFigures(t *testing.T) {
 	got = gather(m)
 	require.InDelta(t, 10, of("node_resources_cpu_usage_seconds_total", "mode", "idle"), 1e-9, "a counter does not go back")
 }
+
+func TestLimitsThatChange(t *testing.T) {
+	root, clock := t.TempDir(), newClock()
+	files{"proc/self/mountinfo": mountsV2, "proc/1/mountinfo": mountsV2}.write(t, root)
+	scope := "system.slice/docker-" + webID + ".scope"
+	cgroupV2(scope, 1, 8).write(t, root)
+	m := newMeter(t, Options{Root: root, Now: clock.now})
+	who := labelSet("machine_id", "m1", "container_id", "/docker/"+webID[:12], "app_id", "/docker/"+webID[:12])
+	gather(m)
+	files{"sys/fs/cgroup/" + scope + "/cpu.max": "max 100000\n", "sys/fs/cgroup/" + scope + "/memory.max": "1048576\n"}.write(t, root)
+	for range limitsEvery - 1 {
+		clock.step()
+		require.InDelta(t, 1.5, gather(m).value(t, "container_resources_cpu_limit_cores", who), 0, "they are believed for a while")
+	}
+	clock.step()
+	got := gather(m)
+	require.False(t, got.has("container_resources_cpu_limit_cores", who))
+	require.EqualValues(t, 1<<20, got.value(t, "container_resources_memory_limit_bytes", who))
+}
+
+func TestAnotherMachinesCgroupsAreNotOurs(t *testing.T) {
+	root, clock := t.TempDir(), newClock()
+	files{"proc/self/mountinfo": mountsV2, "proc/1/mountinfo": mountsV2}.write(t, root)
+	ours, theirs := "a/docker-"+webID+".scope", "b/docker-"+boxID+".scope"
+	cgroupV2(ours, 1, 8).write(t, root)
+	cgroupV2(theirs, 1, 8).write(t, root)
+	files{"sys/fs/cgroup/" + ours + "/cgroup.procs": "77\n", "sys/fs/cgroup/" + theirs + "/cgroup.procs": "0\n"}.write(t, root)
+	got := gather(newMeter(t, Options{Root: root, Now: clock.now, Nested: true}))
+	require.True(t, got.has("vetch_workload_memory_rss_bytes", labelSet("kind", "Container", "workload", webID[:12])))
+	require.False(t, got.has("vetch_workload_memory_rss_bytes", labelSet("kind", "Container", "workload", boxID[:12])))
+}
+
+func TestNetworkOfAContainer(t *testing.T) {
+	root, clock := t.TempDir(), newClock()
+	files{"proc/self/mountinfo": mountsV2, "proc/1/mountinfo": mountsV2, "proc/1/ns/net": ""}.write(t, root)
+	scope := "system.slice/docker-" + webID + ".scope"
+	cgroupV2(scope, 1, 8).write(t, root)
+	dev := func(received, sent int) files {
+		return files{"proc/77/net/dev": fmt.Sprintf("Inter-| Receive\n face |bytes\n    lo: 5 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n  eth0: %d 1 0 0 0 0 0 0 %d 1 0 0 0 0 0 0\n", received, sent)}
+	}
+	files{"sys/fs/cgroup/" + scope + "/cgroup.procs": "77\n", "proc/77/ns/net": ""}.write(t, root)
+	dev(1000, 2000).write(t, root)
+	m := newMeter(t, Options{Root: root, Now: clock.now})
+	gather(m)
+	dev(1500, 2700).write(t, root)
+	clock.step()
+	got := gather(m)
+	who := labelSet("kind", "Container", "workload", webID[:12])
+	require.InDelta(t, 500, got.value(t, "vetch_workload_network_received_bytes_total", who), 0)
+	require.InDelta(t, 700, got.value(t, "vetch_workload_network_transmitted_bytes_total", who), 0)
+}
+
+func TestMounts(t *testing.T) {
+	require.Equal(t, map[string]string{"cpu": "/sys/fs/cgroup/cpu,cpuacct", "cpuacct": "/sys/fs/cgroup/cpu,cpuacct", "memory": "/sys/fs/cgroup/my memory", "unified": "/sys/fs/cgroup/unified"}, parseMounts(`
+30 25 0:26 / /kept rw - cgroup2 cgroup2 rw
+31 25 0:26 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate
+32 25 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct
+33 25 0:28 / /sys/fs/cgroup/my\040memory rw shared:11 - cgroup cgroup rw,memory
+34 25 0:28 / /elsewhere rw shared:11 - cgroup cgroup rw,memory
+35 25 0:29 / /sys/fs/cgroup/systemd rw shared:12 - cgroup cgroup rw,xattr,name=systemd
+36 25 0:30 / / rw - ext4 /dev/sda1 rw
+nonsense
+`))
+}
+
+// FuzzKernelTexts holds that no text of the kernel, or of what stands in for it, breaks a reading.
+func FuzzKernelTexts(f *testing.F) {
+	for _, text := range cgroupV2("a", 100, 8) {
+		f.Add(text)
+	}
+	for _, text := range []string{mountsV2, "1 (a) b) S 1 1 1 0 -1 0 0 0 0 0 1 2 0 0 20 0 1 0 5 0 0\n", "8:0 Read 1\n8:0 Write 18446744073709551615\nTotal 1\n", "VmRSS: 1 kB\nRssFile: 5 kB\n", "cpu  1 2 3 4 5\ncpu0 1 2 3 4\n", "0x1003"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		root := t.TempDir()
+		names := []string{"cpu.stat", "cpu.max", "memory.current", "memory.max", "memory.stat", "io.stat", "cpu.pressure", "cpuacct.usage", "cpuacct.stat",
+			"cpu.cfs_quota_us", "cpu.cfs_period_us", "memory.usage_in_bytes", "memory.limit_in_bytes", "blkio.throttle.io_service_bytes_recursive"}
+		all := files{}
+		for _, name := range names {
+			all[name] = text
+		}
+		all.write(t, root)
+		m := &Meter{devices: map[string]string{}, limits: true, throttles: true}
+		for _, read := range []func(string, *reading){m.cpuV1, m.cpuV2, m.memoryV1, m.memoryV2, m.ioV1, m.ioV2, m.pressure} {
+			var r reading
+			read(root, &r)
+			require.LessOrEqual(t, len(r.disks), maxDevices)
+			if r.has(memoryWorking) {
+				require.GreaterOrEqual(t, r.gauges[memoryWorking], 0.0)
+			}
+		}
+		_, _ = parseStat(text)
+		if rss, file, ok := parseMemory(text); ok {
+			require.LessOrEqual(t, file, rss)
+		}
+		parseMounts(text)
+		parseDisks(text, func(string, nodeDisk) {})
+		require.LessOrEqual(t, len(parseInterfaces(text, nil)), maxInterfaces)
+		parseCPU(text)
+		parseMeminfo(text)
+		_, _, _ = parseNetwork(text)
+		_, _ = parseHex(text)
+	})
+}

@@ -56,6 +56,8 @@ type Meter struct {
 	tree         tree
 	node         node
 	buffer       []byte
+	limits       bool              // of the cgroup that is being read, limits are read
+	throttles    bool              // it has one of processors
 	devices      map[string]string // by "MAJOR:MINOR"
 	groups       map[string]*group // by path
 	processes    map[processKey]*running
@@ -76,6 +78,7 @@ type Meter struct {
 // group is a cgroup that is followed.
 type group struct {
 	inode    uint64
+	age      int // readings that were taken in
 	last     reading
 	round    uint64
 	early    bool // it was there before we were
@@ -191,7 +194,7 @@ func (m *Meter) readGroup(f *found, g *group, inPod bool) {
 		return
 	}
 	var r reading
-	m.read(&f.dirs, &r)
+	m.read(&f.dirs, &g.last, &r, g.age%limitsEvery == 0)
 	g.identity = m.namer.Of(f.place)
 	if f.place.Container != "" {
 		m.findProcess(f, g)
@@ -219,6 +222,7 @@ func (m *Meter) readGroup(f *found, g *group, inPod bool) {
 	}
 	m.give(g.identity, &r, &g.last, to)
 	g.last = r
+	g.age++
 }
 
 // readPod adds what a pod did, all of its containers and what holds its namespaces. of is one of its containers; nil where none is known.
@@ -231,11 +235,12 @@ func (m *Meter) readPod(f *found, g, of *group) {
 	}
 	g.identity = of.identity
 	var r reading
-	m.read(&f.dirs, &r)
+	m.read(&f.dirs, &g.last, &r, g.age%limitsEvery == 0)
 	m.readNetwork(g, of, &r)
 	m.settle(g, &r)
 	m.give(g.identity, &r, &g.last, isPod|isWorkload)
 	g.last = r
+	g.age++
 }
 
 // settle takes the first reading of what was there before us as the zero of its counters.
@@ -264,6 +269,7 @@ func (m *Meter) anyProcess(f *found) string {
 				return pid
 			}
 		}
+		break // its processes are in all hierarchies
 	}
 	return ""
 }
