@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Rebuilds what is generated into a copy and compares it with the tree: the kernel objects with their Go, the names feed, what goes into JVMs, and web/dist.
+# Rebuilds what is generated into a copy and compares it with the tree: the kernel objects with their Go, the names feed, what goes into JVMs, web/dist, and
+# the manifests of the chart.
 # The tree itself is not touched. Ends with 1 and says which files differ.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,6 +41,13 @@ diff -rq web/dist "$copy/dist" || status=1
 if ! cmp web/src/api/schema.ts "$copy/schema.ts"; then
 	cp "$copy/schema.ts" web/src/api/schema.ts # the tree stays as it was
 	status=1
+fi
+
+# The plain manifests are the chart's, as helm renders it. Building helm takes minutes: only where it was built already.
+if [ -x .cache/cluster/bin/helm ]; then
+	go run ./test/cluster chart >"$copy/chart.log" || { cat "$copy/chart.log"; status=1; }
+else
+	echo "deploy/vetch.yaml is not compared with the chart, for there is no helm: make chart-test builds it" >&2
 fi
 
 if [ $status != 0 ]; then
