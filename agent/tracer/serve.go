@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
 
 	"github.com/vetch-dev/vetch/agent/probe"
 )
 
 const (
 	maxAnswers     = 8   // that are being written at once
+	maxReaders     = 256 // connections to the socket; more wait
 	maxClientID    = 128 // bytes
 	stopPatience   = time.Second
 	answerPatience = 30 * time.Second
@@ -99,7 +101,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		stopped <- err
 	})
-	err := s.http.Serve(s.socket)
+	err := s.http.Serve(netutil.LimitListener(s.socket, maxReaders))
 	if stop() { // it ended by itself
 		return errors.Join(fmt.Errorf("serve the tracer's socket: %w", err), s.Close())
 	}
