@@ -32,6 +32,7 @@ type rowKey struct {
 // row is what a program did with one peer on one port, since its first pair began.
 type row struct {
 	key                         rowKey
+	source, dest                string // addresses
 	sport, dport                uint16 // as told from the first time on, so that readers which key by them see one row
 	direction                   uint8
 	sent, received, retransmits uint64
@@ -177,7 +178,7 @@ func (t *table) place(d *probe.PairDelta, own []netip.Addr) *row {
 		if k.Role == probe.RoleClient {
 			r.sport = d.SampleLocal.Port()
 		}
-		r.direction = direction(&key, own)
+		r.source, r.dest, r.direction = key.local.Addr().String(), key.remote.Addr().String(), direction(&key, own)
 		t.rows[key] = r
 	}
 	r.pairs++
@@ -228,7 +229,7 @@ func (t *table) tell(r *row) (c Connection, ok bool) {
 		return c, false
 	}
 	c = Connection{
-		PID: pid, NetNS: r.key.netns, Source: r.key.local.Addr().String(), Dest: r.key.remote.Addr().String(),
+		PID: pid, NetNS: r.key.netns, Source: r.source, Dest: r.dest,
 		SPort: r.sport, DPort: r.dport, Direction: r.direction,
 		MonotonicSent: r.sent, MonotonicReceived: r.received, MonotonicRetransmits: saturated(r.retransmits), LastUpdate: uint64(r.updated),
 	}

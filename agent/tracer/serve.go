@@ -190,7 +190,8 @@ func writeConnections(w *bufio.Writer, rows []Connection) error {
 		if i > 0 {
 			line = append(line, ',')
 		}
-		if _, err := w.Write(rows[i].appendJSON(line)); err != nil {
+		line = rows[i].appendJSON(line)
+		if _, err := w.Write(line); err != nil {
 			return err
 		}
 	}
