@@ -45,6 +45,12 @@ func (h *heard) take(_ context.Context, list []model.Event) error {
 	return nil
 }
 
+func (h *heard) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sent
+}
+
 // lines tells all of it in words.
 func (h *heard) lines() []string {
 	h.mu.Lock()
@@ -82,6 +88,7 @@ func following(t *testing.T, f *fakeAPI, h *heard) (reg *prometheus.Registry, st
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
+	before := f.watching()
 	go func() { done <- w.Run(ctx) }()
 	var once sync.Once
 	stop = func() {
@@ -91,7 +98,27 @@ func following(t *testing.T, f *fakeAPI, h *heard) (reg *prometheus.Registry, st
 		})
 	}
 	t.Cleanup(stop)
+	// What is put between a list and its watch is lost in the mock, which has no history.
+	for _, k := range kinds(nil, true) {
+		f.waitForWatch(t, k.resource.Resource, before[k.resource.Resource])
+	}
 	return reg, stop
+}
+
+// watching is how many watches there have been, by resource.
+func (f *fakeAPI) watching() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := map[string]int{}
+	for resource, list := range f.watchers {
+		n[resource] = len(list)
+	}
+	return n
+}
+
+func (f *fakeAPI) waitForWatch(t *testing.T, resource string, before int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return f.watching()[resource] > before }, time.Minute, time.Millisecond, resource)
 }
 
 func ago(d time.Duration) metav1.Time { return metav1.NewTime(time.Now().Add(-d)) }
@@ -146,11 +173,12 @@ func TestEventsOfACluster(t *testing.T) {
 			f.put("events", unhealthy)
 			h.wait(t, append(others, "Warning Unhealthy 5x shop/Deployment/web @n1: Readiness probe failed")...)
 			f.drop("events") // all of it is listed again
+			f.waitForWatch(t, "events", 0)
 			f.put("pods", makePod("web-5d9c-b", "n2", "10.1.1.6", ref("apps/v1", "ReplicaSet", "web-5d9c")))
 			f.put("events", makeEvent("e6", 1, aboutPod("web-5d9c-b"), "Unhealthy", "Liveness probe failed"))
 			all := append(others, "Warning Unhealthy 5x shop/Deployment/web @n1: Readiness probe failed", "Warning Unhealthy 1x shop/Deployment/web @n1: Liveness probe failed")
 			h.wait(t, all...)
-			require.Equal(t, 7, h.sent, "nothing is told twice by one watcher")
+			require.Equal(t, 7, h.count(), "nothing is told twice by one watcher")
 			families, err := reg.Gather()
 			require.NoError(t, err)
 			for _, family := range families {
@@ -214,10 +242,10 @@ func TestContainersThatEnd(t *testing.T) {
 	f.put("pods", leaving)
 	want = append(want, "Normal Error 1x shop/Pod/leaving @n1: container app ended with exit code 143")
 	h.wait(t, want...)
-	require.Equal(t, 5, h.sent)
+	require.Equal(t, 5, h.count())
 	stop()
 	following(t, f, h)
-	require.EventuallyWithT(t, func(t *assert.CollectT) { h.mu.Lock(); defer h.mu.Unlock(); require.Equal(t, 8, h.sent) }, time.Minute, 10*time.Millisecond)
+	require.EventuallyWithT(t, func(t *assert.CollectT) { require.Equal(t, 8, h.count()) }, time.Minute, 10*time.Millisecond)
 	h.wait(t, want...) // what it sees again has the same IDs
 }
 
