@@ -15,7 +15,7 @@ func (m *Meter) file(dir, name string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	defer unix.Close(fd)
 	if m.buffer == nil {
 		m.buffer = make([]byte, 16<<10)
 	}

@@ -208,8 +208,8 @@ func TestNodeFigures(t *testing.T) {
 		"proc/stat":              "cpu  100 5 50 1000 20 1 2 3 4 0\ncpu0 50 5 25 500 10 1 1 1 2 0\ncpu1 50 0 25 500 10 0 1 2 2 0\nintr 1\n",
 		"proc/meminfo":           "MemTotal:       16384 kB\nMemFree:         1024 kB\nMemAvailable:    8192 kB\nCached:          2048 kB\n",
 		"proc/diskstats":         " 259 0 nvme0n1 10 1 200 300 20 2 400 500 0 600 800\n 259 1 nvme0n1p1 1 1 1 1 1 1 1 1 0 1 1\n 7 0 loop0 1 1 1 1 1 1 1 1 0 1 1\n",
-		"proc/1/net/dev":         "Inter-|   Receive\n face |bytes\n  eth0: 1000 10 0 0 0 0 0 0 2000 20 0 0 0 0 0 0\n veth1: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n",
-		"sys/block/nvme0n1/size": "1\n", "sys/block/loop0/size": "1\n", "sys/class/net/eth0/flags": "0x1043\n",
+		"proc/1/net/dev":         "Inter-|   Receive\n face |bytes\n  eth0: 1000 10 0 0 0 0 0 0 2000 20 0 0 0 0 0 0\n  eth1: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n veth1: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n",
+		"sys/block/nvme0n1/size": "1\n", "sys/block/loop0/size": "1\n", "sys/class/net/eth0/flags": "0x1003\n", "sys/class/net/eth0/operstate": "up\n", "sys/class/net/eth1/flags": "0x1003\n", "sys/class/net/eth1/operstate": "down\n",
 	}.write(t, root)
 	m := newMeter(t, Options{Root: root, Now: clock.now})
 	got := gather(m)
@@ -225,6 +225,7 @@ func TestNodeFigures(t *testing.T) {
 	require.InDelta(t, 0.6, of("node_resources_disk_io_time_seconds_total", "device", "nvme0n1"), 1e-9)
 	require.EqualValues(t, 2000, of("node_net_transmitted_bytes_total", "interface", "eth0"))
 	require.EqualValues(t, 1, of("node_net_interface_up", "interface", "eth0"))
+	require.EqualValues(t, 0, of("node_net_interface_up", "interface", "eth1"))
 	for _, s := range got {
 		require.NotContains(t, []string{"loop0", "nvme0n1p1", "veth1", "lo"}, s.Labels.Get("device")+s.Labels.Get("interface"), s.Family.Name)
 	}

@@ -63,10 +63,11 @@ func (m *Meter) readNode() {
 	n.interfaces = parseInterfaces(m.text(filepath.Join(m.proc, m.first()), "net/dev"), n.interfaces[:0])
 	for i := range n.interfaces {
 		at := &n.interfaces[i]
+		dir := filepath.Join(m.options.Root, "sys/class/net", at.name)
 		var flags uint64
-		text := strings.TrimSpace(m.text(filepath.Join(m.options.Root, "sys/class/net", at.name), "flags"))
-		flags, at.upKnown = parseHex(text)
-		at.up = flags&unix.IFF_UP != 0 && flags&unix.IFF_RUNNING == flags&unix.IFF_RUNNING
+		flags, at.upKnown = parseHex(strings.TrimSpace(m.text(dir, "flags")))
+		state := strings.TrimSpace(m.text(dir, "operstate")) // "unknown" of drivers that do not tell
+		at.up = flags&unix.IFF_UP != 0 && (state == "up" || state == "unknown")
 	}
 }
 

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -93,7 +94,7 @@ func (m *Meter) programs() {
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(maxProcesses + 1024)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		m.failed++
 	}
 	seen := 0
