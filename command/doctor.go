@@ -103,6 +103,7 @@ func examine(c *config.Config) (report, error) {
 		r.add(tracerCheck(r.Source))
 	}
 	for _, m := range machineChecks(c.DataDir) {
+		m.Required = m.Required && loads
 		r.add(m)
 	}
 	r.TLS, err = tlsFiles(&c.Agent)
