@@ -19,9 +19,12 @@ type chart struct {
 
 func steady(name, expr string) chart { return chart{name, func(time.Duration) string { return expr }} }
 
+// minFlow is over what rates are taken at least: watchers and agents of large clusters send every 15 or 30 s.
+const minFlow = 2 * time.Minute
+
 // flow sums the rates of a counter.
 func flow(name, selector string) chart {
-	return chart{name, func(w time.Duration) string { return "sum(" + rate(selector, w) + ")" }}
+	return chart{name, func(w time.Duration) string { return "sum(" + rate(selector, max(w, minFlow)) + ")" }}
 }
 
 // charts are the lines that there is something of.

@@ -8,8 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/prometheus/prometheus/model/labels"
-
 	"github.com/vetch-dev/vetch/model"
 	"github.com/vetch-dev/vetch/servicemap"
 )
@@ -77,9 +75,6 @@ func (i *Inventory) parse(id string, parts int, form string) (place, error) {
 
 // window is over what rates of use are read at the end of a span.
 func window(sp servicemap.Span) time.Duration { return min(sp.Length(), usageWindow) }
-
-// one is the answer to a question that is put for each series by itself.
-type one = func(ls labels.Labels, v float64)
 
 // add adds to a sum that is not known before the first.
 func add(sum **float64, v float64) {

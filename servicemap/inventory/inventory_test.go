@@ -290,7 +290,7 @@ func TestNamespaces(t *testing.T) {
 		got = append(got, n.ID+" | "+string(n.Health)+" | "+strings.Join(n.Reasons, "; "))
 	}
 	require.Equal(t, []string{
-		"shop | critical | critical: web; 1 pod: CrashLoopBackOff; 1 pod: Running; 1 pod: Unschedulable", "jobs | warning | 1 pod: Evicted",
+		"shop | critical | critical: web; 1 pod: CrashLoopBackOff; 1 pod: Unschedulable; 1 pod: warning", "jobs | warning | 1 pod: Evicted",
 		"east:shop | ok | ", "plain | ok | ", "empty | idle | ",
 	}, got)
 	shop := l.Namespaces[0]

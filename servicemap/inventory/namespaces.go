@@ -108,7 +108,7 @@ func (r *namespaceReading) addPods(pods *PodList) {
 		n.worsen(p.Health)
 		if servicemap.Severity(p.Health) > servicemap.Severity(servicemap.OK) {
 			n.Troubled++
-			c.status[p.Status]++
+			c.status[p.trouble()]++
 		}
 		n.Restarted += p.Restarted
 		if p.ended {
@@ -124,6 +124,14 @@ func (r *namespaceReading) addPods(pods *PodList) {
 			add(&n.Memory.Used, *p.Memory.Used)
 		}
 	}
+}
+
+// trouble is one word for what is wrong with a pod that is not well.
+func (p *Pod) trouble() string {
+	if p.Status == p.Phase {
+		return string(p.Health)
+	}
+	return p.Status
 }
 
 // addWorkloads adds what is on the map. What is outside of Kubernetes has no namespace.

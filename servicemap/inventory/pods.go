@@ -100,18 +100,18 @@ type podKey struct {
 
 // figures are what the metrics say about one pod.
 type figures struct {
-	key                        podKey
-	node, ip, phase            string
-	hostNetwork                bool
-	direct, top                owner // of kube_pod_owner, of vetch_pod_info or vetch_pod_*
-	created, started           *time.Time
-	ready, unschedulable       bool
-	endedBy                    string // of kube_pod_status_reason
-	containers                 map[string]*containerFigures
-	cpuUsed, memoryUsed        *float64
-	throttled                  *float64
-	restartedBefore            map[string]float64
-	hasState, readyKnown, used bool
+	key                  podKey
+	node, ip, phase      string
+	hostNetwork          bool
+	direct, top          owner // of kube_pod_owner, of vetch_pod_info or vetch_pod_*
+	created              *time.Time
+	ready, unschedulable bool
+	endedBy              string // of kube_pod_status_reason
+	containers           map[string]*containerFigures
+	cpuUsed, memoryUsed  *float64
+	throttled            *float64
+	restartedBefore      map[string]float64
+	hasState, readyKnown bool
 }
 
 // containerFigures are what the metrics say about one container.

@@ -32,15 +32,31 @@ func TestWalk(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), walkLimit)
 	defer cancel()
 	stage := newStage(t)
-	url := startVetch(t, stage.dir)
+	url := startVetch(t, stage.dir, "run")
 
-	w := startWalk(ctx, t, url)
+	w := startWalk(ctx, t, url, "machine")
 	w.expect("open")
 	started := time.Now()
 	stage.startTraffic(ctx)
 	w.say("traffic")
 	w.expect("seen")
 	t.Logf("nginx and its client were on the page %.1f s after the traffic started", time.Since(started).Seconds())
+	w.expect("done")
+	require.NoError(t, w.cmd.Wait())
+}
+
+// TestCluster goes through the pages of a cluster of 200 nodes and 4,000 pods, from a namespace over the map and a workload to its pods, their node and
+// its events. A server needs no kernel programs, so what watcher and agents would send comes from here.
+func TestCluster(t *testing.T) {
+	need(t, "node", "npm")
+	modules(t)
+	ctx, cancel := context.WithTimeout(t.Context(), walkLimit)
+	defer cancel()
+	url := startVetch(t, t.TempDir(), "server")
+	w := startWalk(ctx, t, url, "cluster")
+	w.expect("objects")
+	startCluster(ctx, t, url)
+	w.say("told")
 	w.expect("done")
 	require.NoError(t, w.cmd.Wait())
 }
@@ -78,12 +94,12 @@ type walk struct {
 	lines *bufio.Scanner
 }
 
-func startWalk(ctx context.Context, t *testing.T, url string) *walk {
+func startWalk(ctx context.Context, t *testing.T, url, way string) *walk {
 	t.Helper()
 	pictures, err := filepath.Abs("screenshots")
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(pictures, 0o755))
-	cmd := exec.CommandContext(ctx, "node", "walk.mjs", url, pictures)
+	cmd := exec.CommandContext(ctx, "node", "walk.mjs", url, pictures, way)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it ends its browser
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Stderr = os.Stderr

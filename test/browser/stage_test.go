@@ -97,8 +97,8 @@ func (s *stage) startTraffic(ctx context.Context) {
 	start(s.t, exec.CommandContext(ctx, "wrk", "-t1", "-c1", "-d480s", url("/feed")))
 }
 
-// startVetch runs vetch on a free port and a new data directory, and returns its address when it is ready.
-func startVetch(t *testing.T, dir string) string {
+// startVetch runs a command of vetch on a free port and a new data directory, and returns its address when it is ready.
+func startVetch(t *testing.T, dir, command string) string {
 	t.Helper()
 	program := os.Getenv("TEST_VETCH")
 	if program == "" {
@@ -109,7 +109,7 @@ func startVetch(t *testing.T, dir string) string {
 		require.NoError(t, err, string(out))
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
-	start(t, exec.Command(program, "run", "--listen", address, "--data-dir", filepath.Join(dir, "data")))
+	start(t, exec.Command(program, command, "--listen", address, "--data-dir", filepath.Join(dir, "data")))
 	url := "http://" + address
 	require.Eventually(t, func() bool {
 		res, err := http.Get(url + "/-/ready")

@@ -1,4 +1,4 @@
-// What TestWalk does on the page, step by step. Each gets { page, address, pictures, require, say, traffic }.
+// What the tests do on the page, step by step. Each gets { page, address, pictures, require, say, traffic }.
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 
@@ -274,4 +274,93 @@ async function faults(context) {
   await page.unrouteAll()
 }
 
-export const steps = { seen, overview, map, 'workload page': detail, query, events, search, elsewhere, namespaces, faults }
+/** What says that there is no cluster, before there is one. */
+async function withoutCluster(context) {
+  const { page, address } = context
+  await page.goto(`${address}/pods`)
+  await page.getByRole('heading', { name: 'Nothing tells of pods' }).waitFor()
+  await accessible(context, 'no pods')
+  await page.goto(`${address}/nodes`)
+  await page.getByRole('heading', { name: 'No node reports' }).waitFor()
+  await page.goto(`${address}/namespaces`)
+  await page.getByRole('heading', { name: 'Nothing tells of namespaces' }).waitFor()
+}
+
+const region = (page, name) => page.getByRole('region', { name, exact: true })
+
+/** A cluster of 4,000 pods: from the namespace over the map and a workload to its pods, their node and its events. */
+async function cluster(context) {
+  const { page, address, say } = context
+  await context.cluster()
+  await page.goto(`${address}/namespaces?range=15m`)
+  const first = region(page, 'Namespaces').getByRole('link').first()
+  await until('the namespace with most trouble is first', async () => (await first.innerText()) === 'shop')
+  await look(context, 'namespaces')
+  await first.click()
+  await page.getByRole('heading', { name: 'shop', level: 1 }).waitFor()
+  await page.getByRole('img', { name: /^Processor cores, latest: used/ }).waitFor()
+  await region(page, 'Workloads').getByRole('link', { name: 'front', exact: true }).waitFor()
+  await region(page, 'Events').getByText('RolloutStarted').waitFor()
+  await look(context, 'namespace')
+
+  await page.getByRole('link', { name: 'Show on the map' }).click()
+  await page.waitForFunction(() => performance.getEntriesByName('map-painted').length > 0)
+  await page.getByRole('button', { name: 'Fold shop' }).waitFor()
+  await page.goto(`${address}/map?range=15m&node=shop/StatefulSet/cart`)
+  await page.getByRole('complementary', { name: 'Details' }).getByRole('link', { name: 'Open workload' }).click()
+  await page.getByRole('heading', { name: 'cart', level: 1 }).waitFor()
+  await page.getByRole('navigation', { name: 'Breadcrumbs' }).getByRole('link', { name: 'shop' }).waitFor()
+  await look(context, 'workload-pods')
+  await region(page, 'Pods').getByRole('link', { name: 'cart-0' }).click()
+
+  await page.getByRole('heading', { name: 'cart-0', level: 1 }).waitFor()
+  await page.getByText('its memory is at 96 % of its limit').waitFor()
+  await page.getByText(/^it was started again (once|\d+ times), last after OOMKilled/).waitFor()
+  await page.getByRole('img', { name: /^Memory, latest: used 490 MiB, requests 256 MiB, limits 512 MiB/ }).waitFor()
+  await region(page, 'Containers').getByText('registry.example/cart:1.4.2').waitFor()
+  await region(page, 'Events').getByText('OOMKilled').waitFor()
+  await look(context, 'pod')
+  await page.getByRole('link', { name: 'Node node-a' }).click()
+
+  await page.getByRole('heading', { name: 'node-a', level: 1 }).waitFor()
+  await page.getByRole('img', { name: /^Processor cores, latest: used 2.8, / }).waitFor()
+  await region(page, 'Events').getByRole('link', { name: 'cart-0' }).waitFor()
+  await region(page, 'Pods').getByRole('link', { name: 'front-7d9f-abcde' }).waitFor()
+  await look(context, 'node')
+  await page.getByRole('link', { name: 'Events', exact: true }).last().click()
+  await region(page, 'Events').getByText('OOMKilled').first().waitFor()
+  assert.equal(param(page, 'node'), 'node-a')
+
+  await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Nodes' }).click()
+  await region(page, 'Nodes').getByText('the cluster does not hear from it').waitFor()
+  await look(context, 'nodes')
+
+  const start = performance.now()
+  await page.goto(`${address}/pods?range=15m`)
+  await region(page, 'Pods').getByRole('link', { name: 'checkout-5c5-kkk' }).waitFor()
+  say({ note: `the page of 4,005 pods was there after ${((performance.now() - start) / 1000).toFixed(1)} s` })
+  await page.getByRole('status').filter({ hasText: '4005 pods' }).waitFor()
+  assert.ok(await region(page, 'Pods').getByRole('row').count() < 100, 'only rows in sight are drawn')
+  await look(context, 'pods')
+  await page.keyboard.press('/')
+  await page.keyboard.type('job-007 worker')
+  await page.getByRole('status').filter({ hasText: '20 of 4005 pods' }).waitFor()
+  assert.equal(param(page, 'q'), 'job-007 worker')
+
+  await page.keyboard.press('Control+k')
+  const field = page.getByRole('combobox', { name: 'Go to' })
+  await field.fill('worker-042')
+  await page.getByRole('option', { name: /^worker-042 Node/ }).waitFor()
+  await field.fill('checkout-5c5')
+  await page.getByRole('option', { name: /^checkout-5c5-kkk Pod in shop/ }).waitFor()
+  await field.press('Enter')
+  await page.getByRole('heading', { name: 'checkout-5c5-kkk', level: 1 }).waitFor()
+  await page.goto(`${address}/pod?range=15m&id=shop/never-there`)
+  await page.getByRole('alert').filter({ hasText: 'never-there' }).waitFor()
+}
+
+/** The ways through the page, of a machine and of a cluster. */
+export const ways = {
+  machine: { seen, overview, map, 'workload page': detail, query, events, search, elsewhere, namespaces, faults },
+  cluster: { 'without objects': withoutCluster, cluster },
+}

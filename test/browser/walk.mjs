@@ -1,16 +1,16 @@
-// The browser's side of TestWalk: node walk.mjs ADDRESS PICTURES. Says {"at"}, {"note"} or {"wrong"} as one JSON object a line.
+// The browser's side of the tests: node walk.mjs ADDRESS PICTURES WAY. Says {"at"}, {"note"} or {"wrong"} as one JSON object a line.
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { steps } from './steps.mjs'
+import { ways } from './steps.mjs'
 
 const require = createRequire(new URL('../../web/package.json', import.meta.url))
 const { chromium } = require('playwright-core')
 
-const [address, pictures] = process.argv.slice(2)
+const [address, pictures, way] = process.argv.slice(2)
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 const say = (object) => process.stdout.write(`${JSON.stringify(object)}\n`)
 
@@ -34,16 +34,21 @@ page.on('request', (r) => r.url().startsWith(address) || /^(data|blob):/.test(r.
 /** Chromium writes failed requests to the console; the walk makes some fail on purpose. */
 const expected = (text) => /^Failed to load resource/.test(text)
 
+/** Says where the walk is, and waits until the test goes on. */
+async function at(place) {
+  say({ at: place })
+  await once(input, 'line')
+}
+
 const context = {
   page, address, pictures, require, say,
   /** Resolves when the test has started the traffic. */
-  traffic: async () => {
-    say({ at: 'open' })
-    await once(input, 'line')
-  },
+  traffic: () => at('open'),
+  /** Resolves when vetch was told of a cluster. */
+  cluster: () => at('objects'),
 }
 try {
-  for (const [name, step] of Object.entries(steps)) {
+  for (const [name, step] of Object.entries(ways[way])) {
     const start = performance.now()
     await step(context)
     say({ note: `${name}: ${((performance.now() - start) / 1000).toFixed(1)} s` })

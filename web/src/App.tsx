@@ -10,6 +10,12 @@ import styles from './App.module.css'
 const MapPage = lazy(() => import('./map/MapPage.tsx'))
 const WorkloadPage = lazy(() => import('./workload/WorkloadPage.tsx'))
 const EventsPage = lazy(() => import('./events/EventsPage.tsx'))
+const NamespacesPage = lazy(() => import('./inventory/NamespacesPage.tsx'))
+const NamespacePage = lazy(() => import('./inventory/NamespacePage.tsx'))
+const NodesPage = lazy(() => import('./inventory/NodesPage.tsx'))
+const NodePage = lazy(() => import('./inventory/NodePage.tsx'))
+const PodsPage = lazy(() => import('./inventory/PodsPage.tsx'))
+const PodPage = lazy(() => import('./inventory/PodPage.tsx'))
 const QueryPage = lazy(() => import('./query/QueryPage.tsx'))
 
 function Page({ path }: { path: string }) {
@@ -17,6 +23,12 @@ function Page({ path }: { path: string }) {
     case '/': return <OverviewPage />
     case '/map': return <MapPage />
     case '/workload': return <WorkloadPage />
+    case '/namespaces': return <NamespacesPage />
+    case '/namespace': return <NamespacePage />
+    case '/nodes': return <NodesPage />
+    case '/node': return <NodePage />
+    case '/pods': return <PodsPage />
+    case '/pod': return <PodPage />
     case '/events': return <EventsPage />
     case '/query': return <QueryPage />
   }

@@ -1,5 +1,7 @@
 // The one way to the server: every request of the page goes through getJSON, and every failure is an ApiError with a sentence for the reader.
-import type { EventCounts, EventList, ServiceMap, Status, WorkloadDetail, WorkloadList } from './types.ts'
+import type {
+  EventCounts, EventList, NamespaceDetail, NamespaceList, NodeDetail, NodeList, PodDetail, PodList, ServiceMap, Status, WorkloadDetail, WorkloadList,
+} from './types.ts'
 
 /** What went wrong, in the server's own words where it gave some. `status` is 0 when no answer came. */
 export class ApiError extends Error {
@@ -70,11 +72,29 @@ export interface EventFilter {
   text?: string
   type?: string
   reason?: string
+  cluster?: string
   namespace?: string | readonly string[]
+  kind?: string
+  name?: string
+  node?: string
+  workload?: string
+}
+
+/** Which pods: as the parameters of /api/pods, with what is empty left out. */
+export interface PodFilter {
+  cluster?: string
+  namespace?: string
+  node?: string
   workload?: string
 }
 
 export const api = {
+  namespaces: (span: Span, signal?: AbortSignal) => getJSON<NamespaceList>(withParams('/api/namespaces', { ...span }), signal),
+  namespace: (id: string, span: Span, signal?: AbortSignal) => getJSON<NamespaceDetail>(withParams('/api/namespace', { id, ...span }), signal),
+  nodes: (span: Span, signal?: AbortSignal) => getJSON<NodeList>(withParams('/api/nodes', { ...span }), signal),
+  node: (id: string, span: Span, signal?: AbortSignal) => getJSON<NodeDetail>(withParams('/api/node', { id, ...span }), signal),
+  pods: (filter: PodFilter, span: Span, signal?: AbortSignal) => getJSON<PodList>(withParams('/api/pods', { ...filter, ...span }), signal),
+  pod: (id: string, span: Span, signal?: AbortSignal) => getJSON<PodDetail>(withParams('/api/pod', { id, ...span }), signal),
   events: (filter: EventFilter, span: Span, limit: number, after?: string, signal?: AbortSignal) =>
     getJSON<EventList>(withParams('/api/events', { ...filter, ...span, limit, after }), signal),
   eventCounts: (filter: EventFilter, by: string, span: Span, signal?: AbortSignal) =>

@@ -4,7 +4,7 @@ import type { TimeRange } from '../time/range.ts'
 import { toSpan } from '../time/range.ts'
 import { useTimeRange } from '../time/useTimeRange.ts'
 import { apart, type Clusters } from '../ui/ids.ts'
-import { api, type EventFilter } from './client.ts'
+import { api, type EventFilter, type PodFilter, type Span } from './client.ts'
 import type { WorkloadList } from './types.ts'
 
 /** Key of a range: what makes two requests the same question. */
@@ -43,6 +43,27 @@ export function useWorkload(id: string) {
     placeholderData: (previous) => (previous?.workload.id === id ? previous : undefined),
   })
 }
+
+/** Lists of thousands of pods are large, and change less often than traffic. */
+const CALM_MS = 15_000
+
+/** A question about nodes, pods or namespaces over the page's time range, asked again at its pace. */
+function useThings<T>(key: readonly unknown[], ask: (span: Span, signal: AbortSignal) => Promise<T>, keep: boolean) {
+  const { range, interval } = useTimeRange()
+  return useQuery({
+    queryKey: [...key, rangeKey(range)],
+    queryFn: ({ signal }) => ask(toSpan(range), signal),
+    refetchInterval: interval && Math.max(interval, CALM_MS),
+    placeholderData: keep ? keepPreviousData : undefined,
+  })
+}
+
+export const useNamespaces = () => useThings(['namespaces'], api.namespaces, true)
+export const useNamespace = (id: string) => useThings(['namespace', id], (span, signal) => api.namespace(id, span, signal), false)
+export const useNodes = () => useThings(['nodes'], api.nodes, true)
+export const useNode = (id: string) => useThings(['node', id], (span, signal) => api.node(id, span, signal), false)
+export const usePods = (filter: PodFilter) => useThings(['pods', filter], (span, signal) => api.pods(filter, span, signal), true)
+export const usePod = (id: string) => useThings(['pod', id], (span, signal) => api.pod(id, span, signal), false)
 
 const EVENTS_AT_ONCE = 200
 

@@ -1113,7 +1113,7 @@ export interface components {
             cluster: string;
             /** @description that one, and all that sent something in the last hour */
             clusters: string[];
-            /** @description hook -> attached */
+            /** @description hook -> attached; tracer alone, where another network tracer is read in place of kernel programs: it answers */
             hooks: {
                 [key: string]: boolean;
             };

@@ -5,7 +5,7 @@ import 'uplot/dist/uPlot.min.css'
 import { stamp } from '../time/clock.ts'
 import { between, resolve } from '../time/range.ts'
 import { useTimeRange } from '../time/useTimeRange.ts'
-import { lastKnown, type Line, stack } from './data.ts'
+import { lastKnown, type Line, markAt, stack } from './data.ts'
 import { chartOptions, type Mark } from './options.ts'
 import styles from './TimeChart.module.css'
 
@@ -82,6 +82,7 @@ export function TimeChart(props: Props) {
   }, [focus, shape])
 
   const at = cursor ?? lastKnown(lines)
+  const mark = cursor === null ? undefined : markAt(marks, times, cursor)
   const toggle = onToggle ?? ((name: string) => setOwn(toggled(own, name)))
   return (
     <figure className={styles.figure}>
@@ -93,6 +94,7 @@ export function TimeChart(props: Props) {
               <i style={{ background: line.color }} /> {line.label} <b className="num">{at >= 0 ? format(line.values[at] ?? null) : ''}</b>
             </button>
           ))}
+          {mark?.text && <span className={styles.mark} data-bad={mark.bad} title={mark.text}>{mark.text}</span>}
           <span className="muted num">{cursor !== null && times[cursor] !== undefined ? stamp(times[cursor]).slice(11) : ''}</span>
         </figcaption>
       )}

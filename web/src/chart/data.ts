@@ -40,6 +40,13 @@ export function stack(rows: readonly (readonly (number | null)[])[]): (number | 
   }))
 }
 
+/** What is marked between the middles of a time's neighbours: the worst of it. */
+export function markAt<M extends { time: number; bad: boolean }>(marks: readonly M[], times: readonly number[], index: number): M | undefined {
+  const half = ((times[1] ?? 0) - (times[0] ?? 0)) / 2
+  const near = marks.filter((m) => Math.abs(m.time - times[index]!) <= half)
+  return near.find((m) => m.bad) ?? near[0]
+}
+
 /** Index of the last time at which any line has a value; -1 for none. */
 export function lastKnown(lines: readonly Pick<Line, 'values'>[]): number {
   const length = lines[0]?.values.length ?? 0

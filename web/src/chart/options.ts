@@ -5,6 +5,8 @@ import type { Line } from './data.ts'
 export interface Mark {
   time: number
   bad: boolean
+  /** What it was, for the reader whose cursor is on it. */
+  text?: string
 }
 
 interface Wishes {

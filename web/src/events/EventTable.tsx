@@ -1,9 +1,11 @@
 import { useMemo } from 'react'
+import { useClusters } from '../api/hooks.ts'
 import type { EventItem } from '../api/types.ts'
 import { stamp } from '../time/clock.ts'
 import { type Column, DataTable } from '../ui/DataTable.tsx'
-import { splitId } from '../ui/ids.ts'
+import { idIn, splitId } from '../ui/ids.ts'
 import { WorkloadName } from '../ui/WorkloadName.tsx'
+import { Link } from '../url/Link.tsx'
 import styles from './EventTable.module.css'
 import { keyOf, lastSeconds, repeated } from './events.ts'
 
@@ -21,10 +23,24 @@ const WORKLOAD: Column<EventItem> = {
 }
 const OBJECT: Column<EventItem> = {
   id: 'object', header: 'Object', width: '13rem', value: (e) => e.object.name,
-  cell: (e) => <span title={`${e.object.namespace}/${e.object.name}`}>{e.object.name} <small className="muted">{e.object.kind}</small></span>,
+  cell: (e) => <span title={`${e.object.namespace}/${e.object.name}`}><ObjectName event={e} /> <small className="muted">{e.object.kind}</small></span>,
 }
 const MESSAGE: Column<EventItem> = { id: 'message', header: 'Message', cell: (e) => <span className={styles.message} title={detail(e)}>{e.message}</span> }
-const NODE: Column<EventItem> = { id: 'node', header: 'Node', width: '8rem', value: (e) => e.node, cell: (e) => e.node }
+const NODE: Column<EventItem> = {
+  id: 'node', header: 'Node', width: '8rem', value: (e) => e.node, cell: (e) => (e.node ? <NodeName cluster={e.cluster} name={e.node} /> : ''),
+}
+
+/** The object, as a link where it has a page. */
+function ObjectName({ event: { object, cluster } }: { event: EventItem }) {
+  const clusters = useClusters()
+  if (object.kind === 'Node') return <NodeName cluster={cluster} name={object.name} />
+  if (object.kind !== 'Pod' || object.namespace === '') return object.name
+  return <Link to="/pod" with={{ id: idIn(cluster, `${object.namespace}/${object.name}`, clusters) }}>{object.name}</Link>
+}
+
+function NodeName({ cluster, name }: { cluster: string; name: string }) {
+  return <Link to="/node" with={{ id: idIn(cluster, name, useClusters()) }}>{name}</Link>
+}
 
 /** The message with what else is known, a line each. */
 function detail({ message, source, fields }: EventItem): string {

@@ -27,7 +27,8 @@ export default function EventsPage() {
   const { params } = useUrlState()
   const [text] = useDebouncedValue(params.get('q') ?? '', PAUSE)
   const [type, reason, workload] = [params.get('type') ?? '', params.get('reason') ?? '', params.get('workload') ?? '']
-  const filter = useMemo<EventFilter>(() => ({ text, type, reason, workload }), [text, type, reason, workload])
+  const [namespace, node, kind, name] = [params.get('namespace') ?? '', params.get('node') ?? '', params.get('kind') ?? '', params.get('name') ?? '']
+  const filter = useMemo<EventFilter>(() => ({ text, type, reason, workload, namespace, node, kind, name }), [text, type, reason, workload, namespace, node, kind, name])
   const { data, error, isPending, refetch, hasNextPage, fetchNextPage, isFetchingNextPage } = useEvents(filter)
   const events = useMemo(() => merged(data), [data])
   return (
@@ -45,6 +46,12 @@ export default function EventsPage() {
     </div>
   )
 }
+
+/** What a link of another page chooses. */
+const ONE_OF = [
+  { param: 'workload', word: 'of', all: 'workloads' }, { param: 'namespace', word: 'in', all: 'namespaces' }, { param: 'node', word: 'on', all: 'nodes' },
+  { param: 'kind', word: 'of a', all: 'kinds' }, { param: 'name', word: 'named', all: 'names' },
+] as const
 
 function OverTime({ filter }: { filter: EventFilter }) {
   const { data } = useEventCounts(filter, 'type')
@@ -68,12 +75,15 @@ function Filters({ filter, shown, more }: { filter: EventFilter; shown: number; 
         data={[{ value: '', label: 'All types' }, { value: 'Warning', label: 'Warnings' }, { value: 'Normal', label: 'Normal' }]} />
       <NativeSelect aria-label="Reason" value={filter.reason} onChange={(event) => set({ reason: event.currentTarget.value || null })}
         data={[{ value: '', label: 'All reasons' }, ...reasons]} />
-      {filter.workload && (
-        <span className={styles.chosen}>
-          of <b>{splitId(filter.workload).name}</b>
-          <IconButton icon="close" label="Events of all workloads" onClick={() => set({ workload: null })} />
-        </span>
-      )}
+      {ONE_OF.map(({ param, word, all }) => {
+        const chosen = params.get(param)
+        return chosen && (
+          <span key={param} className={styles.chosen}>
+            {word} <b>{param === 'workload' ? splitId(chosen).name : chosen}</b>
+            <IconButton icon="close" label={`Events of all ${all}`} onClick={() => set({ [param]: null })} />
+          </span>
+        )
+      })}
       <span className="muted num" role="status">{more ? `the last ${counted(shown, 'event')}` : counted(shown, 'event')}</span>
     </div>
   )

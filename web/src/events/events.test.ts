@@ -15,8 +15,9 @@ describe('events', () => {
   })
   it('mark when they happened first and last, once where that is the same', () => {
     const at = Date.parse('2026-11-21T10:00:00Z') / 1000
+    const text = `${event().reason}: ${event().message}`
     expect(marksOf([event(), event({ last: '2026-11-21T10:01:00Z', count: 7, type: 'Normal' })])).toEqual([
-      { time: at, bad: true }, { time: at, bad: false }, { time: at + 60, bad: false },
+      { time: at, bad: true, text }, { time: at, bad: false, text }, { time: at + 60, bad: false, text },
     ])
   })
   it('say how often they happened only where it was more than once', () => {

@@ -12,7 +12,9 @@ export function merged(data: InfiniteData<EventList, unknown> | undefined): Even
 
 /** When each event happened first and last, for the lines across a chart. */
 export function marksOf(events: readonly EventItem[]): Mark[] {
-  return events.flatMap(({ first, last, type }) => [...new Set([first, last])].map((at) => ({ time: seconds(at), bad: type === 'Warning' })))
+  return events.flatMap(({ first, last, type, reason, message }) => (
+    [...new Set([first, last])].map((at) => ({ time: seconds(at), bad: type === 'Warning', text: `${reason}: ${message}` }))
+  ))
 }
 
 const COLORS: Record<string, string> = { Warning: 'var(--critical)', Normal: 'var(--muted)' }

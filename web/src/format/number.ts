@@ -65,6 +65,22 @@ export function duration(v: Maybe): string {
   return `${significant(v / 3600)} h`
 }
 
+/** Processor cores: 0.25, 1.5, 64. */
+export function cores(v: Maybe): string {
+  if (!known(v)) return UNKNOWN
+  return v > 0 && v < 0.001 ? '<0.001' : significant(Math.round(v * 1000) / 1000)
+}
+
+/** How long ago a time was: 12 min, 3 h, 5 d. */
+export function age(stamp: string | null, now: number): string {
+  if (stamp === null) return UNKNOWN
+  const seconds = Math.max(0, now - Date.parse(stamp) / 1000)
+  if (seconds < 120) return `${Math.round(seconds)} s`
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`
+  return `${Math.round(seconds / 86_400)} d`
+}
+
 /** Bytes in binary units. */
 export function bytes(v: Maybe): string {
   if (!known(v)) return UNKNOWN

@@ -29,6 +29,7 @@ export function NodePanel({ node, map, state }: Props) {
       <SignalFigures signals={node.signals} />
       <nav className={styles.links} aria-label="More about this workload">
         <Link to="/workload" with={{ id: node.id }}>Open workload</Link>
+        {splitId(node.id).namespace && <Link to="/namespace" with={{ id: node.id.slice(0, node.id.indexOf('/')) }}>Namespace</Link>}
         <Link to="/query" with={{ q: requestRateQuery(node) }}>Query</Link>
       </nav>
       <Ends title="Callers" side="client" edges={callers} state={state} />

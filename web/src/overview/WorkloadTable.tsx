@@ -38,8 +38,8 @@ const COLUMNS: readonly Column<WorkloadSummary>[] = [
 ]
 
 /** All workloads as the server orders them: the one with most trouble first, unless a column is chosen. */
-export function WorkloadTable({ workloads }: { workloads: readonly WorkloadSummary[] }) {
+export function WorkloadTable({ workloads, height = '100%' }: { workloads: readonly WorkloadSummary[]; height?: string }) {
   return (
-    <DataTable label="Workloads" columns={COLUMNS} rows={workloads} rowKey={(w) => w.id} sortParam="sort" rowHeight={34} height="100%" />
+    <DataTable label="Workloads" columns={COLUMNS} rows={workloads} rowKey={(w) => w.id} sortParam="sort" rowHeight={34} height={height} />
   )
 }

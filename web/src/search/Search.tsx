@@ -1,16 +1,16 @@
 import { Modal, TextInput } from '@mantine/core'
 import { type KeyboardEvent, useEffect, useId, useMemo, useState } from 'react'
-import { useWorkloads } from '../api/hooks.ts'
-import type { WorkloadSummary } from '../api/types.ts'
+import { useNamespaces, useNodes, usePods, useWorkloads } from '../api/hooks.ts'
 import { Icon } from '../ui/Icon.tsx'
 import { IconButton } from '../ui/IconButton.tsx'
+import { apart } from '../ui/ids.ts'
 import { navigate, urlTo } from '../url/location.ts'
-import { find, type Place } from './search.ts'
+import { find, type Place, placesOf } from './search.ts'
 import styles from './Search.module.css'
 
-const NO_WORKLOADS: WorkloadSummary[] = []
+const NO_FILTER = {}
 
-/** A button, and Ctrl+K or Cmd+K anywhere: goes to a workload, a namespace or a page by name. */
+/** A button, and Ctrl+K or Cmd+K anywhere: goes to a workload, a pod, a namespace, a node or a page by name. */
 export function Search() {
   const [open, setOpen] = useState(false)
   useEffect(() => {
@@ -38,8 +38,15 @@ export function Search() {
 function Finder({ close }: { close: () => void }) {
   const [text, setText] = useState('')
   const [chosen, setChosen] = useState(0)
-  const { data } = useWorkloads()
-  const found = useMemo(() => find(data?.workloads ?? NO_WORKLOADS, text), [data, text])
+  const workloads = useWorkloads().data?.workloads
+  const namespaces = useNamespaces().data?.namespaces
+  const nodes = useNodes().data?.nodes
+  const pods = usePods(NO_FILTER).data?.pods
+  const all = useMemo(
+    () => placesOf({ workloads: workloads ?? [], namespaces: namespaces ?? [], nodes: nodes ?? [], pods: apart(pods ?? []) }),
+    [workloads, namespaces, nodes, pods],
+  )
+  const found = useMemo(() => find(all, text), [all, text])
   const list = useId()
   const at = Math.min(chosen, found.length - 1)
   const go = (place: Place | undefined) => {
@@ -57,7 +64,7 @@ function Finder({ close }: { close: () => void }) {
   }
   return (
     <div className={styles.finder}>
-      <TextInput data-autofocus size="md" variant="unstyled" className={styles.field} leftSection={<Icon name="search" />} placeholder="Workload, namespace or page" value={text}
+      <TextInput data-autofocus size="md" variant="unstyled" className={styles.field} leftSection={<Icon name="search" />} placeholder="Workload, pod, namespace, node or page" value={text}
         role="combobox" aria-label="Go to" aria-expanded aria-controls={list} aria-activedescendant={at >= 0 ? `${list}-${at}` : undefined} autoComplete="off"
         onChange={(event) => {
           setText(event.currentTarget.value)

@@ -12,7 +12,11 @@ import { IconButton } from './IconButton.tsx'
 import { Logo } from './Logo.tsx'
 import styles from './TopBar.module.css'
 
-const PAGES = [['/', 'Overview'], ['/map', 'Map'], ['/events', 'Events'], ['/query', 'Query']] as const
+// Each with the pages of one thing that belong to it.
+const PAGES = [
+  ['/', 'Overview', '/workload'], ['/map', 'Map'], ['/namespaces', 'Namespaces', '/namespace'], ['/pods', 'Pods', '/pod'], ['/nodes', 'Nodes', '/node'],
+  ['/events', 'Events'], ['/query', 'Query'],
+] as const
 
 export function TopBar() {
   const { path } = usePlace()
@@ -21,8 +25,8 @@ export function TopBar() {
       <a className={styles.skip} href="#main">Skip to the content</a>
       <Link to="/" className={styles.brand} aria-label="vetch, overview"><Logo />vetch</Link>
       <nav className={styles.nav} aria-label="Pages">
-        {PAGES.map(([to, name]) => (
-          <Link key={to} to={to} aria-current={path === to ? 'page' : undefined}>{name}</Link>
+        {PAGES.map(([to, name, one]) => (
+          <Link key={to} to={to} aria-current={path === to ? 'page' : path === one ? 'true' : undefined}>{name}</Link>
         ))}
       </nav>
       <ServerState />

@@ -17,6 +17,19 @@ export function splitId(id: string): Who {
 
 const unescape = (cluster: string) => cluster.replace(/%(25|2F|3A)/g, (code) => ({ '%25': '%', '%2F': '/', '%3A': ':' })[code]!)
 
+const escape = (cluster: string) => cluster.replace(/[%/:]/g, (c) => ({ '%': '%25', '/': '%2F', ':': '%3A' })[c]!)
+
+/** The id of a node (`name`), a namespace (`name`) or a pod (`namespace/name`) of the cluster that is named so. */
+export function idIn(cluster: string, text: string, { home }: Clusters): string {
+  return cluster === '' || cluster === home ? text : `${escape(cluster)}:${text}`
+}
+
+/** The cluster before such an id, and the text after it. The cluster is empty for the server's own. */
+export function splitCluster(id: string): { cluster: string; text: string } {
+  const colon = id.indexOf(':')
+  return { cluster: unescape(id.slice(0, Math.max(0, colon))), text: id.slice(colon + 1) }
+}
+
 /** The clusters that a server knows, and its own. */
 export interface Clusters {
   home: string

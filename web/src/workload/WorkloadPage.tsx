@@ -5,6 +5,8 @@ import type { WorkloadDetail } from '../api/types.ts'
 import { EventTable } from '../events/EventTable.tsx'
 import { marksOf, merged } from '../events/events.ts'
 import { counted } from '../map/words.ts'
+import { Pods } from '../inventory/Pods.tsx'
+import { Trail, useSpaceSteps } from '../inventory/Trail.tsx'
 import { requestRateQuery } from '../query/links.ts'
 import { EdgeTable } from '../ui/EdgeTable.tsx'
 import { HealthMark } from '../ui/Health.tsx'
@@ -40,9 +42,12 @@ export default function WorkloadPage() {
 
 function Head({ id, data }: { id: string; data: WorkloadDetail | undefined }) {
   const who = splitId(id)
-  const space = inSpace(who, useClusters())
+  const clusters = useClusters()
+  const space = inSpace(who, clusters)
+  const steps = useSpaceSteps(who.cluster || clusters.home, who.namespace)
   return (
     <header className={styles.head}>
+      {steps.length > 0 && <Trail steps={[...steps, { name: who.name }]} />}
       <div className={styles.title}>
         {data && <HealthMark health={data.workload.health} size={16} />}
         <h1>{who.name}</h1>
@@ -62,6 +67,7 @@ function Content({ data }: { data: WorkloadDetail }) {
   const events = useEvents(useMemo(() => ({ workload: data.workload.id }), [data.workload.id]))
   const happened = useMemo(() => merged(events.data), [events.data])
   const marks = useMemo(() => marksOf(happened), [happened])
+  const pods = useMemo(() => ({ workload: data.workload.id }), [data.workload.id])
   return (
     <>
       <WorkloadCharts data={data} marks={marks} />
@@ -70,6 +76,7 @@ function Content({ data }: { data: WorkloadDetail }) {
           <EventTable events={happened} ofOne />
         </Panel>
       )}
+      {isInCluster(data) && <Pods filter={pods} given={GIVEN} />}
       <Panel title="Routes" aside={count(data.routes.length, 'route')} flush>
         {data.routes.length > 0 ? <RouteTable routes={data.routes} who={splitId(data.workload.id)} />
           : <p className={styles.none}>{withoutRoutes(data)}</p>}
@@ -88,6 +95,11 @@ function Content({ data }: { data: WorkloadDetail }) {
     </>
   )
 }
+
+const GIVEN = ['namespace', 'workload'] as const
+
+/** What is in a namespace has pods. */
+const isInCluster = ({ workload }: WorkloadDetail) => splitId(workload.id).namespace !== ''
 
 const withoutRoutes = ({ workload }: WorkloadDetail) => (workload.signals.rate
   ? 'Its requests are counted where its callers send them. Which routes they ask for is known where its own end is seen too.'

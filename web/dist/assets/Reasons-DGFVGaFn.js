@@ -1,0 +1,1 @@
+import{t as e}from"./jsx-runtime-DyZJNswf.js";var t={reasons:`_reasons_whrie_1`},n=e();function r({reasons:e,health:r}){return e.length===0?null:(0,n.jsx)(`ul`,{className:t.reasons,"data-health":r,children:e.map(e=>(0,n.jsx)(`li`,{children:e},e))})}export{r as t};
