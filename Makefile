@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 
 IMAGE    ?= localhost/vetch:$(VERSION)
 
-.PHONY: help run build image test test-tls lint generate check-generated bench test-kernel test-cluster bench-cluster chart-test manifests fuzz web-test deps
+.PHONY: help run build image test lint generate check-generated bench test-kernel test-cluster bench-cluster chart-test manifests fuzz web-test deps
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,11 +62,6 @@ bench: ## measure the budgets and write docs/benchmarks.md (as root, on a quiet 
 	@scripts/deps.sh test
 	@scripts/web.sh modules
 	go run ./test/load
-
-test-tls: ## TLS of Java, rustls, BoringSSL, OpenSSL 1.1 and static OpenSSL against real programs (minutes)
-	@scripts/deps.sh test
-	@VETCH_TEST_SLOW=1 go test ./test/binary -count=1 -v -timeout 30m -run '^(TestJava|TestRustls|TestTLSLinked|TestTLSStripped)' | tee .cache/test-tls.log | grep -E '^(---|ok|FAIL)' || true
-	@awk '/^--- PASS/{p++} /^--- FAIL/{f++} END{printf "%d passed, %d failed\n", p, f; exit !p || f}' .cache/test-tls.log
 
 test-kernel: ## load and count on Debian kernels in QEMU (KERNELS="5.10 6.1 6.12")
 	@scripts/deps.sh kernel

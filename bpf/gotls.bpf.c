@@ -136,16 +136,36 @@ static __always_inline int go_call(struct pt_regs *ctx, struct go_call_key_t *k,
 	return 1;
 }
 
+/* A connection that is not bound yet, older than vetch perhaps, is on the socket that its goroutine reads inside of the call. */
+static __always_inline void go_expect(struct go_wait_key_t *k, __u64 conn)
+{
+	struct tls_session_t *s = session_made(conn);
+
+	if (s && !connection_of(s, conn))
+		bpf_map_update_elem(&go_waits, k, &conn, BPF_ANY);
+}
+
+/* With a frame of its own: all of a chain of calls have 512 bytes together. */
+static __noinline int go_expect_end(__u64 g)
+{
+	struct go_wait_key_t k = {.g = g, .tgid = bpf_get_current_pid_tgid() >> 32};
+
+	bpf_map_delete_elem(&go_waits, &k);
+	return 0;
+}
+
 /* (*Conn).Read(b []byte) (int, error) */
 SEC("uprobe")
 int go_tls_read(struct pt_regs *ctx)
 {
 	struct go_call_t call = {.conn = GO_1(ctx), .buf = GO_2(ctx)};
+	struct go_wait_key_t g = {.g = GO_G(ctx), .tgid = bpf_get_current_pid_tgid() >> 32};
 	struct go_call_key_t k;
 	__u64 stack[2];
 
 	if (!GO_3(ctx) || !go_call(ctx, &k, stack))
 		return 0;
+	go_expect(&g, call.conn);
 	if (call.buf >= stack[0] && call.buf < stack[1]) {
 		call.buf = stack[1] - call.buf;
 		call.on_stack = 1;
@@ -186,6 +206,7 @@ static __always_inline int go_read_end(struct pt_regs *ctx, int modern)
 	} else if (!go_kept(ctx->sp, n, &call)) {
 		return 0;
 	}
+	go_expect_end(GO_G(ctx));
 	if (n <= 0 || !tls_thread_made())
 		return 0;
 	s = go_session(call.conn);

@@ -127,7 +127,8 @@ int rustls_decrypt(struct pt_regs *ctx)
 	return 0;
 }
 
-/* The connection that a session is bound to, NULL if it is to none that is still there. */
+/* The connection that a session is bound to, NULL if it is to none that the program still has: one that it closed may live on until the peer
+   agrees, and another may lie at its place in memory meanwhile. */
 static __always_inline struct conn_t *rustls_connection(struct tls_session_t *s)
 {
 	__u64 sk = s->sk;
@@ -136,7 +137,9 @@ static __always_inline struct conn_t *rustls_connection(struct tls_session_t *s)
 	if (!sk)
 		return NULL;
 	c = bpf_map_lookup_elem(&conns, &sk);
-	return c && c->opened_ns == s->opened_ns && c->ssl == SSL_RUSTLS ? c : NULL;
+	if (!c || c->opened_ns != s->opened_ns || c->ssl != SSL_RUSTLS || !BPF_CORE_READ((struct sock *)sk, sk_socket))
+		return NULL;
+	return c;
 }
 
 static __always_inline struct conn_t *bind_rustls(struct tls_session_t *s, __u64 sk, __u64 opened_ns)
@@ -193,31 +196,31 @@ static __always_inline void rustls_text(struct conn_t *c, __u64 sk, __u64 buf, _
 		plain_text_old(sk, 0, n, begin, flags);
 }
 
-static __always_inline int rustls_was_read(struct tls_thread_t *t, __u64 object, __u64 buf, __u64 n, int modern)
+/* The connection that n bytes were read on, 0 if it is not certain; more: they filled their buffer. With a frame of its own. */
+static __noinline __u64 rustls_reads_from(struct tls_thread_t *t, __u64 object, __u64 n, int more)
 {
 	__u64 decrypter = t->rustls.decrypter, opened = t->rustls.opened_sk;
-	struct tls_session_t *s;
-	struct conn_t *c;
+	struct tls_session_t *s = n ? session_made(object) : NULL;
+	struct conn_t *c = s ? rustls_connection(s) : NULL;
 
-	t->rustls.decrypter = 0;
-	t->rustls.opened_sk = 0;
-	t->read_sk = 0;
-	t->mixed = 0;
-	if (!n)
-		return 0;
-	s = session_made(object);
+	if (c && s->more && decrypter != s->retry) {
+		decrypter = 0; /* it is left over from before; what was decrypted since is another's */
+	} else {
+		t->rustls.decrypter = 0;
+		t->rustls.opened_sk = 0;
+		t->read_sk = 0;
+		t->mixed = 0;
+	}
 	if (!s)
 		return 0;
-	c = rustls_connection(s);
+	s->more = more;
 	if (c && decrypter && decrypter != s->retry && opened != s->sk) { /* is it another one that lies here now? */
 		tear(c, RECEIVED);
 		s->sk = 0;
-		s->torn = 1;
-		count_lost(LOST_TLS_UNBOUND, 1);
-		return 0;
-	}
-	if (!c && opened)
+		c = NULL;
+	} else if (!c && opened) {
 		c = bind_rustls(s, opened, t->rustls.opened_ns);
+	}
 	if (!c) {
 		s->torn = 1;
 		count_lost(LOST_TLS_UNBOUND, 1);
@@ -228,7 +231,36 @@ static __always_inline int rustls_was_read(struct tls_thread_t *t, __u64 object,
 	if (s->torn)
 		tear(c, RECEIVED);
 	s->torn = 0;
-	rustls_text(c, s->sk, buf, 0, n, 0, RECEIVED, modern);
+	return s->sk;
+}
+
+static __always_inline int rustls_was_read(struct tls_thread_t *t, __u64 object, __u64 buf, __u64 n, int more, int modern)
+{
+	__u64 sk = rustls_reads_from(t, object, n, more);
+	struct conn_t *c;
+
+	if (!sk)
+		return 0;
+	c = bpf_map_lookup_elem(&conns, &sk);
+	if (c)
+		rustls_text(c, sk, buf, 0, n, 0, RECEIVED, modern);
+	return 0;
+}
+
+/* What was written waits for write_tls(). */
+static __noinline int rustls_waits(struct tls_thread_t *t, __u64 object, __u64 buf, __u64 n, __u32 iovecs)
+{
+	__u64 encrypter = t->rustls.encrypter;
+
+	if (t->rustls.wait_encrypter && t->rustls.wait_n)
+		count_lost(LOST_TLS_UNBOUND, 1);
+	t->rustls.wait_torn = t->rustls.wait_encrypter == encrypter;
+	t->rustls.wait_encrypter = encrypter;
+	t->rustls.wait_object = object;
+	t->rustls.wait_buf = buf;
+	t->rustls.wait_n = n;
+	t->rustls.wait_iovecs = iovecs;
+	t->rustls.wait_begin_ns = t->begin_ns;
 	return 0;
 }
 
@@ -251,16 +283,7 @@ static __always_inline int rustls_was_written(struct tls_thread_t *t, __u64 obje
 		rustls_text(c, s->sk, buf, iovecs, n, t->begin_ns, SENT, modern);
 		return 0;
 	}
-	if (t->rustls.wait_encrypter && t->rustls.wait_n)
-		count_lost(LOST_TLS_UNBOUND, 1);
-	t->rustls.wait_torn = t->rustls.wait_encrypter == encrypter;
-	t->rustls.wait_encrypter = encrypter;
-	t->rustls.wait_object = object;
-	t->rustls.wait_buf = buf;
-	t->rustls.wait_n = n;
-	t->rustls.wait_iovecs = iovecs;
-	t->rustls.wait_begin_ns = t->begin_ns;
-	return 0;
+	return rustls_waits(t, object, buf, n, iovecs);
 }
 
 /* What was written before may have got its connection: the one that this call wrote, if it was made on the same object. */
@@ -303,7 +326,7 @@ static __always_inline int rustls_was_shown(struct tls_thread_t *t, __u64 at, in
 	t->rustls.chunk_object = object;
 	t->rustls.chunk = chunk[0];
 	t->rustls.chunk_left = chunk[0] ? chunk[1] : 0;
-	return t->rustls.chunk_left ? 0 : rustls_was_read(t, object, 0, 0, modern);
+	return t->rustls.chunk_left ? 0 : rustls_was_read(t, object, 0, 0, 0, modern);
 }
 
 /* <Reader as io::BufRead>::consume(&mut self, usize): the text is still there as it begins */
@@ -321,7 +344,7 @@ static __always_inline int rustls_consume_of(struct pt_regs *ctx, int modern)
 	}
 	t->rustls.chunk_left -= n;
 	t->rustls.chunk += n;
-	return rustls_was_read(t, object, chunk, n, modern);
+	return rustls_was_read(t, object, chunk, n, t->rustls.chunk_left != 0, modern);
 }
 
 /* For kernels before 5.17. */
@@ -364,7 +387,7 @@ static __always_inline int rustls_return_of(struct pt_regs *ctx, int modern)
 		return 0;
 	}
 	if (call == CALL_RUSTLS_READ)
-		return rustls_was_read(t, object, buf, result[1], modern);
+		return rustls_was_read(t, object, buf, result[1], result[1] == len, modern);
 	return rustls_was_written(t, object, buf, result[1], call == CALL_RUSTLS_WRITEV ? len : 0, modern);
 }
 

@@ -340,7 +340,8 @@ type VetchTlsSessionT struct {
 	Votes        uint8
 	Fresh        uint8
 	Torn         uint8
-	Pad          [5]uint8
+	More         uint8
+	Pad          [4]uint8
 }
 
 type VetchTlsThreadT struct {

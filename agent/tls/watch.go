@@ -58,6 +58,8 @@ type watched struct {
 	err      error // why not all, or nothing, of it is probed
 	attached []io.Closer
 	users    map[uint32]bool
+
+	installed bool // see keepInstalled
 }
 
 // seen is what was last learned of a mapped file.
@@ -69,7 +71,7 @@ type seen struct {
 // errTooMany says that as many files as may be are probed.
 var errTooMany = errors.New("too many files are probed")
 
-// New looks at all processes that run, and probes what they use. Run goes on with what comes.
+// New looks at all processes that run, and probes what they use, and what libraries are installed. Run goes on with what comes.
 func New(o Options) (*Watcher, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -92,7 +94,11 @@ func New(o Options) (*Watcher, error) {
 			w.log.Warn("the kernel does not tell of new processes; TLS in them is found some seconds late", "error", err)
 		}
 	}
-	return w, w.scan()
+	if err := w.scan(); err != nil {
+		return w, err
+	}
+	w.keepInstalled()
+	return w, nil
 }
 
 // Run probes what new processes use, and what old ones load, until ctx ends.
@@ -142,6 +148,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 			if w.mappings == nil {
 				w.tryScan()
 			}
+			w.keepInstalled()
 			w.sweep()
 		}
 	}
@@ -287,6 +294,9 @@ func (f *watched) use(pid uint32) {
 	}
 }
 
+// unused says that nobody is known to use a file which is not to be kept.
+func (f *watched) unused() bool { return len(f.users) == 0 && !f.installed }
+
 // sweep releases files that nobody uses any more. Processes may use a file without having been seen to map it, for they are forked; so when
 // all that are known are gone, everybody is asked.
 func (w *Watcher) sweep() {
@@ -297,7 +307,7 @@ func (w *Watcher) sweep() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id, f := range w.files {
-		if len(f.users) == 0 {
+		if f.unused() {
 			w.release(id)
 		}
 	}
@@ -313,7 +323,7 @@ func (w *Watcher) forgetUsers() (unused int) {
 				delete(f.users, pid)
 			}
 		}
-		if len(f.users) == 0 {
+		if f.unused() {
 			unused++
 		}
 	}

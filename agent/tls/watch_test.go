@@ -124,6 +124,38 @@ vetch_tls_processes{library="go"} 3
 	require.Empty(t, m.attached)
 }
 
+// A library that is installed on the machine is probed before its first user says a word, and stays probed when the last one is gone.
+func TestWatcherKeepsInstalledLibraries(t *testing.T) {
+	m := newMachine(t)
+	const library = "host/usr/lib/x86_64-linux-gnu/libssl.so.3"
+	path := m.write(library, madeGo(func([]byte) {}))
+	m.write("host/usr/lib/libgnutls.so.30", []byte("no"))
+	m.write("host/usr/lib/libother.so.3", madeGo(func([]byte) {}))
+	m.process(1, "/", m.write("host/init", []byte("no")))
+	host := filepath.Join(m.dir, "proc/1/root")
+	require.NoError(t, os.Remove(host))
+	require.NoError(t, os.Symlink(filepath.Join(m.dir, "host"), host))
+	w := m.watch(Options{})
+	require.Empty(t, m.attached)
+	w.keepInstalled()
+	require.Equal(t, map[string]int{"libssl.so.3": 1}, m.attached)
+	m.process(2, "/", m.write("curl", []byte("no")), path)
+	require.NoError(t, w.scan())
+	m.gone(2)
+	w.sweep()
+	require.Equal(t, map[string]int{"libssl.so.3": 1}, m.attached)
+
+	require.NoError(t, os.Rename(path, path+".old")) // an upgrade
+	m.write("host/usr/lib/x86_64-linux-gnu/libssl.so.3.new", madeGo(func([]byte) {}))
+	require.NoError(t, os.Rename(path+".new", path))
+	require.NoError(t, os.Remove(path+".old"))
+	w.keepInstalled()
+	require.EqualValues(t, 2, len(w.files))
+	w.sweep()
+	require.Len(t, w.files, 1)
+	require.Equal(t, map[string]int{"libssl.so.3": 1}, m.attached)
+}
+
 func TestWatcherProbesAgainWhatIsReplaced(t *testing.T) {
 	m := newMachine(t)
 	web := m.write("web", madeGo(func([]byte) {}))

@@ -327,7 +327,8 @@ struct tls_session_t {
 	__u8 votes;
 	__u8 fresh; /* all calls on it were seen */
 	__u8 torn;  /* rustls: plain text of it was lost */
-	__u8 pad[5];
+	__u8 more;  /* rustls: what was read last filled its buffer, so that some of the same record may be left */
+	__u8 pad[4];
 };
 
 /* A call of Go's (*Conn).Read that has not returned. */

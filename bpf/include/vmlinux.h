@@ -75,6 +75,7 @@ struct sock {
 	__u16 sk_protocol;
 	int sk_err;
 	int sk_err_soft;
+	struct socket *sk_socket;
 };
 struct inet_sock {
 	__be16 inet_sport;

@@ -78,27 +78,14 @@ func (v *vetch) looksInto(part string) bool {
 	return false
 }
 
-// startProbed starts a server and waits until vetch knows of one process more that uses the library. A library is probed once, for all
-// processes: that is so from then on for the clients too.
-func startProbed(t testing.TB, library string, start func(testing.TB) service) service {
+// startProbed starts a server and waits until vetch looks into the file that does its TLS, by a part of its path; "" stands for the server's
+// own. A file is probed once, for all processes: that is so from then on for the clients too.
+func startProbed(t testing.TB, part string, start func(testing.TB) service) service {
 	t.Helper()
-	users := func(v *vetch) float64 {
-		s, err := v.read()
-		require.NoError(t, err)
-		return s.sum("vetch_tls_processes", labels{"library": library})
-	}
-	before := map[*vetch]float64{}
-	for _, v := range built.watchers {
-		before[v] = users(v)
-	}
 	s := start(t).await(t)
-	for _, v := range built.watchers {
-		require.NoError(t, poll(t.Context(), func() error {
-			if n := users(v); n == before[v] || n == 0 { // it is less where others have ended meanwhile
-				return fmt.Errorf("%v processes use %s, as before", n, library)
-			}
-			return nil
-		}))
+	if part == "" {
+		part = "/" + s.workload
 	}
+	awaitProbed(t, built.watchers, part)
 	return s
 }

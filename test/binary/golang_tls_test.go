@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // TestGoTLS has Go programs speak HTTP/1 inside of TLS, on connections of every make, and finds all of it with routes and codes: by
@@ -59,6 +61,37 @@ func TestGoTLSOlder(t *testing.T) {
 			e.requests["GET /older/ok 200"] -= connections * batch
 			e.noConnections, e.noBytes = true, true
 			checkOn(t, v, e)
+		})
+	}
+}
+
+// TestGoTLSOlderHidden is the same where the socket is not found in the program's memory, and no handshake is seen: it is the one that is read inside of Read, and what each connection
+// said before that may be missing.
+func TestGoTLSOlderHidden(t *testing.T) {
+	const connections, batch, requests = 8, 4, 8000
+	for _, hook := range hooks() {
+		t.Run(hook, func(t *testing.T) {
+			name := "tls-older-hidden-" + hook
+			s, address := server(t, how{}, name+"-web", "127.0.0.1:0", "-tls", "hidden")
+			asks := start(t, how{}, named(t, name), "client", "-addr", address, "-tls", "hidden", "-mode", "raw", "-wait", "-requests", strconv.Itoa(requests),
+				"-concurrency", strconv.Itoa(connections), "-pipeline", strconv.Itoa(batch), "-targets", "GET /older/ok")
+			asks.line(t, "ready", patience)
+			v := watch(t, settings{hook: hook})
+			fmt.Fprintln(asks.stdin)
+			asks.report(t, time.Minute)
+			most, least := float64(requests-connections*batch), float64(requests-3*connections*batch)
+			require.NoError(t, poll(t.Context(), func() error {
+				now, err := v.read()
+				if err != nil {
+					return err
+				}
+				served := now.sum("vetch_workload_requests_total", labels{"workload": s.name, "protocol": "http"})
+				edge := now.sum("vetch_edge_requests_total", labels{"server": s.name, "protocol": "http"})
+				if min(served, edge) < least || max(served, edge) > most {
+					return fmt.Errorf("%v requests at the serving end and %v on the edge, want %v to %v", served, edge, least, most)
+				}
+				return nil
+			}))
 		})
 	}
 }

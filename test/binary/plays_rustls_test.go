@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,14 +103,13 @@ func playRustls(how string) func(*testing.T, service) map[string]int {
 // TestRustls has rustls speak with itself and with OpenSSL: on threads of blocking sockets, and under tokio, whose tasks go from thread to
 // thread and whose connections are moved in memory after the handshake; in TLS 1.3 and 1.2, on connections that are kept and new ones.
 func TestRustls(t *testing.T) {
-	slow(t)
 	var all []exchanged
 	whole := t
 	for _, how := range []string{"threads", "tasks"} {
 		t.Run(how, func(t *testing.T) {
-			s := startProbed(whole, "rustls", rustlsService(how))
+			s := startProbed(whole, "", rustlsService(how))
 			all = append(all, exchanged{protocol: "http", by: "rustls on " + how + ", of rustls", server: s.workload, port: s.port(), want: playRustls(how)(t, s)})
-			n := startProbed(whole, "openssl", nginxService).on(inTLS)
+			n := startProbed(whole, "/libssl.so", nginxService).on(inTLS)
 			ran(t, exec.Command("curl", "-sSfk", "--http1.1", "https://"+n.address+"/ok", "-o", "/dev/null"))
 			want := talks(t, s.program(), how, n, 4, 2)
 			want["/ok 200"]++
@@ -124,14 +124,13 @@ func TestRustls(t *testing.T) {
 
 // TestRustlsClientOnly asks a server that nothing is seen of, for it has no symbols: the edge has what the client's end sees.
 func TestRustlsClientOnly(t *testing.T) {
-	slow(t)
 	for _, how := range []string{"threads", "tasks"} {
 		hidden, path := installed(t, talk(t))
 		ran(t, exec.Command("strip", path))
 		certify(t, hidden.dir)
 		serve(t, hidden.dir, exec.Command(path, "serve", how, hidden.address, "cert.pem", "key.pem"))
 		hidden.await(t)
-		seen := startProbed(t, "rustls", rustlsService(how))
+		seen := startProbed(t, "", rustlsService(how))
 		want := talks(t, seen.program(), how, hidden, 8, 60)
 		requireOnEdge(t, hidden, map[string]float64{"404": float64(want["/no 404"]), "200": float64(want["/ok 200"] + want["/long 200"])})
 		says := doctorTLS(t, path)
@@ -140,9 +139,39 @@ func TestRustlsClientOnly(t *testing.T) {
 	}
 }
 
+// TestRustlsLingering has a server whose connections live on for a while after it has closed them, for their ends get lost on the way: new ones lie where those lay in its memory.
+func TestRustlsLingering(t *testing.T) {
+	const connections = 20
+	near, far := joined(t)
+	near.rules(t, "table ip lossy { chain in { type filter hook input priority 0; ip saddr "+farV4+" tcp flags & fin == fin drop; }; }")
+	for _, on := range []string{"threads", "tasks"} {
+		s, path := installed(t, talk(t))
+		s.address = farV4 + ":8443"
+		if on == "tasks" {
+			s.address = farV4 + ":8444"
+		}
+		certify(t, s.dir)
+		start(t, how{ns: far, dir: s.dir}, path, "serve", on, s.address, "cert.pem", "key.pem")
+		require.NoError(t, poll(t.Context(), func() error { return far.do(func() error { return listening(s.address) }) }))
+		awaitProbed(t, built.watchers, "/"+s.workload)
+		for range connections {
+			p := start(t, how{ns: near, dir: s.dir}, path, "ask", on, s.address, "1", "1")
+			require.NoError(t, p.cmd.Wait(), "%s", p.stderr)
+		}
+		for _, v := range built.watchers {
+			require.NoError(t, poll(t.Context(), func() error {
+				got := v.mustRead(t).by("vetch_workload_requests_total", labels{"workload": s.workload, "protocol": "http"}, "route", "code")
+				if want := map[string]float64{"/ok 200": connections}; !maps.Equal(want, got) {
+					return fmt.Errorf("%s hook, %s: want %v, got %v", v.hook, on, want, got)
+				}
+				return nil
+			}))
+		}
+	}
+}
+
 // TestRustlsOlder starts vetch between the first and the second request of connections that are open.
 func TestRustlsOlder(t *testing.T) {
-	slow(t)
 	const connections, requests = 6, 61
 	for _, hook := range hooks() {
 		s := rustlsService("threads")(t).await(t)

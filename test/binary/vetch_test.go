@@ -138,14 +138,6 @@ func watch(t *testing.T, s settings) *vetch {
 	return v
 }
 
-// slow leaves a test to "make test-tls": these take minutes, and now and then miss one request in TLS for a reason that is not known yet (docs/guide/tls.md).
-func slow(t *testing.T) {
-	t.Helper()
-	if os.Getenv("VETCH_TEST_SLOW") == "" {
-		t.Skip("SKIPPED: it takes minutes and is not steady: make test-tls runs it")
-	}
-}
-
 // freePort is one that nobody listens on, and that none of the watchers has in its metrics: what a server before had counts there for a while.
 func freePort() (int, error) {
 	var known []byte
