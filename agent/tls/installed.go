@@ -24,7 +24,7 @@ func (w *Watcher) keepInstalled() {
 	var paths []string
 	for _, folder := range installedFolders {
 		for _, name := range installedNames {
-			found, _ := filepath.Glob(filepath.Join(root, folder, name)) //nolint:errcheck // the patterns are good
+			found, _ := filepath.Glob(filepath.Join(root, folder, name))
 			paths = append(paths, found...)
 		}
 	}
