@@ -81,9 +81,7 @@ func loseNoSample(ctx context.Context, t *trial) error {
 		return err
 	}
 	const requests = 40
-	if err := t.call(ctx, "away", "node2", requests); err != nil {
-		return err
-	}
+	called := t.call(ctx, "away", "node2", requests) // what went wrong is told when the server is back
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -92,7 +90,7 @@ func loseNoSample(ctx context.Context, t *trial) error {
 	if _, err := t.kubectl(ctx, "-n", "vetch", "scale", "statefulset/vetch-server", "--replicas=1"); err != nil {
 		return err
 	}
-	if err := t.await(ctx, "statefulset/vetch-server"); err != nil {
+	if err := errors.Join(called, t.await(ctx, "statefulset/vetch-server")); err != nil {
 		return err
 	}
 	if err := t.stored(ctx, "away", requests); err != nil {

@@ -62,6 +62,12 @@ func (t *trial) installed(ctx context.Context, args ...string) (string, error) {
 		state, _ := t.kubectl(ctx, "-n", "vetch", "get", "pods,events")
 		return "", fmt.Errorf("%w\n%s\n%s", err, state, t.lastWords(ctx))
 	}
+	// helm waits for as many as an update must leave, which is not all of them.
+	for _, object := range []string{"daemonset/vetch-agent", "deployment/vetch-watcher", "statefulset/vetch-server"} {
+		if err := t.await(ctx, object); err != nil {
+			return "", err
+		}
+	}
 	return notes, nil
 }
 

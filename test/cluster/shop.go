@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ type pod struct {
 	Metadata struct {
 		Name, Namespace, UID string
 		Labels               map[string]string
+		DeletionTimestamp    string
 	}
 	Spec   struct{ NodeName string }
 	Status struct {
@@ -50,10 +52,11 @@ func (p pod) containerID() string {
 	return id
 }
 
+// pods lists those that a selector means and that are not on their way out.
 func (c *cluster) pods(ctx context.Context, namespace, selector string) ([]pod, error) {
 	var list struct{ Items []pod }
 	err := c.get(ctx, &list, "pods", "-n", namespace, "-l", selector)
-	return list.Items, err
+	return slices.DeleteFunc(list.Items, func(p pod) bool { return p.Metadata.DeletionTimestamp != "" }), err
 }
 
 // shop is who serves, and how many requests the driver sent to whom.
