@@ -136,6 +136,7 @@ func New(o Options) (*Agent, error) {
 	described := process.ReadMachine(machine.Root, o.Hostname)
 	a.host, err = host.New(host.Options{
 		Log: o.Log, Root: machine.Root, Namer: process.NewNamer(machine.Root, cluster), Machine: described, SeriesExpiry: o.SeriesExpiry, Nested: machine.Nested,
+		Kills: a.exits != nil,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare to measure the machine: %w", err), a.Close())
@@ -203,7 +204,7 @@ func (a *Agent) watchExits(o *Options) (err error) {
 		return nil
 	}
 	o.Probe.Exits = true
-	if a.exits, err = exits.New(exits.Options{Log: o.Log, Node: cmp.Or(o.Node, o.Hostname), Store: o.Events, Registerer: o.Registerer}); err != nil {
+	if a.exits, err = exits.New(exits.Options{Log: o.Log, Node: cmp.Or(o.Node, o.Hostname), Store: o.Events, NoMemory: func(id process.Identity) { a.host.Killed(id) }, Registerer: o.Registerer}); err != nil {
 		return fmt.Errorf("watch for ends of processes: %w", err)
 	}
 	return nil

@@ -21,7 +21,7 @@ func streamed(few prometheus.Gatherer, many model.Gatherer, log *promLog) http.H
 		if err != nil {
 			log.Println(err)
 		}
-		format := expfmt.NegotiateIncludingOpenMetrics(r.Header)
+		format := expfmt.NegotiateAccept(r.Header, expfmt.NewFormat(expfmt.TypeTextPlain), expfmt.NewFormat(expfmt.TypeOpenMetrics), expfmt.NewFormat(expfmt.TypeProtoDelim))
 		w.Header().Set("Content-Type", string(format))
 		out := &familyWriter{to: expfmt.NewEncoder(w, format, expfmt.WithCreatedLines())}
 		for _, f := range families {

@@ -177,3 +177,14 @@ func TestEndWithAStoreThatRefuses(t *testing.T) {
 	w.flush()
 	require.Equal(t, 1.0, testutil.ToFloat64(w.dropped.WithLabelValues("closing")))
 }
+
+func TestWhoIsKilledForWantOfMemoryIsTold(t *testing.T) {
+	var told []string
+	w, err := New(Options{Node: "host", Store: (&sink{}).put, NoMemory: func(id process.Identity) { told = append(told, id.ContainerID) }})
+	require.NoError(t, err)
+	w.Take(probe.Exit{Owner: 1, PID: 1, Code: 9, NoMemory: true})
+	w.Take(probe.Exit{Owner: 1, PID: 2, Code: 9, NoMemory: true}) // one event with the first, but two kills
+	w.Take(probe.Exit{Owner: 2, PID: 3, Code: 11})
+	w.Name(named)
+	require.Equal(t, []string{"/process/program-1", "/process/program-1"}, told)
+}

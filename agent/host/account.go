@@ -93,6 +93,29 @@ func (m *Meter) add(key accountKey, id process.Identity, now, last *reading) {
 	}
 }
 
+// Killed counts a process that was killed for want of memory. The kernel tells of it: the cgroup, which counts such too, goes with its last process.
+func (m *Meter) Killed(id process.Identity) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := accountKey{level: isContainer, a: process.Clean(id.ContainerID, process.MaxName), b: process.Clean(id.AppID, process.MaxName)}
+	a := m.accounts[key]
+	if a == nil {
+		if len(m.accounts) >= maxAccounts {
+			m.dropped[dropAccounts]++
+			return
+		}
+		a = m.open(key, id)
+	}
+	if a.born[memoryKills].IsZero() {
+		a.born[memoryKills] = m.started
+		if m.rounds > 0 {
+			a.born[memoryKills] = m.now
+		}
+	}
+	a.sums[memoryKills]++
+	a.changed = m.options.Now()
+}
+
 // since is how far a counter went. One that goes back was set to zero by somebody.
 func since(now, last *reading, c counter) uint64 {
 	if now.counters[c] < last.counters[c] {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/model"
 )
 
@@ -166,6 +167,42 @@ func TestCountersOfWorkloadsGoOn(t *testing.T) {
 	clock.at = clock.at.Add(time.Minute)
 	_, ok = read()
 	require.False(t, ok, "it has expired")
+}
+
+func TestKillsForWantOfMemory(t *testing.T) {
+	root, clock := t.TempDir(), newClock()
+	files{"proc/self/mountinfo": mountsV2, "proc/1/mountinfo": mountsV2}.write(t, root)
+	scope := "system.slice/docker-" + webID + ".scope"
+	cgroupV2(scope, 4, 8).write(t, root)
+	m := newMeter(t, Options{Root: root, Now: clock.now, SeriesExpiry: time.Minute, Kills: true})
+	id := "/docker/" + webID[:12]
+	kills := func(id string) (model.Sample, bool) {
+		return gather(m).find("container_oom_kills_total", m.machineLabels("container_id", id, "app_id", id))
+	}
+	s, ok := kills(id)
+	require.True(t, ok)
+	require.Zero(t, s.Value, "a container that lives shows that there were none")
+	before := clock.at
+	clock.step()
+	m.Killed(process.Identity{ContainerID: id, AppID: id})
+	m.Killed(process.Identity{ContainerID: id, AppID: id})
+	m.Killed(process.Identity{ContainerID: "/docker/brief", AppID: "/docker/brief"}) // lived between two readings
+	s, _ = kills(id)
+	require.InDelta(t, 2, s.Value, 0)
+	s, ok = kills("/docker/brief")
+	require.True(t, ok)
+	require.InDelta(t, 1, s.Value, 0)
+	require.False(t, s.Created.After(before), "it began before the kill")
+	clock.at = clock.at.Add(2 * time.Minute)
+	gather(m)
+	_, ok = kills("/docker/brief")
+	require.False(t, ok, "it has expired")
+	_, ok = kills(id)
+	require.True(t, ok)
+
+	m = newMeter(t, Options{Root: root, Now: clock.now})
+	_, ok = kills(id)
+	require.False(t, ok, "who does not watch for kills does not say that there were none")
 }
 
 func TestProgramsOutsideOfCgroups(t *testing.T) {

@@ -100,6 +100,8 @@ func (f *families) containers(counterOf, gaugeOf familyOf) {
 	c("cpu_pressure_waiting_seconds_total", "Time for which some or all runnable tasks of a container waited for a processor.", cpuWaitingSome, cpuWaitingFull)
 	c("memory_pressure_waiting_seconds_total", "Time for which some or all tasks of a container waited for memory.", memoryWaitingSome, memoryWaitingFull)
 	c("io_pressure_waiting_seconds_total", "Time for which some or all tasks of a container waited for disks.", ioWaitingSome, ioWaitingFull)
+	kills := counterOf("container_oom_kills_total", "", "Processes of a container that were killed for want of memory.")
+	f.accounts = append(f.accounts, accountFamily{Family: kills, level: isContainer, counter: memoryKills, scale: 1, part: -1})
 	for _, d := range []struct {
 		name, unit, help string
 		of               func(disk) uint64

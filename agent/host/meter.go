@@ -40,7 +40,9 @@ type Options struct {
 	SeriesExpiry time.Duration // after the last member of a series is gone; 0: 10 minutes
 	// Nested: other machines share the kernel, and only cgroups with processes that can be seen from here are this one's.
 	Nested bool
-	Now    func() time.Time // nil: time.Now
+	// Kills: somebody calls Killed.
+	Kills bool
+	Now   func() time.Time // nil: time.Now
 }
 
 // Meter reads the figures when it is asked for them. It may be used from any goroutine.
@@ -195,6 +197,9 @@ func (m *Meter) readGroup(f *found, g *group, inPod bool) {
 	}
 	var r reading
 	m.read(&f.dirs, &g.last, &r, g.age%limitsEvery == 0)
+	if m.options.Kills {
+		r.count(memoryKills, 0) // Killed counts them
+	}
 	g.identity = m.namer.Of(f.place)
 	if f.place.Container != "" {
 		m.findProcess(f, g)

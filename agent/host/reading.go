@@ -5,7 +5,7 @@ import "strings"
 // counter is one of the cumulative figures of a cgroup.
 type counter uint8
 
-// The counters. Times are in nanoseconds, the rest in bytes.
+// The counters. Times are in nanoseconds, kills are a number, the rest is in bytes.
 const (
 	cpuUsed counter = iota
 	cpuUser
@@ -21,6 +21,7 @@ const (
 	diskWritten
 	netReceived
 	netSent
+	memoryKills // of processes
 	counters
 )
 
