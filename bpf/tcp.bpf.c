@@ -60,6 +60,28 @@ static __always_inline void join(struct conn_t *c, __u64 sk, __u64 now)
 	c->peer = peer->owner;
 }
 
+/*
+ * Whether an accepted connection gets a pair of its own, by the client's port. Its client has an address of this machine and is nowhere on it, so
+ * it came through the machine, which put its own address in place of the client's: a node port. Who it is, its connection tracker tells for a port only.
+ */
+static __always_inline __u8 translated(struct conn_t *c)
+{
+	__u32 key = 0;
+	__s64 *room;
+
+	if (c->peer || !bpf_map_lookup_elem(&own_addresses, &c->remote))
+		return 0;
+	room = bpf_map_lookup_elem(&translated_room, &key);
+	if (!room)
+		return 0;
+	if (*room <= 0) {
+		count_lost(LOST_TRANSLATED_FULL, 1);
+		return 0;
+	}
+	__sync_fetch_and_add(room, -1);
+	return 1;
+}
+
 static __always_inline int on_accepted(struct sock *sk, __u64 now)
 {
 	struct conn_t *c = new_conn(sk, now);
@@ -86,6 +108,8 @@ static __always_inline int on_accepted(struct sock *sk, __u64 now)
 		c->ignored = 1;
 	else
 		join(c, (__u64)sk, now);
+	if (!c->ignored)
+		c->translated = translated(c);
 	return 0;
 }
 

@@ -67,7 +67,8 @@ type VetchConnT struct {
 	Spoke         uint8
 	ClientIsn     uint32
 	Whole         uint8
-	Pad2          [3]uint8
+	Translated    uint8
+	Pad2          [2]uint8
 	Requests      uint32
 	Responses     uint32
 	LastRoute     uint64

@@ -20,7 +20,7 @@ func (r *reader) collect(s *Snapshot) {
 			if st.turn+3 > r.turn {
 				continue
 			}
-		case st.key.translated() && st.last.Opened == st.last.Closed && st.last.Active <= 0 && s.Time.Sub(st.changed) >= translatedIdle:
+		case st.key.translated() && st.last.Active <= 0 && s.Time.Sub(st.changed) >= translatedIdle:
 			if r.maps.Pairs.Delete(id) != nil {
 				continue
 			}

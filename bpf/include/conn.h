@@ -167,28 +167,6 @@ static __always_inline struct pair_t *pair_of(struct conn_t *c)
 	return bpf_map_lookup_elem(&pairs, &id);
 }
 
-/*
- * Whether an accepted connection gets a pair of its own, by the client's port. Its client has an address of this machine and is nowhere on it, so
- * it came through the machine, which put its own address in place of the client's: a node port. Who it is, its connection tracker tells for a port only.
- */
-static __always_inline int translated(struct conn_t *c)
-{
-	__u32 key = 0;
-	__s64 *room;
-
-	if (c->role != ROLE_SERVER || c->peer || !bpf_map_lookup_elem(&own_addresses, &c->remote))
-		return 0;
-	room = bpf_map_lookup_elem(&translated_room, &key);
-	if (!room)
-		return 0;
-	if (*room <= 0) {
-		count_lost(LOST_TRANSLATED_FULL, 1);
-		return 0;
-	}
-	__sync_fetch_and_add(room, -1);
-	return 1;
-}
-
 /* Binds a connection to its pair, once, when as much is known of its peer as ever will be. */
 static __always_inline struct pair_t *bind_pair(struct conn_t *c, __u64 now)
 {
@@ -211,7 +189,7 @@ static __always_inline struct pair_t *bind_pair(struct conn_t *c, __u64 now)
 		k.actual_port = c->actual_port;
 	} else {
 		k.local_port = c->local_port;
-		if (translated(c))
+		if (c->translated)
 			k.remote_port = c->remote_port;
 	}
 	id = pair_hash(&k);

@@ -156,7 +156,7 @@ ARRAY_MAP(udp_work, BPF_MAP_TYPE_PERCPU_ARRAY, struct udp_work_t, 1);
 
 ARRAY_MAP(owner_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct owner_t, 2);
 
-/* How many more pairs may stand for one connection each, see translated(); agent/probe counts those there are. */
+/* How many more pairs may stand for one connection each, see translated() in tcp.bpf.c; agent/probe counts those there are. */
 ARRAY_MAP(translated_room, BPF_MAP_TYPE_ARRAY, __s64, 1);
 
 /* Set at load. */

@@ -231,7 +231,8 @@ struct conn_t {
 	__u8 spoke;	/* last: 1 the client, 2 the server */
 	__u32 client_isn; /* the sequence number of the SYN: both ends know it, also through NAT */
 	__u8 whole;	/* rustls was seen to open its first records: no plain text went unseen */
-	__u8 pad2[3];
+	__u8 translated; /* its pair is for it alone: see translated() */
+	__u8 pad2[2];
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
 	__u64 last_route; /* in the dictionary for sure */
