@@ -3,6 +3,8 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -190,44 +192,43 @@ func chooseUprobes(spec *ebpf.CollectionSpec, loop bool) map[string]string {
 	return out
 }
 
-// loadPrograms loads the programs in keep and those for user-space functions. A kernel that does not take the latter does without.
+// loadPrograms loads the programs in keep and those for user-space functions. A kernel that does not take the latter in their flavour for it gets the older
+// one (6.1 limits all frames of a chain of calls to 512 bytes together; 6.12 was seen to take more), and one that takes neither does without.
 func (p *Probe) loadPrograms(spec *ebpf.CollectionSpec, keep map[string]bool, loop bool) error {
-	uprobes := map[string]string{}
+	all := maps.Clone(spec.Programs)
+	p.uprobeMulti = features.HaveBPFLinkUprobeMulti() == nil
+	flavours := []map[string]string{{}}
 	if !p.options.NoUprobes {
-		uprobes = chooseUprobes(spec, loop)
-	}
-	loaded := map[string]bool{}
-	for _, name := range uprobes {
-		loaded[name] = true
-	}
-	for name := range spec.Programs {
-		if !keep[name] && !loaded[name] {
-			delete(spec.Programs, name)
+		flavours = []map[string]string{chooseUprobes(spec, false), {}}
+		if loop {
+			flavours = slices.Insert(flavours, 0, chooseUprobes(spec, true))
 		}
 	}
 	var err error
-	if p.uprobeMulti = features.HaveBPFLinkUprobeMulti() == nil; p.uprobeMulti {
-		for name := range loaded {
-			spec.Programs[name].AttachType = ebpf.AttachTraceUprobeMulti
+	for _, uprobes := range flavours {
+		loaded := map[string]bool{}
+		for _, name := range uprobes {
+			loaded[name] = true
+			if p.uprobeMulti {
+				all[name].AttachType = ebpf.AttachTraceUprobeMulti
+			}
 		}
-	}
-	if p.coll, err = ebpf.NewCollection(spec); err == nil {
+		spec.Programs = maps.Clone(all)
+		maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !keep[name] && !loaded[name] })
+		if p.coll, err = ebpf.NewCollection(spec); err != nil {
+			p.uprobesErr = fmt.Errorf("%w: %w", ErrNoUprobes, err)
+			continue
+		}
 		p.uprobes = map[string]*ebpf.Program{}
 		for name, flavour := range uprobes {
 			p.uprobes[name] = p.coll.Programs[flavour]
 		}
-		p.hooks[hookTLS] = !p.options.NoUprobes
+		if p.hooks[hookTLS] = len(uprobes) > 0; p.hooks[hookTLS] {
+			p.uprobesErr = nil
+		} else if p.uprobesErr != nil {
+			p.log.Warn("cannot look into TLS", "error", p.uprobesErr)
+		}
 		return nil
 	}
-	p.uprobesErr = fmt.Errorf("%w: %w", ErrNoUprobes, err)
-	for name := range spec.Programs {
-		if loaded[name] {
-			delete(spec.Programs, name)
-		}
-	}
-	if p.coll, err = ebpf.NewCollection(spec); err != nil {
-		return fmt.Errorf("load kernel programs: %w: %w", cause(err), err)
-	}
-	p.log.Warn("cannot look into TLS", "error", p.uprobesErr)
-	return nil
+	return fmt.Errorf("load kernel programs: %w: %w", cause(err), err)
 }
