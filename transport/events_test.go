@@ -42,17 +42,7 @@ func startEventSender(t testing.TB, o SenderOptions) (*EventSender, *sending) {
 	}
 	sender, err := NewEventSender(o)
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- sender.Run(ctx) }()
-	var once sync.Once
-	s.stop = func() {
-		once.Do(func() {
-			cancel()
-			require.NoError(t, <-done)
-		})
-	}
-	t.Cleanup(s.stop)
+	s.stop = running(t, sender.Run)
 	return sender, s
 }
 

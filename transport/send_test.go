@@ -44,17 +44,7 @@ func startSender(t testing.TB, o SenderOptions) *sending {
 	var err error
 	s.Sender, err = NewSender(o)
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- s.Run(ctx) }()
-	var once sync.Once
-	s.stop = func() {
-		once.Do(func() {
-			cancel()
-			require.NoError(t, <-done)
-		})
-	}
-	t.Cleanup(s.stop)
+	s.stop = running(t, s.Run)
 	return s
 }
 
@@ -482,4 +472,20 @@ func FuzzDowngrade(f *testing.F) {
 			t.Error("neither a body nor an error")
 		}
 	})
+}
+
+// running runs a sender until stop, or the end of the test.
+func running(t testing.TB, run func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- run(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			require.NoError(t, <-done)
+		})
+	}
+	t.Cleanup(stop)
+	return stop
 }

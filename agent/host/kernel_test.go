@@ -56,7 +56,7 @@ func cpuTime() float64 {
 func container(t testing.TB, tr *tree) (id string, dirs [controllers]string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root to make cgroups")
+		t.Fatal("needs root to make cgroups")
 	}
 	var b [32]byte
 	_, _ = rand.Read(b[:])

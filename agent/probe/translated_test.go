@@ -52,9 +52,9 @@ func (ns netns) shell(t *testing.T, lines string) {
 	})
 }
 
-// TestTranslatedConnections: connections that came through the machine, with its address in place of the client's, are pairs of their own while there is
-// room, and are gone soon after their end.
-func TestTranslatedConnections(t *testing.T) {
+// behindMachine makes two namespaces with a machine between them, which puts its own address, 10.77.2.1, in place of what comes to its port 30080 for 10.77.2.2:8080.
+func behindMachine(t *testing.T) (other, pod netns) {
+	t.Helper()
 	other, machine, pod := newNetNS(t), newNetNS(t), newNetNS(t)
 	at := func(ns netns) string { return strconv.Itoa(ns.tid) }
 	machine.shell(t, "ip link add c0 type veth peer name e0 netns "+at(other)+"; ip link add s0 type veth peer name e0 netns "+at(pod)+
@@ -62,7 +62,33 @@ func TestTranslatedConnections(t *testing.T) {
 	other.shell(t, "ip addr add 10.77.1.2/24 dev e0; ip link set e0 up")
 	pod.shell(t, "ip addr add 10.77.2.2/24 dev e0; ip link set e0 up; ip route add default via 10.77.2.1")
 	machine.shell(t, "iptables -t nat -A PREROUTING -p tcp --dport 30080 -j DNAT --to-destination 10.77.2.2:8080; iptables -t nat -A POSTROUTING -o s0 -j MASQUERADE")
+	return other, pod
+}
 
+func pollOnce(t *testing.T, p *Probe) Snapshot {
+	t.Helper()
+	var s Snapshot
+	if err := p.poll(func(got Snapshot) { s = got }); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// served counts the connections that the pod accepted, by what it saw as their other end.
+func served(s Snapshot) map[netip.AddrPort]uint64 {
+	out := map[netip.AddrPort]uint64{}
+	for _, d := range s.Pairs {
+		if d.Key.Role == RoleServer && d.Key.Local.Addr() == netip.MustParseAddr("10.77.2.2") {
+			out[d.Key.Remote] += d.Opened
+		}
+	}
+	return out
+}
+
+// TestTranslatedConnections: connections that came through the machine, with its address in place of the client's, are pairs of their own while there is
+// room, and are gone soon after their end.
+func TestTranslatedConnections(t *testing.T) {
+	other, pod := behindMachine(t)
 	p, err := New(Options{})
 	if err != nil {
 		t.Fatalf("start the probe (needs root): %v", err)
@@ -72,14 +98,7 @@ func TestTranslatedConnections(t *testing.T) {
 	if err := p.SetOwnAddresses([]netip.Addr{own, netip.MustParseAddr("127.0.0.1")}); err != nil {
 		t.Fatal(err)
 	}
-	poll := func() Snapshot {
-		t.Helper()
-		var s Snapshot
-		if err := p.poll(func(got Snapshot) { s = got }); err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
+	poll := func() Snapshot { return pollOnce(t, p) }
 	poll() // there is room now
 
 	var l net.Listener
@@ -106,15 +125,6 @@ func TestTranslatedConnections(t *testing.T) {
 			s.Close()
 		}
 		return seen
-	}
-	served := func(s Snapshot) map[netip.AddrPort]uint64 {
-		out := map[netip.AddrPort]uint64{}
-		for _, d := range s.Pairs {
-			if d.Key.Role == RoleServer && d.Key.Local.Addr() == netip.MustParseAddr("10.77.2.2") {
-				out[d.Key.Remote] += d.Opened
-			}
-		}
-		return out
 	}
 	want := visit(5)
 	got := served(poll())
