@@ -29,6 +29,8 @@ struct go_fd_t {
 	__u64 type;
 };
 
+#define GO_CLOSED (~0ULL) /* instead of a socket: the program has closed it, and what it writes goes nowhere */
+
 /* The TCP socket of what may be a netFD. That it is one is told by what it says of its socket. */
 static __noinline __u64 go_netfd(__u64 address)
 {
@@ -36,34 +38,46 @@ static __noinline __u64 go_netfd(__u64 address)
 
 	if (bpf_probe_read_user(&f, sizeof(f), (void *)address))
 		return 0;
-	if (f.stream != 1 || (f.family != AF_INET && f.family != AF_INET6) || f.type != 1 /* SOCK_STREAM */ || f.fd >= 1 << 30)
+	if (f.stream != 1 || (f.family != AF_INET && f.family != AF_INET6) || f.type != 1 /* SOCK_STREAM */)
 		return 0;
-	return (__u64)socket_of(f.fd);
+	if (f.fd == ~0ULL)
+		return GO_CLOSED;
+	return f.fd < 1 << 30 ? (__u64)socket_of(f.fd) : 0;
 }
 
-/* The socket of a *tls.Conn, whose first field is the net.Conn that it is on: a *net.TCPConn, which holds a *netFD, or a struct around one:
-   with the pointer first, or with a net.Conn first. 0 if it is none of these. */
+/* The socket of what may be a *net.TCPConn, which holds a *netFD, or of a pointer to one. */
+static __noinline __u64 go_tcp_conn(__u64 address)
+{
+	__u64 held, sk;
+
+	if (bpf_probe_read_user(&held, sizeof(held), (void *)address))
+		return 0;
+	sk = go_netfd(held);
+	if (sk || bpf_probe_read_user(&held, sizeof(held), (void *)held))
+		return sk;
+	return go_netfd(held);
+}
+
+/* The socket of a *tls.Conn, whose first field is the net.Conn that it is on: a *net.TCPConn or a struct around one, with the pointer first, or with
+   a net.Conn first, or with that behind one word (client-go's connections begin with a function). 0 if it is none of these. */
 static __noinline __u64 go_socket(__u64 conn)
 {
-	__u64 at[2], word[2], inner, sk;
+	__u64 word[3], behind = 0, sk;
 
-	if (bpf_probe_read_user(at, sizeof(at), (void *)conn))
+	if (bpf_probe_read_user(word, 2 * sizeof(*word), (void *)conn))
 		return 0;
 #pragma unroll
 	for (int i = 0; i < 3; i++) {
-		if (bpf_probe_read_user(word, sizeof(word), (void *)at[1]))
-			return 0;
-		sk = go_netfd(word[0]);
+		conn = word[1];
+		sk = go_tcp_conn(conn);
 		if (sk)
 			return sk;
-		if (!bpf_probe_read_user(&inner, sizeof(inner), (void *)word[0])) {
-			sk = go_netfd(inner);
-			if (sk)
-				return sk;
-		}
-		at[1] = word[1];
+		if (bpf_probe_read_user(word, sizeof(word), (void *)conn))
+			break;
+		if (!i)
+			behind = word[2];
 	}
-	return 0;
+	return behind ? go_tcp_conn(behind) : 0;
 }
 
 /* Binds a connection to the socket that it is on. What is on TLS within TLS is not looked at: the inner of the two says what the peer hears. */
@@ -95,7 +109,7 @@ static __always_inline struct tls_session_t *go_session(__u64 conn)
 	if (sk && go_bind(s, conn, sk))
 		return s;
 	s->fresh = 0;
-	if (!is_elsewhere())
+	if (sk != GO_CLOSED && !is_elsewhere())
 		count_lost(LOST_TLS_UNBOUND, 1);
 	return NULL;
 }

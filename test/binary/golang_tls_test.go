@@ -45,23 +45,26 @@ func warm(t *testing.T, path string) {
 	start(t, how{}, path, "server", "-listen", "127.0.0.1:0").line(t, "listening", patience)
 }
 
-// TestGoTLSOlder starts vetch between the first and the second batch of requests of connections that are open.
+// TestGoTLSOlder starts vetch between the first and the second batch of requests of connections that are open. What clients write on what they have closed is no loss.
 func TestGoTLSOlder(t *testing.T) {
 	const connections, batch = 8, 4
 	for _, hook := range hooks() {
-		t.Run(hook, func(t *testing.T) {
-			name := "tls-older-" + hook
-			s, address := server(t, how{}, name+"-web", "127.0.0.1:0", "-tls", "bare")
-			asks := start(t, how{}, named(t, name), "client", "-addr", address, "-tls", "counted", "-mode", "raw", "-wait", "-requests", "8000",
-				"-concurrency", strconv.Itoa(connections), "-pipeline", strconv.Itoa(batch), "-targets", "GET /older/ok")
-			asks.line(t, "ready", patience)
-			v := watch(t, settings{hook: hook})
-			fmt.Fprintln(asks.stdin)
-			e := expect(name, s.name, address, asks.report(t, time.Minute))
-			e.requests["GET /older/ok 200"] -= connections * batch
-			e.noConnections, e.noBytes = true, true
-			checkOn(t, v, e)
-		})
+		for _, kind := range []string{"counted", "behind"} {
+			t.Run(hook+"/"+kind, func(t *testing.T) {
+				name := "tls-older-" + kind + "-" + hook
+				s, address := server(t, how{}, name+"-web", "127.0.0.1:0", "-tls", "bare")
+				asks := start(t, how{}, named(t, name), "client", "-addr", address, "-tls", kind, "-mode", "raw", "-wait", "-requests", "8000",
+					"-concurrency", strconv.Itoa(connections), "-pipeline", strconv.Itoa(batch), "-targets", "GET /older/ok")
+				asks.line(t, "ready", patience)
+				v := watch(t, settings{hook: hook})
+				fmt.Fprintln(asks.stdin)
+				e := expect(name, s.name, address, asks.report(t, time.Minute))
+				e.requests["GET /older/ok 200"] -= connections * batch
+				e.noConnections, e.noBytes = true, true
+				checkOn(t, v, e)
+				require.Zero(t, v.mustRead(t).sum("vetch_probe_events_lost_total", labels{"reason": "tls_unbound"}), "all that was said is on a connection that is known")
+			})
+		}
 	}
 }
 

@@ -58,7 +58,7 @@ func client(args []string) error {
 	flags.IntVar(&s.repeat, "repeat", 1, "times that the conversation is played on a connection")
 	flags.DurationVar(&s.timeout, "timeout", 10*time.Second, "connect: give up after")
 	flags.Float64Var(&s.rate, "rate", 0, "http, raw: requests a second over all connections, each on its own schedule; 0: as fast as responses come")
-	flags.StringVar(&s.tls, "tls", "", "http, raw: do TLS: "+tlsCounted+", "+tlsBare+" or "+tlsHidden)
+	flags.StringVar(&s.tls, "tls", "", "http, raw: do TLS: "+tlsCounted+", "+tlsBare+", "+tlsBehind+" or "+tlsHidden)
 	flags.BoolVar(&s.http2, "http2", false, "http, with -tls: HTTP/2, all of it on one connection")
 	if err := flags.Parse(args); err != nil {
 		return err

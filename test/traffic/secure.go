@@ -15,12 +15,31 @@ import (
 	"github.com/vetch-dev/vetch/test/conversation"
 )
 
-// The ways to do TLS by -tls: on the connection that counts its bytes, on the bare TCP connection, or on one that does not begin with the net.Conn inside of it.
+// The ways to do TLS by -tls: on the connection that counts its bytes, on the bare TCP connection, on one that has the net.Conn inside of it behind a function, or behind more.
 const (
 	tlsCounted = "counted"
 	tlsBare    = "bare"
+	tlsBehind  = "behind"
 	tlsHidden  = "hidden"
 )
+
+// behind is a connection around another as client-go's are.
+type behind struct {
+	onClose func()
+	net.Conn
+}
+
+// talkative is a connection that is written on when it is closed.
+type talkative struct {
+	net.Conn
+}
+
+// Close writes once more afterwards, as HTTP/2 does sometimes: that goes nowhere.
+func (t talkative) Close() error {
+	err := t.Conn.Close()
+	_, _ = t.Write([]byte("too late"))
+	return err
+}
 
 // hidden is a connection around another, which is not its first field.
 type hidden struct {
@@ -35,6 +54,8 @@ func carried(kind string, conn net.Conn, tally *conversation.Tally) (net.Conn, e
 		return conversation.Conn{Conn: conn, Tally: tally}, nil
 	case tlsBare:
 		return conn, nil
+	case tlsBehind:
+		return &behind{func() {}, conn}, nil
 	case tlsHidden:
 		return &hidden{kind, conversation.Conn{Conn: conn, Tally: tally}}, nil
 	}
@@ -52,6 +73,9 @@ func dialTLS(ctx context.Context, kind, address string, tally *conversation.Tall
 		return nil, err
 	}
 	secure := tls.Client(conn, &tls.Config{ServerName: "localhost", InsecureSkipVerify: true, NextProtos: protocols})
+	if kind == tlsBehind {
+		return talkative{secure}, secure.HandshakeContext(ctx)
+	}
 	return secure, secure.HandshakeContext(ctx)
 }
 

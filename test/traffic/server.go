@@ -18,7 +18,7 @@ func server(args []string) error {
 	script := flags.String("script", "", "name of the conversation to play; empty: HTTP")
 	repeat := flags.Int("repeat", 1, "times that the conversation is played on a connection")
 	connections := flags.Int("connections", 1, "connections on which the conversation is played")
-	secure := flags.String("tls", "", "do TLS: "+tlsCounted+", "+tlsBare+" or "+tlsHidden)
+	secure := flags.String("tls", "", "do TLS: "+tlsCounted+", "+tlsBare+", "+tlsBehind+" or "+tlsHidden)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
