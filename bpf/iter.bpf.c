@@ -18,7 +18,7 @@ int walk_listeners(struct bpf_iter__task_file *ctx)
 	struct listener_key_t k;
 	listener_key(sk, &k);
 	if (!bpf_map_lookup_elem(&listeners, &k))
-		on_listen(sk, task, 1);
+		on_listen(sk, task, SCRATCH_WALK);
 	return 0;
 }
 
@@ -48,7 +48,7 @@ int walk_connections(struct bpf_iter__task_file *ctx)
 	if (!c)
 		return 0;
 	c->owned = 1;
-	c->owner = owner_of(task, 1, &c->ignored);
+	c->owner = owner_of(task, SCRATCH_WALK, &c->ignored);
 	if (c->ignored)
 		return 0;
 	if (c->role == ROLE_CLIENT) {

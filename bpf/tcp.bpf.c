@@ -4,7 +4,7 @@
 /* Life of TCP connections: connect, accept, listen, failure, retransmission, end. */
 #include "include/io.h"
 
-static __always_inline int on_connect(struct sock *sk, __u64 now)
+static __always_inline int on_connect(struct sock *sk, __u64 now, __u32 scratch)
 {
 	struct conn_t *c = new_conn(sk, now);
 
@@ -12,7 +12,7 @@ static __always_inline int on_connect(struct sock *sk, __u64 now)
 		return 0;
 	c->role = ROLE_CLIENT;
 	c->owned = 1;
-	c->owner = owner_of((struct task_struct *)bpf_get_current_task(), 0, &c->ignored);
+	c->owner = owner_of((struct task_struct *)bpf_get_current_task(), scratch, &c->ignored);
 	return 0;
 }
 
@@ -195,8 +195,7 @@ static __always_inline void on_closed(struct sock *sk, struct conn_t *c, int old
 	c->closed_seq[1] = copied - (copied == BPF_CORE_READ(tp, rcv_nxt) && old != TCP_ESTABLISHED && old != TCP_FIN_WAIT1);
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
+static __always_inline int on_state(struct sock *sk, int old, int new, __u32 scratch)
 {
 	__u64 key = (__u64)sk, now;
 	struct conn_t *c;
@@ -204,12 +203,12 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	if (!is_tcp(sk))
 		return 0;
 	if (new == TCP_LISTEN)
-		return on_listen(sk, (struct task_struct *)bpf_get_current_task(), 0);
+		return on_listen(sk, (struct task_struct *)bpf_get_current_task(), scratch);
 	if (old == TCP_LISTEN)
 		return on_unlisten(sk);
 	now = bpf_ktime_get_ns();
 	if (new == TCP_SYN_SENT)
-		return on_connect(sk, now);
+		return on_connect(sk, now, scratch);
 	if (old == TCP_SYN_RECV && new == TCP_ESTABLISHED) {
 		c = bpf_map_lookup_elem(&conns, &key);
 		if (!c || c->role != ROLE_CLIENT)
@@ -231,6 +230,38 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 		return on_connected(sk, c, now);
 	if (new == TCP_CLOSE)
 		return on_failed(sk, c, now);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
+{
+	__u32 key = 0;
+	volatile __u8 *running = bpf_map_lookup_elem(&state_running, &key);
+
+	if (!running)
+		return 0;
+	*running = 1;
+	on_state(sk, old, new, SCRATCH_HOOK);
+	*running = 0;
+	return 0;
+}
+
+/*
+ * The kernel leaves a program out where it runs on this CPU already. That happens here, for programs connect and close in process context, where an
+ * interrupt may bring segments that change the state of other sockets. So each change is shown to this second one too, and what the first was left out of
+ * is its own.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state_within, struct sock *sk, int old, int new)
+{
+	__u32 key = 0;
+	volatile __u8 *running = bpf_map_lookup_elem(&state_running, &key);
+
+	if (!running || !*running)
+		return 0;
+	on_state(sk, old, new, SCRATCH_WITHIN);
+	count(COUNT_STATES_WITHIN);
 	return 0;
 }
 

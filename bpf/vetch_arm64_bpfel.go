@@ -526,6 +526,7 @@ const (
 	VetchMapSeries            = "series"
 	VetchMapSignalled         = "signalled"
 	VetchMapSources           = "sources"
+	VetchMapStateRunning      = "state_running"
 	VetchMapTaskScratch       = "task_scratch"
 	VetchMapTlsSessions       = "tls_sessions"
 	VetchMapTlsThreads        = "tls_threads"
@@ -554,6 +555,7 @@ const (
 	VetchProgTcpError         = "tcp_error"
 	VetchProgTcpRetransmit    = "tcp_retransmit"
 	VetchProgTcpState         = "tcp_state"
+	VetchProgTcpStateWithin   = "tcp_state_within"
 	VetchProgTlsFree          = "tls_free"
 	VetchProgTlsHandshake     = "tls_handshake"
 	VetchProgTlsInit          = "tls_init"
@@ -642,6 +644,7 @@ type VetchProgramSpecs struct {
 	TcpError        *ebpf.ProgramSpec `ebpf:"tcp_error"`
 	TcpRetransmit   *ebpf.ProgramSpec `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.ProgramSpec `ebpf:"tcp_state"`
+	TcpStateWithin  *ebpf.ProgramSpec `ebpf:"tcp_state_within"`
 	TlsFree         *ebpf.ProgramSpec `ebpf:"tls_free"`
 	TlsHandshake    *ebpf.ProgramSpec `ebpf:"tls_handshake"`
 	TlsInit         *ebpf.ProgramSpec `ebpf:"tls_init"`
@@ -687,6 +690,7 @@ type VetchMapSpecs struct {
 	Series         *ebpf.MapSpec `ebpf:"series"`
 	Signalled      *ebpf.MapSpec `ebpf:"signalled"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	StateRunning   *ebpf.MapSpec `ebpf:"state_running"`
 	TaskScratch    *ebpf.MapSpec `ebpf:"task_scratch"`
 	TlsSessions    *ebpf.MapSpec `ebpf:"tls_sessions"`
 	TlsThreads     *ebpf.MapSpec `ebpf:"tls_threads"`
@@ -758,6 +762,7 @@ type VetchMaps struct {
 	Series         *ebpf.Map `ebpf:"series"`
 	Signalled      *ebpf.Map `ebpf:"signalled"`
 	Sources        *ebpf.Map `ebpf:"sources"`
+	StateRunning   *ebpf.Map `ebpf:"state_running"`
 	TaskScratch    *ebpf.Map `ebpf:"task_scratch"`
 	TlsSessions    *ebpf.Map `ebpf:"tls_sessions"`
 	TlsThreads     *ebpf.Map `ebpf:"tls_threads"`
@@ -795,6 +800,7 @@ func (m *VetchMaps) Close() error {
 		m.Series,
 		m.Signalled,
 		m.Sources,
+		m.StateRunning,
 		m.TaskScratch,
 		m.TlsSessions,
 		m.TlsThreads,
@@ -846,6 +852,7 @@ type VetchPrograms struct {
 	TcpError        *ebpf.Program `ebpf:"tcp_error"`
 	TcpRetransmit   *ebpf.Program `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.Program `ebpf:"tcp_state"`
+	TcpStateWithin  *ebpf.Program `ebpf:"tcp_state_within"`
 	TlsFree         *ebpf.Program `ebpf:"tls_free"`
 	TlsHandshake    *ebpf.Program `ebpf:"tls_handshake"`
 	TlsInit         *ebpf.Program `ebpf:"tls_init"`
@@ -884,6 +891,7 @@ func (p *VetchPrograms) Close() error {
 		p.TcpError,
 		p.TcpRetransmit,
 		p.TcpState,
+		p.TcpStateWithin,
 		p.TlsFree,
 		p.TlsHandshake,
 		p.TlsInit,

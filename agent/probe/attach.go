@@ -27,8 +27,9 @@ const (
 func chooseHooks(want string, k kernel) ([]hook, error) {
 	hooks := []hook{
 		{"inet_sock_set_state", "tcp_state", tracing},
+		{"inet_sock_set_state", "tcp_state_within", tracing},
 		{"tcp_retransmit_skb", "tcp_retransmit", tracing},
-		{"tcp_destroy_sock", pick(k.loop, "tcp_destroy", "tcp_destroy_old"), tracing},
+		{"tcp_destroy_sock", pick(k.loop && want != HookSyscallOld, "tcp_destroy", "tcp_destroy_old"), tracing},
 		{"iter_listeners", "walk_listeners", walk},
 		{"iter_connections", "walk_connections", walk},
 		{"iter_pairs", "walk_pairs", walk},
@@ -52,7 +53,6 @@ func chooseHooks(want string, k kernel) ([]hook, error) {
 	case HookSyscall:
 		return append(hooks, syscall...), nil
 	case HookSyscallOld:
-		hooks[2].program = "tcp_destroy_old"
 		return append(hooks, hook{"sys_exit", "syscall_end_old", rawTracepoint}), nil
 	}
 	return nil, fmt.Errorf("unknown hook %q: use %s, %s or %s", want, HookAuto, HookSocket, HookSyscall)

@@ -96,7 +96,7 @@ static __noinline void take_owner(struct conn_t *c)
 	__u64 id;
 
 	c->owned = 1;
-	id = owner_of((struct task_struct *)bpf_get_current_task(), 0, &c->ignored);
+	id = owner_of((struct task_struct *)bpf_get_current_task(), SCRATCH_HOOK, &c->ignored);
 	if (c->owner == id || !id || id == OWNER_ELSEWHERE)
 		return;
 	if (c->bound) { /* it was bound to the listener's owner: move it */

@@ -154,7 +154,11 @@ struct udp_work_t {
 };
 ARRAY_MAP(udp_work, BPF_MAP_TYPE_PERCPU_ARRAY, struct udp_work_t, 1);
 
-ARRAY_MAP(owner_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct owner_t, 2);
+/* Who uses owner_of() at once on one CPU. */
+enum scratch { SCRATCH_HOOK, SCRATCH_WALK, SCRATCH_WITHIN, NUM_SCRATCH };
+ARRAY_MAP(owner_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct owner_t, NUM_SCRATCH);
+
+ARRAY_MAP(state_running, BPF_MAP_TYPE_PERCPU_ARRAY, __u8, 1); /* tcp_state is at work on this CPU */
 
 /* How many more pairs may stand for one connection each, see translated() in tcp.bpf.c; agent/probe counts those there are. */
 ARRAY_MAP(translated_room, BPF_MAP_TYPE_ARRAY, __s64, 1);

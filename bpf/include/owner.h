@@ -31,7 +31,7 @@ struct task_ids {
 	__u32 dev, netns;
 };
 
-ARRAY_MAP(task_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct task_ids, 2); /* of owner_of, which is called with a deep stack */
+ARRAY_MAP(task_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, struct task_ids, NUM_SCRATCH); /* of owner_of, which is called with a deep stack */
 
 static __always_inline __u64 task_hash(struct task_struct *task, struct task_ids *t)
 {

@@ -39,8 +39,8 @@ enum lost {
 	NUM_LOST,
 };
 
-/* Entries made and removed, where a map is too large to count them. */
-enum count { COUNT_CONNS_ADDED, COUNT_CONNS_REMOVED, NUM_COUNTS };
+/* Entries made and removed, where a map is too large to count them; changes of state that came inside of another. */
+enum count { COUNT_CONNS_ADDED, COUNT_CONNS_REMOVED, COUNT_STATES_WITHIN, NUM_COUNTS };
 
 struct addr_t {
 	__u8 b[16]; /* IPv4 as ::ffff:a.b.c.d */

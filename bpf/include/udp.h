@@ -150,7 +150,7 @@ __noinline int on_datagram(__u32 direction)
 	}
 	u->others = 0;
 	/* not kept with the socket: another one may have come to its address in memory and its port */
-	owner = owner_of((struct task_struct *)bpf_get_current_task(), 0, &drop);
+	owner = owner_of((struct task_struct *)bpf_get_current_task(), SCRATCH_HOOK, &drop);
 	if (drop)
 		return 0;
 	d = &w->record;
