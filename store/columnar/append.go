@@ -102,7 +102,6 @@ func (db *DB) sieve(records []Record) ([]Record, *RejectedError) {
 
 // write is the one goroutine that writes: to the log, then to the engine, and now and then a checkpoint.
 func (db *DB) write(ctx context.Context) {
-	defer close(db.done)
 	tick := time.NewTicker(max(db.opts.checkpoint/10, time.Millisecond))
 	defer tick.Stop()
 	for {
@@ -118,6 +117,8 @@ func (db *DB) write(ctx context.Context) {
 				group = append(group, a)
 			}
 			db.commit(group)
+		case day := <-db.mends:
+			db.mend(day)
 		case <-tick.C:
 			db.retain()
 		}

@@ -54,6 +54,7 @@ type Options struct {
 	now             func() time.Time // tests
 	checkpoint      time.Duration    // tests: how long a record is in the log and in memory alone
 	checkpointBytes int64            // tests
+	verify          time.Duration    // tests: how often all files are compared with their checksums
 }
 
 // DB is an open store. All methods may be called from several goroutines. Close it to let go of the directory.
@@ -78,8 +79,10 @@ type DB struct {
 	damaged       map[int]bool // segments of the log that are to be set aside
 	aside         *directory.Aside
 
+	mends chan string // days with damaged files, for the writer
+
 	stop      context.CancelFunc
-	done      chan struct{}
+	work      sync.WaitGroup // of the goroutines that stop ends
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -94,7 +97,7 @@ func Open(o Options) (*DB, error) {
 	}
 	db := &DB{
 		opts: o, log: o.Log, lock: lock, appends: make(chan *appending, maxGroup), queries: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
-		unflushedDays: map[string]bool{}, damaged: map[int]bool{}, done: make(chan struct{}),
+		unflushedDays: map[string]bool{}, damaged: map[int]bool{}, mends: make(chan string),
 	}
 	if err := db.open(); err != nil {
 		return nil, errors.Join(err, lock.Release())
@@ -124,6 +127,9 @@ func withDefaults(o Options) Options {
 	}
 	if o.checkpointBytes <= 0 {
 		o.checkpointBytes = checkpointBytes()
+	}
+	if o.verify <= 0 {
+		o.verify = defaultVerify
 	}
 	return o
 }
@@ -158,7 +164,8 @@ func (db *DB) open() (err error) {
 	db.setAside.Add(float64(db.aside.Count))
 	ctx, cancel := context.WithCancel(context.Background())
 	db.stop = cancel
-	go db.write(ctx)
+	db.work.Go(func() { db.write(ctx) })
+	db.work.Go(func() { db.watch(ctx) })
 	return nil
 }
 
@@ -168,13 +175,14 @@ func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
 		db.readers.end()
 		db.stop()
-		<-db.done
+		db.work.Wait()
 		db.unregister(db.opts.Registerer)
 		if free, err := db.guard.Free(); err != nil || int64(free) < 4*db.unflushed+minCloseBytes {
 			db.closeErr = errors.Join(fmt.Errorf("close %s: %w: what is in memory stays in the log", db.opts.Dir, directory.ErrDiskFull), db.wal.close(), db.lock.Release())
 			return
 		}
 		db.engine.close()
+		db.seal(context.Background())
 		db.closeErr = errors.Join(db.wal.close(), db.lock.Release())
 	})
 	return db.closeErr

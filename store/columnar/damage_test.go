@@ -99,10 +99,11 @@ func TestDamagedDayIsSetAside(t *testing.T) {
 			require.NotEmpty(t, parts)
 			require.NoError(t, os.RemoveAll(filepath.Dir(parts[0])))
 		},
-		"no metadata": func(t *testing.T, day string) {
+		"no metadata, no checksums": func(t *testing.T, day string) {
 			parts, err := filepath.Glob(filepath.Join(day, "datadb", "*", "metadata.json"))
 			require.NoError(t, err)
 			require.NoError(t, os.Truncate(parts[0], 3))
+			require.NoError(t, os.RemoveAll(filepath.Join(filepath.Dir(day), "..", "..", sumsDir)))
 		},
 		"no index": func(t *testing.T, day string) {
 			require.NoError(t, os.RemoveAll(filepath.Join(day, "indexdb")))

@@ -67,9 +67,10 @@ func checkpointBytes() int64 { return engineMemory() / 400 }
 type engine struct {
 	storage *logstorage.Storage
 	tenants []logstorage.TenantID
+	reading sync.RWMutex // held for writing while a day is closed that will be opened again
 }
 
-// openEngine opens the database in dir. Days that cannot be opened are set aside.
+// openEngine opens the database in dir. What is damaged is set aside.
 func openEngine(dir string, retention time.Duration, aside *directory.Aside) (_ *engine, err error) {
 	if err := setProcess(); err != nil {
 		return nil, fmt.Errorf("set up the engine: %w", err)
@@ -97,7 +98,7 @@ func openEngine(dir string, retention time.Duration, aside *directory.Aside) (_ 
 			}
 			continue
 		}
-		if err := e.attach(root, day, aside); err != nil {
+		if err := e.attach(dir, day, aside); err != nil {
 			e.close()
 			return nil, err
 		}
@@ -141,20 +142,39 @@ func park(root string, aside *directory.Aside) ([]string, error) {
 }
 
 // attach opens a day that park has hidden, or sets it aside.
-func (e *engine) attach(root, day string, aside *directory.Aside) error {
-	folder := filepath.Join(root, partitionsDir)
+func (e *engine) attach(dir, day string, aside *directory.Aside) error {
+	folder := filepath.Join(dir, engineDir, partitionsDir)
 	if err := os.Rename(filepath.Join(folder, parkedPrefix+day), filepath.Join(folder, day)); err != nil {
 		return fmt.Errorf("show a day: %w", err)
 	}
-	var refused error
-	err := caught(func() { refused = e.storage.PartitionAttach(day) })
-	if err = errors.Join(err, refused); err == nil {
+	return e.open(dir, day, aside)
+}
+
+// reopen closes a day and opens it again. Nothing may be added meanwhile; queries wait.
+func (e *engine) reopen(dir, day string, aside *directory.Aside) error {
+	e.reading.Lock()
+	defer e.reading.Unlock()
+	if err := e.storage.PartitionDetach(day); err != nil {
+		return fmt.Errorf("close a day: %w", err)
+	}
+	return e.open(dir, day, aside)
+}
+
+// open opens a day without the parts of it that are damaged, which are set aside; where that cannot be done, the whole day is.
+func (e *engine) open(dir, day string, aside *directory.Aside) error {
+	err := setDamagedAside(dir, day, aside)
+	if err == nil {
+		var refused error
+		err = errors.Join(caught(func() { refused = e.storage.PartitionAttach(day) }), refused)
+	}
+	if err == nil {
 		return nil
 	}
+	name := filepath.Join(engineDir, partitionsDir, day)
 	if isMachine(err) {
-		return fmt.Errorf("open %s: %w", filepath.Join(folder, day), err)
+		return fmt.Errorf("open %s: %w", filepath.Join(dir, name), err)
 	}
-	return aside.Move(filepath.Join(engineDir, partitionsDir, day), "day."+day, err)
+	return aside.Move(name, "day."+day, err)
 }
 
 // caught turns a panic of the library into an error. It sees only those of its own goroutine.
@@ -286,6 +306,8 @@ func (e *engine) run(ctx context.Context, text string, start, end time.Time, eac
 	var mu sync.Mutex
 	var columns []column
 	done := false
+	e.reading.RLock()
+	defer e.reading.RUnlock()
 	err = e.storage.RunQuery(logstorage.NewQueryContext(running, new(logstorage.QueryStats), e.tenants, q, false, nil), func(_ uint, block *logstorage.DataBlock) {
 		mu.Lock()
 		defer mu.Unlock()

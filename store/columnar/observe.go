@@ -14,7 +14,7 @@ import (
 
 // counters are the store's figures, all with the label store.
 type counters struct {
-	appended, replayed, replayedKnown, torn, setAside, droppedDays, checkpointFailures prometheus.Counter
+	appended, replayed, replayedKnown, torn, setAside, verified, droppedDays, checkpointFailures prometheus.Counter
 
 	failures, queryFailures *prometheus.CounterVec
 	syncs, checkpoints      prometheus.Histogram
@@ -97,6 +97,7 @@ func newCounters(db *DB) *counters {
 	c.replayedKnown = counter("vetch_columnar_replayed_known_records_total", "Records in the write-ahead log at the start that were in the other files too.")
 	c.torn = counter("vetch_columnar_torn_batches_total", "Batches in whose middle the write-ahead log ended at the start; they were not acknowledged.")
 	c.setAside = counter("vetch_columnar_corrupt_files_total", "Corrupt files and days that were set aside.")
+	c.verified = counter("vetch_columnar_verified_bytes_total", "Bytes of files that agreed with their checksums, in the look at all of them every 6 hours.")
 	c.droppedDays = counter("vetch_columnar_dropped_days_total", "Days that were dropped, for the store was over its limit.")
 	c.checkpointFailures = counter("vetch_columnar_checkpoint_failures_total", "Times that records could not be written to their files; they stay in the log.")
 	c.syncs = histogram("vetch_columnar_sync_seconds", "Time to write a group of batches to the write-ahead log, and to the disk.")
