@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
@@ -20,7 +21,7 @@ import (
 )
 
 const watcherHelp = `Reads the Kubernetes API, and feeds the names of pods, services and nodes to agents and the server (docs/formats/names.md). One watches a
-cluster; with --watcher-lease others stand by. It stores nothing, watches no machine and needs no privilege there; in the cluster it needs to list and
+cluster; with --watcher-lease others stand by. It keeps in --data-dir what a restart goes on from, watches no machine and needs no privilege there; in the cluster it needs to list and
 watch what the guide of the server lists, and to get other owners. It serves /metrics, /-/ready and /-/healthy.
 
 /metrics has the state of objects too (kube_*, as kube-state-metrics names it). With --server all of that also goes there, to a vetch server or any other
@@ -64,7 +65,7 @@ func runWatcher(ctx context.Context, p program, l *config.Loaded) error {
 	}
 	watcher, err := kube.New(kube.Options{
 		Log: library(log, l), Kubeconfig: l.Watcher.Kubeconfig, Feed: feed, State: told, Lease: l.Watcher.Lease, UserAgent: "vetch-watcher/" + Version(), Registerer: reg,
-		Events: labelled(l, events.eventTaker()),
+		Events: labelled(l, events.eventTaker()), Dir: filepath.Join(l.DataDir, "watcher"), DirBytes: int64(l.Watcher.SnapshotSize),
 	})
 	if err != nil {
 		return errors.Join(wrongConfig(err), events.Close())
@@ -92,7 +93,7 @@ func runWatcher(ctx context.Context, p program, l *config.Loaded) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer stopWatching()
-		return watcher.Run(ctx)
+		return errors.Join(watcher.Run(ctx), watcher.Close())
 	})
 	g.Go(func() error { return ship.run(watching, watcher.Led()) })
 	g.Go(func() error { return events.run(watching) })

@@ -83,6 +83,7 @@ type Watcher struct {
 	KeyFile      string
 	ClientCAFile string // subscribers need a certificate of one of these; empty: they need none
 	TokenFile    string // subscribers need this bearer token; empty: they need none
+	SnapshotSize Size   // bytes of objects of the API that a restart goes on from, 0 is none
 	State        State
 }
 
@@ -138,7 +139,7 @@ func Default() Config {
 			PollInterval:      time.Second,
 			TLS:               TLS{Enabled: true},
 		},
-		Watcher: Watcher{Listen: "127.0.0.1:4781", State: State{Enabled: true}},
+		Watcher: Watcher{Listen: "127.0.0.1:4781", SnapshotSize: 200 * MB, State: State{Enabled: true}},
 		Log:     Log{Level: "info", Format: "text"},
 	}
 }

@@ -55,6 +55,7 @@ func Options() []Option {
 		{"watcher.key_file", "key of that certificate", func(c *Config) value { return (*stringValue)(&c.Watcher.KeyFile) }},
 		{"watcher.client_ca_file", "certificates that those of the feed's subscribers must be signed by", func(c *Config) value { return (*stringValue)(&c.Watcher.ClientCAFile) }},
 		{"watcher.token_file", "file with the bearer token that the feed's subscribers must send", func(c *Config) value { return (*stringValue)(&c.Watcher.TokenFile) }},
+		{"watcher.snapshot_size", "what of the cluster's objects may lie on disk, so that a restart need not list them (0 is nothing)", func(c *Config) value { return &c.Watcher.SnapshotSize }},
 		{"watcher.state.enabled", "tell the state of pods, workloads, nodes, volumes and so on as kube_* metrics", func(c *Config) value { return (*boolValue)(&c.Watcher.State.Enabled) }},
 		{"watcher.state.labels", "labels of objects that become kube_*_labels: pods=team, nodes=*", func(c *Config) value { return (*listValue)(&c.Watcher.State.Labels) }},
 		{"watcher.state.annotations", "annotations of objects that become kube_*_annotations: namespaces=owner", func(c *Config) value { return (*listValue)(&c.Watcher.State.Annotations) }},

@@ -2,8 +2,11 @@ package kube
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,6 +67,17 @@ func loadConfig(path string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = path
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+}
+
+// fingerprint differs between clusters: by where the API is, and by whose certificates it is believed.
+func (a *api) fingerprint() string {
+	h := sha256.New()
+	authority := a.config.CAData
+	if len(authority) == 0 && a.config.CAFile != "" {
+		authority, _ = os.ReadFile(a.config.CAFile) // where it cannot be read, nothing can be asked
+	}
+	fmt.Fprintf(h, "%s\x00%s\x00%s", a.config.Host, a.config.ServerName, authority)
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // client is for one version of a group.

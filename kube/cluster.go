@@ -82,6 +82,7 @@ func newCluster(feed *names.Feed, told *state.Options, send func(context.Context
 		c.teller = newTeller(c, send)
 	}
 	for _, k := range kinds(tables, send != nil) {
+		k.annotations = told != nil && len(told.Annotations[k.resource.Resource]) > 0
 		c.kinds[k] = &kindState{}
 	}
 	return c
@@ -247,6 +248,7 @@ type metrics struct {
 	events      *prometheus.CounterVec // kind, event
 	requests    *prometheus.CounterVec // verb, resource, code
 	lookedUp    *prometheus.CounterVec // result
+	resumes     *prometheus.CounterVec // result
 	publishTime prometheus.Histogram
 	runningTime prometheus.Histogram
 	leading     prometheus.Gauge
@@ -269,12 +271,21 @@ func newMetrics() metrics {
 		lookedUp: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vetch_kube_owner_lookups_total", Help: "Owners of pods that the API was asked for, because no watch tells of them, by result.",
 		}, []string{"result"}),
+		resumes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vetch_kube_resumes_total", Help: "Resources that a start went on with where an earlier process ended (resumed), or why they were listed.",
+		}, []string{"result"}),
 		publishTime: histogram("vetch_kube_publish_seconds", "Time from when the API told of a pod until its name was in the feed."),
 		runningTime: histogram("vetch_kube_running_to_published_seconds", "Time from when a container began to run until the feed had its id, by the clocks of the node (whole seconds) and of the watcher."),
 		leading:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "vetch_kube_leading", Help: "1 while this replica watches, 0 while another one does."}),
 	}
 	for _, result := range []string{"found", "absent", "failed", "too_many"} {
 		m.lookedUp.WithLabelValues(result)
+	}
+	for _, result := range []string{resumed, resumeExpired} {
+		m.resumes.WithLabelValues(result)
+	}
+	for _, r := range resumeResults {
+		m.resumes.WithLabelValues(r.result)
 	}
 	return m
 }

@@ -29,7 +29,7 @@ func newTable() *table {
 	t.now = func() time.Time { return t.at }
 	for k := range t.kinds {
 		if k.name == "Pod" {
-			t.pods = newSource(k, t.cluster, nil)
+			t.pods = newSource(k, t.cluster, nil, nil)
 		}
 		t.listed(k)
 	}

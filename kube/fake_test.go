@@ -3,11 +3,13 @@ package kube
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +22,8 @@ import (
 
 	"github.com/vetch-dev/vetch/transport/names"
 )
+
+const tooOld = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}}`
 
 // watched is one watch: where its lines go, and whether it is of metadata alone.
 type watched struct {
@@ -39,10 +43,21 @@ type fakeAPI struct {
 	refuse   map[string]bool // resources that answer 403
 	noStream bool            // an older API: watches do not send what is there
 	lists    int
+	streams  int                 // watches that began with everything
+	history  map[string][]change // by resource
+	forgot   int                 // the version up to which that is gone
+	late     chan struct{}       // where there is one, that is said only when this is closed
+}
+
+// change is what happened to an object.
+type change struct {
+	version int
+	event   string
+	fields  map[string]any
 }
 
 func newFakeAPI(t *testing.T) *fakeAPI {
-	f := &fakeAPI{objects: map[string]map[types.UID]map[string]any{}, watchers: map[string][]watched{}, refuse: map[string]bool{}, version: 10}
+	f := &fakeAPI{objects: map[string]map[types.UID]map[string]any{}, watchers: map[string][]watched{}, refuse: map[string]bool{}, history: map[string][]change{}, version: 10}
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(func() {
 		f.mu.Lock()
@@ -96,10 +111,12 @@ func (f *fakeAPI) put(resource string, o runtime.Object) {
 func (f *fakeAPI) delete(resource string, uid types.UID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	fields := f.objects[resource][uid]
+	fields := maps.Clone(f.objects[resource][uid])
 	delete(f.objects[resource], uid)
 	f.version++
-	fields["metadata"].(map[string]any)["resourceVersion"] = fmt.Sprint(f.version)
+	meta := maps.Clone(fields["metadata"].(map[string]any))
+	meta["resourceVersion"] = fmt.Sprint(f.version)
+	fields["metadata"] = meta
 	f.tell(resource, "DELETED", fields)
 }
 
@@ -108,13 +125,36 @@ func (f *fakeAPI) drop(resource string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, w := range f.watchers[resource] {
-		w.lines <- `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}}` + "\n"
+		w.lines <- tooOld + "\n"
 		close(w.lines)
 	}
 	f.watchers[resource] = nil
 }
 
+// forget makes all versions before the present one too old to watch from.
+func (f *fakeAPI) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.version++
+	f.forgot = f.version
+}
+
+// disconnect ends all watches, as a restart of the watcher does.
+func (f *fakeAPI) disconnect() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watchers = map[string][]watched{}
+}
+
+// asks counts lists, and watches that began with everything.
+func (f *fakeAPI) asks() (lists, streams int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lists, f.streams
+}
+
 func (f *fakeAPI) tell(resource, event string, fields map[string]any) {
+	f.history[resource] = append(f.history[resource], change{f.version, event, fields})
 	for _, w := range f.watchers[resource] {
 		w.lines <- line(event, f.shape(resource, fields, w.metadata))
 	}
@@ -205,7 +245,25 @@ func (f *fakeAPI) collection(w http.ResponseWriter, r *http.Request, k *kind) {
 		return
 	}
 	ch := make(chan string, 1000)
-	if q.Get("sendInitialEvents") != "" {
+	version, _ := strconv.Atoi(q.Get("resourceVersion"))
+	if q.Get("sendInitialEvents") == "" && version < f.forgot {
+		late := f.late
+		f.mu.Unlock()
+		w.(http.Flusher).Flush()
+		if late != nil {
+			<-late
+		}
+		fmt.Fprintln(w, tooOld)
+		return
+	}
+	if q.Get("sendInitialEvents") == "" {
+		for _, c := range f.history[resource] {
+			if c.version > version {
+				ch <- line(c.event, f.shape(resource, c.fields, metadata))
+			}
+		}
+	} else {
+		f.streams++
 		for _, fields := range f.objects[resource] {
 			ch <- line("ADDED", f.shape(resource, fields, metadata))
 		}

@@ -26,6 +26,8 @@ type kind struct {
 	drop  func(*cluster, types.UID)      // an object that is gone
 	state *state.Kind                    // its series; nil: it has none
 	tell  *happening                     // its events; nil: it has none
+
+	annotations bool // its annotations are told as series
 }
 
 // kinds lists what is watched: for names alone, or with series of these kinds and with events too. Owners are there for their own owners only, where there are
@@ -61,10 +63,10 @@ func everyKind() []*kind {
 		return &kind{resource: gv.WithResource(resource), name: name, object: object}
 	}
 	return []*kind{
-		{core.WithResource("pods"), "Pod", &corev1.Pod{}, keepPod, (*cluster).putPod, (*cluster).dropPod, nil, nil},
-		{core.WithResource("nodes"), "Node", &corev1.Node{}, keepNode, (*cluster).putNode, (*cluster).dropNode, nil, nil},
-		{core.WithResource("services"), "Service", &corev1.Service{}, keepService, (*cluster).putService, (*cluster).dropService, nil, nil},
-		{discoveryv1.SchemeGroupVersion.WithResource("endpointslices"), "EndpointSlice", &discoveryv1.EndpointSlice{}, keepSlice, (*cluster).putSlice, (*cluster).dropSlice, nil, nil},
+		{core.WithResource("pods"), "Pod", &corev1.Pod{}, keepPod, (*cluster).putPod, (*cluster).dropPod, nil, nil, false},
+		{core.WithResource("nodes"), "Node", &corev1.Node{}, keepNode, (*cluster).putNode, (*cluster).dropNode, nil, nil, false},
+		{core.WithResource("services"), "Service", &corev1.Service{}, keepService, (*cluster).putService, (*cluster).dropService, nil, nil, false},
+		{discoveryv1.SchemeGroupVersion.WithResource("endpointslices"), "EndpointSlice", &discoveryv1.EndpointSlice{}, keepSlice, (*cluster).putSlice, (*cluster).dropSlice, nil, nil, false},
 		owner(apps, "replicasets", "ReplicaSet", &appsv1.ReplicaSet{}),
 		owner(apps, "deployments", "Deployment", &appsv1.Deployment{}),
 		owner(apps, "statefulsets", "StatefulSet", &appsv1.StatefulSet{}),

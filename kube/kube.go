@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
+	"github.com/vetch-dev/vetch/kube/snapshot"
 	"github.com/vetch-dev/vetch/kube/state"
 	"github.com/vetch-dev/vetch/model"
 	"github.com/vetch-dev/vetch/transport/names"
@@ -34,7 +35,9 @@ type Options struct {
 	// Events takes what happens in the cluster, all or none; it must not wait. What this replica sees again after a start has the same ID. nil: nothing is told.
 	Events     func(context.Context, []model.Event) error
 	Lease      string // "namespace/name" of the Lease that one replica holds; "": there is only one replica
-	Identity   string // of this replica, no other's; "": the host name and something random
+	Identity   string // of this replica, no other's; "": the host name and something random, and after a restart that of before, where there is Dir
+	Dir        string // keeps what a restart goes on from; "": it lists everything
+	DirBytes   int64  // how much of that there may be
 	UserAgent  string
 	Registerer prometheus.Registerer // nil: not exported
 }
@@ -45,6 +48,7 @@ type Watcher struct {
 	log     *slog.Logger
 	api     *api
 	cluster *cluster
+	saved   *snapshot.Directory // nil: nothing is kept for a restart
 	leading atomic.Bool
 	standby atomic.Bool   // another replica is known to watch
 	led     chan struct{} // closed when this one begins to
@@ -71,13 +75,6 @@ func New(o Options) (*Watcher, error) {
 	if err := o.State.Check(); err != nil {
 		return nil, err
 	}
-	if o.Identity == "" {
-		name, err := os.Hostname()
-		if err != nil {
-			return nil, fmt.Errorf("read host name: %w", err)
-		}
-		o.Identity = name + "_" + rand.Text()[:8] // two replicas on one machine must not take each other's lease for their own
-	}
 	klog.SetSlogLogger(o.Log) // client-go logs there and nowhere else
 	w := &Watcher{options: o, log: o.Log, cluster: newCluster(o.Feed, o.State, o.Events), led: make(chan struct{})}
 	var err error
@@ -89,7 +86,45 @@ func New(o Options) (*Watcher, error) {
 			return nil, fmt.Errorf("register the watcher's metrics: %w", err)
 		}
 	}
-	return w, nil
+	w.openSaved()
+	return w, w.identify()
+}
+
+// openSaved opens what a restart goes on from. Without it a start lists, so nothing else depends on it.
+func (w *Watcher) openSaved() {
+	o := &w.options
+	if o.Dir == "" || o.DirBytes <= 0 {
+		return
+	}
+	var err error
+	w.saved, err = snapshot.Open(snapshot.Options{Dir: o.Dir, Cluster: w.api.fingerprint(), MaxBytes: o.DirBytes, Log: w.log, Registerer: o.Registerer})
+	if err != nil {
+		w.log.Warn("a restart will list the cluster anew: nothing can be kept for it", "dir", o.Dir, "err", err)
+	}
+}
+
+// identify names this replica. Two on one machine must not take each other's lease for their own; one that was restarted may take its own at once.
+func (w *Watcher) identify() error {
+	if w.options.Identity != "" {
+		return nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("read host name: %w", err)
+	}
+	w.options.Identity = name + "_" + rand.Text()[:8]
+	if w.saved != nil {
+		w.options.Identity = w.saved.Identity(w.options.Identity)
+	}
+	return nil
+}
+
+// Close writes what a restart goes on from, and lets go of the directory. Run must have ended.
+func (w *Watcher) Close() error {
+	if w.saved == nil {
+		return nil
+	}
+	return w.saved.Close()
 }
 
 // Run waits for the lease, where there is one, and follows the cluster until ctx ends or the lease is lost (ErrLeaseLost).
@@ -116,8 +151,12 @@ func (w *Watcher) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		var saved *snapshot.Resource
+		if w.saved != nil {
+			saved = w.saved.Resource(k.resource.Resource, k.form())
+		}
 		g.Go(func() error {
-			newSource(k, w.cluster, w.log).run(ctx, lw)
+			newSource(k, w.cluster, w.log, saved).run(ctx, lw)
 			return nil
 		})
 	}
@@ -131,21 +170,29 @@ func (w *Watcher) follow(ctx context.Context) error {
 			return nil
 		})
 	}
-	g.Go(func() error {
-		tick := time.NewTicker(sweepEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-tick.C:
-				w.cluster.sweep()
-				if w.cluster.teller != nil {
-					w.cluster.teller.followCustom()
+	every := func(interval time.Duration, do func()) {
+		g.Go(func() error {
+			tick := time.NewTicker(interval)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-tick.C:
+					do()
 				}
 			}
+		})
+	}
+	every(sweepEvery, func() {
+		w.cluster.sweep()
+		if w.cluster.teller != nil {
+			w.cluster.teller.followCustom()
 		}
 	})
+	if w.saved != nil {
+		every(saveEvery, func() { _ = w.saved.Write() }) // what goes wrong is told and counted there
+	}
 	return g.Wait()
 }
 
@@ -170,7 +217,7 @@ func (w *Watcher) Ready() error {
 func (w *Watcher) register(reg prometheus.Registerer) error {
 	c := w.cluster
 	list := []prometheus.Collector{
-		c.events, c.requests, c.lookedUp, c.publishTime, c.runningTime, c.leading, objectCollector{c}, w.options.Feed.Collector(),
+		c.events, c.requests, c.lookedUp, c.resumes, c.publishTime, c.runningTime, c.leading, objectCollector{c}, w.options.Feed.Collector(),
 	}
 	if c.teller != nil {
 		list = append(list, c.teller.told, c.teller.lost)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/vetch-dev/vetch/kube/snapshot"
 	"github.com/vetch-dev/vetch/kube/state"
 )
 
@@ -22,20 +23,22 @@ type object struct {
 	metav1.ObjectMeta // namespace, name and uid only
 	body              any
 	series            *state.Rendered
-	tells             any // what its kind's happening keeps
+	tells             any    // what its kind's happening keeps
+	record            []byte // for the snapshot; nil: there is none
 }
 
-// source follows one kind: a list first, then a watch, and a list again only where the watch cannot go on. Client-go's reflector does that; this is
-// the store that it fills.
+// source follows one kind: a list first, or what an earlier process knew, then a watch, and a list again only where the watch cannot go on. Client-go's
+// reflector does that; this is the store that it fills.
 type source struct {
 	kind    *kind
 	cluster *cluster
 	log     *slog.Logger
+	saved   *snapshot.Resource     // nil: nothing is kept for a restart
 	known   map[types.UID]struct{} // of the reflector's goroutine alone
 }
 
-func newSource(k *kind, c *cluster, log *slog.Logger) *source {
-	return &source{kind: k, cluster: c, log: log, known: make(map[types.UID]struct{})}
+func newSource(k *kind, c *cluster, log *slog.Logger, saved *snapshot.Resource) *source {
+	return &source{kind: k, cluster: c, log: log, saved: saved, known: make(map[types.UID]struct{})}
 }
 
 // run follows the kind until ctx ends.
@@ -44,7 +47,7 @@ func (s *source) run(ctx context.Context, lw *cache.ListWatch) {
 	if s.kind.object != nil {
 		expected = s.kind.object
 	}
-	r := cache.NewReflectorWithOptions(s.noting(lw), expected, s, cache.ReflectorOptions{Name: s.kind.resource.Resource, MinWatchTimeout: 10 * time.Minute})
+	r := cache.NewReflectorWithOptions(s.noting(s.resuming(lw)), expected, s, cache.ReflectorOptions{Name: s.kind.resource.Resource, MinWatchTimeout: 10 * time.Minute})
 	r.RunWithContext(ctx)
 }
 
@@ -100,6 +103,11 @@ func (s *source) take(o any) (*object, error) {
 	if s.kind.tell != nil {
 		taken.tells = s.kind.tell.keep(full)
 	}
+	if s.saved != nil {
+		if taken.record, err = s.kind.marshal(full); err != nil { // which changes it, so it comes last
+			return nil, err
+		}
+	}
 	return taken, nil
 }
 
@@ -142,6 +150,9 @@ func (s *source) change(o any, event string) error {
 	s.known[taken.UID] = struct{}{}
 	s.cluster.events.WithLabelValues(s.kind.name, event).Inc()
 	s.cluster.apply(s.kind, func() { s.put(taken) }, len(s.known))
+	if s.saved != nil {
+		s.saved.Put(taken.ResourceVersion, string(taken.UID), taken.record)
+	}
 	return nil
 }
 
@@ -151,14 +162,31 @@ func (s *source) Delete(o any) error {
 	if err != nil {
 		return err
 	}
+	_, known := s.known[taken.UID]
 	delete(s.known, taken.UID)
 	s.cluster.events.WithLabelValues(s.kind.name, "deleted").Inc()
-	s.cluster.apply(s.kind, func() { s.drop(taken.UID) }, len(s.known))
+	s.cluster.apply(s.kind, func() {
+		if known { // how it ended may be told here alone
+			s.put(taken)
+		}
+		s.drop(taken.UID)
+	}, len(s.known))
+	if s.saved != nil {
+		s.saved.Delete(taken.ResourceVersion, string(taken.UID))
+	}
+	return nil
+}
+
+// Bookmark takes a resource version up to which nothing else has happened.
+func (s *source) Bookmark(version string) error {
+	if s.saved != nil {
+		s.saved.Reached(version)
+	}
 	return nil
 }
 
 // Replace takes a whole list: what it does not have is gone.
-func (s *source) Replace(list []any, _ string) error {
+func (s *source) Replace(list []any, version string) error {
 	before := s.known
 	s.known = make(map[types.UID]struct{}, len(list))
 	taken := make([]*object, 0, len(list))
@@ -181,7 +209,22 @@ func (s *source) Replace(list []any, _ string) error {
 		}
 	}, len(s.known))
 	s.cluster.listed(s.kind)
+	if s.saved != nil {
+		s.save(version, taken)
+	}
 	return nil
+}
+
+// save begins the snapshot anew. What goes wrong is told and counted there; names and events do not depend on it.
+func (s *source) save(version string, list []*object) {
+	_ = s.saved.Replace(version, func(add func(string, []byte) error) error {
+		for _, o := range list {
+			if err := add(string(o.UID), o.record); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Resync has nothing to do: nothing is handed out twice.

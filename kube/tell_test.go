@@ -382,7 +382,7 @@ func TestRolloutsOfCustomResources(t *testing.T) {
 	c.now = func() time.Time { return c.at }
 	for k := range c.kinds {
 		if k.name == "Pod" {
-			c.pods = newSource(k, c.cluster, nil)
+			c.pods = newSource(k, c.cluster, nil, nil)
 		}
 		c.listed(k)
 	}

@@ -76,6 +76,13 @@ func partsOf[T any, P interface {
 // madeOf takes a template apart. It changes the copy that it is given.
 func madeOf(t *corev1.PodTemplateSpec) made {
 	m := made{images: map[string]string{}, parts: map[string]uint64{}}
+	if parts := partsOfTrimmed(t); parts != nil {
+		m.parts = parts
+		for i := range t.Spec.Containers {
+			m.images[intern(t.Spec.Containers[i].Name)] = intern(t.Spec.Containers[i].Image)
+		}
+		return m
+	}
 	for _, list := range [][]corev1.Container{t.Spec.InitContainers, t.Spec.Containers} {
 		var environment, resources, commands, probes, ports []marshaler
 		for i := range list {
