@@ -1,7 +1,10 @@
 package probe
 
 import (
+	"errors"
 	"time"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/vetch-dev/vetch/bpf"
 )
@@ -102,15 +105,20 @@ func (r *reader) collectOwners(s *Snapshot) {
 	r.stats.setEntries("routes", len(r.routes))
 }
 
-// strayEvery is how often owners are looked for that no reading meets.
+// strayEvery is how often entries are looked for that no reading meets.
 const strayEvery = time.Minute
 
-// collectStrays drops owners that have neither pairs nor listeners: those of ignored cgroups, and of processes that never got a connection.
 func (r *reader) collectStrays(now time.Time) {
 	if now.Sub(r.strayed) < strayEvery {
 		return
 	}
 	r.strayed = now
+	r.collectStrayOwners(now)
+	r.collectStrayRequests()
+}
+
+// collectStrayOwners drops owners that have neither pairs nor listeners: those of ignored cgroups, and of processes that never got a connection.
+func (r *reader) collectStrayOwners(now time.Time) {
 	entries, found := 0, map[OwnerID]time.Time{}
 	var id uint64
 	for it := r.maps.Owners.Iterate(); it.Next(&id, &r.stray); entries++ {
@@ -131,4 +139,28 @@ func (r *reader) collectStrays(now time.Time) {
 	}
 	r.strays = found
 	r.stats.setEntries("owners", entries)
+}
+
+// collectStrayRequests drops requests beyond a connection's own slots that no response will be taken for: of connections that have ended, and those
+// before a gap, behind which the responses are counted from the next request on. They would take the room of others for ever.
+func (r *reader) collectStrayRequests() {
+	entries := 0
+	var key bpf.VetchPendingKeyT
+	var slot bpf.VetchSlotT
+	var c bpf.VetchConnT
+	var stray []bpf.VetchPendingKeyT
+	for it := r.maps.Pending.Iterate(); it.Next(&key, &slot); entries++ {
+		if err := r.maps.Conns.Lookup(key.Sk, &c); errors.Is(err, ebpf.ErrKeyNotExist) || err == nil && !isAwaited(key.Seq, &c) {
+			stray = append(stray, key)
+		}
+	}
+	for _, key := range stray {
+		r.maps.Pending.Delete(key) //nolint:errcheck // it is gone either way
+	}
+	r.stats.setEntries("pending", entries-len(stray))
+}
+
+// isAwaited reports whether a response may still come for a request. Numbers of requests go round; one that is just being entered has the next.
+func isAwaited(seq uint32, c *bpf.VetchConnT) bool {
+	return int32(seq-c.Responses) >= 0 && int32(seq-c.Requests) <= 0
 }
