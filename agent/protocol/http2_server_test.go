@@ -109,7 +109,7 @@ func TestGRPCServer(t *testing.T) {
 	waiting, err := c.Open(late, echo.Chat)
 	require.NoError(t, err)
 	require.NoError(t, waiting.Send("wait"))
-	time.Sleep(20 * time.Millisecond) // so that it is not cancelled before it was sent
+	require.Eventually(t, func() bool { return x.passed(FromClient, "wait") }, time.Minute, time.Millisecond, "it must not be cancelled before it was sent")
 	cancel()
 	_, err = waiting.Receive()
 	require.Equal(t, codes.Canceled, status.Code(err))

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -248,6 +249,20 @@ func (x *talkProxy) forward(i int, d Direction, from, to net.Conn) {
 			return
 		}
 	}
+}
+
+// passed reports whether bytes of one side have gone through.
+func (x *talkProxy) passed(d Direction, part string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, record := range x.records {
+		for _, chunk := range record {
+			if chunk.from == d && bytes.Contains(chunk.data, []byte(part)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // finish waits until all connections have ended and returns every exchange.
