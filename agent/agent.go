@@ -135,8 +135,8 @@ func New(o Options) (*Agent, error) {
 	}
 	described := process.ReadMachine(machine.Root, o.Hostname)
 	a.host, err = host.New(host.Options{
-		Log: o.Log, Root: machine.Root, Namer: process.NewNamer(machine.Root, cluster), Machine: described, SeriesExpiry: o.SeriesExpiry, Nested: machine.Nested,
-		Kills: a.exits != nil,
+		Log: o.Log, Root: machine.Root, Namer: book.Namer(), Machine: described, SeriesExpiry: o.SeriesExpiry, Nested: machine.Nested,
+		Kills: a.exits != nil, Delays: true,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare to measure the machine: %w", err), a.Close())
@@ -204,10 +204,20 @@ func (a *Agent) watchExits(o *Options) (err error) {
 		return nil
 	}
 	o.Probe.Exits = true
-	if a.exits, err = exits.New(exits.Options{Log: o.Log, Node: cmp.Or(o.Node, o.Hostname), Store: o.Events, NoMemory: func(id process.Identity) { a.host.Killed(id) }, Registerer: o.Registerer}); err != nil {
+	if a.exits, err = exits.New(exits.Options{Log: o.Log, Node: cmp.Or(o.Node, o.Hostname), Store: o.Events, Ended: a.ended, Registerer: o.Registerer}); err != nil {
 		return fmt.Errorf("watch for ends of processes: %w", err)
 	}
 	return nil
+}
+
+// ended counts the end of a process among what its container did.
+func (a *Agent) ended(id process.Identity, e probe.Exit) {
+	if e.NoMemory {
+		a.host.Killed(id)
+	}
+	if e.First {
+		a.host.Ended(id, e.Started)
+	}
 }
 
 // watchTLS begins to look into TLS, where that is wanted and the kernel can.
@@ -224,7 +234,7 @@ func (a *Agent) watchTLS(o Options) error {
 	}
 	options := tls.Options{Log: o.Log, IgnoreCgroups: o.Probe.IgnoreCgroups, Unseen: a.probe.UnseenTLS, Attach: attach}
 	if len(o.Java) > 0 {
-		names := process.NewNamer("", nil)
+		names := a.book.Namer()
 		a.java = java.New(java.Options{
 			Log: o.Log, Chosen: o.Java, Workload: func(pid uint32) string { return names.Name(pid).Name },
 			Attach: attach, See: a.probe.SeeJava, Forget: a.probe.ForgetJava, Off: a.probe.JavaOff,

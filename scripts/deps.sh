@@ -10,7 +10,7 @@ packages() {
 	generate) echo clang:clang llvm:llvm-strip libbpf-dev protobuf-compiler:protoc openjdk-17-jdk-headless:javac gcc:x86_64-linux-gnu-gcc \
 		gcc-aarch64-linux-gnu:aarch64-linux-gnu-gcc ;;
 	test) echo nginx-light:nginx wrk:wrk chromium:chromium curl:curl wget:wget gnutls-bin:gnutls-serv python3:python3 iproute2:ip nftables:nft \
-		iptables:iptables conntrack:conntrack procps:ps \
+		iptables:iptables conntrack:conntrack procps:ps dbus-daemon:dbus-daemon \
 		postgresql:/usr/bin/pgbench mariadb-server:mariadbd redis-server:redis-server memcached:memcached nats-server:nats-server \
 		nghttp2-client:h2load unbound:unbound bind9-dnsutils:dig mosquitto:mosquitto mosquitto-clients:mosquitto_pub rabbitmq-server:rabbitmq-server \
 		zookeeper:/usr/share/zookeeper/bin/zkServer.sh clickhouse-server:clickhouse-server clickhouse-client:clickhouse-client \

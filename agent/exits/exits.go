@@ -34,7 +34,7 @@ type Options struct {
 	Node       string                                     // this machine
 	Store      func(context.Context, []model.Event) error // stores all or none
 	Registerer prometheus.Registerer                      // nil: not exported
-	NoMemory   func(process.Identity)                     // hears of each that was killed for want of memory; nil: nobody does
+	Ended      func(process.Identity, probe.Exit)         // hears of each whose owner is known; nil: nobody does
 	Now        func() time.Time                           // nil: time.Now
 }
 
@@ -139,8 +139,8 @@ func (w *Watcher) Name(identity func(probe.OwnerID) (process.Identity, bool)) {
 		who, _ := identity(t.Owner)
 		e := eventOf(t, who, w.opts.Node)
 		w.seen.WithLabelValues(e.Reason).Inc()
-		if t.NoMemory && who.ContainerID != "" && w.opts.NoMemory != nil {
-			w.opts.NoMemory(who)
+		if who.ContainerID != "" && w.opts.Ended != nil {
+			w.opts.Ended(who, t.Exit)
 		}
 		like := likeness{e.Reason, e.Message, e.Object, e.Workload}
 		if i, ok := merged[like]; ok {

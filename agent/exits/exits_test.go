@@ -178,13 +178,15 @@ func TestEndWithAStoreThatRefuses(t *testing.T) {
 	require.Equal(t, 1.0, testutil.ToFloat64(w.dropped.WithLabelValues("closing")))
 }
 
-func TestWhoIsKilledForWantOfMemoryIsTold(t *testing.T) {
+func TestEveryEndIsTold(t *testing.T) {
 	var told []string
-	w, err := New(Options{Node: "host", Store: (&sink{}).put, NoMemory: func(id process.Identity) { told = append(told, id.ContainerID) }})
+	w, err := New(Options{Node: "host", Store: (&sink{}).put, Ended: func(id process.Identity, e probe.Exit) {
+		told = append(told, fmt.Sprintln(id.ContainerID, e.PID, e.NoMemory))
+	}})
 	require.NoError(t, err)
 	w.Take(probe.Exit{Owner: 1, PID: 1, Code: 9, NoMemory: true})
 	w.Take(probe.Exit{Owner: 1, PID: 2, Code: 9, NoMemory: true}) // one event with the first, but two kills
 	w.Take(probe.Exit{Owner: 2, PID: 3, Code: 11})
 	w.Name(named)
-	require.Equal(t, []string{"/process/program-1", "/process/program-1"}, told)
+	require.Equal(t, []string{"/process/program-1 1 true\n", "/process/program-1 2 true\n", "/process/program-2 3 false\n"}, told)
 }

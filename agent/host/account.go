@@ -39,6 +39,9 @@ type account struct {
 	members int     // in this round
 	round   uint64  // that had members last
 	changed time.Time
+	about   process.Description
+	info    labels.Labels // of that; empty where there is nothing to tell
+	life    life
 }
 
 type diskAccount struct {
@@ -51,8 +54,7 @@ type diskAccount struct {
 func (m *Meter) give(id process.Identity, now, last *reading, to level) {
 	workload := process.CleanWorkload(id.Workload)
 	if to&isContainer != 0 {
-		a, b := process.Clean(id.ContainerID, process.MaxName), process.Clean(id.AppID, process.MaxName)
-		m.add(accountKey{level: isContainer, a: a, b: b}, id, now, last)
+		m.add(containerKey(id), id, now, last)
 	}
 	if to&isPod != 0 {
 		m.add(accountKey{level: isPod, a: workload.Namespace, b: process.Clean(id.Pod, process.MaxName), workload: workload}, id, now, last)
@@ -62,14 +64,15 @@ func (m *Meter) give(id process.Identity, now, last *reading, to level) {
 	}
 }
 
+// containerKey names the account of a container, unit or program.
+func containerKey(id process.Identity) accountKey {
+	return accountKey{level: isContainer, a: process.Clean(id.ContainerID, process.MaxName), b: process.Clean(id.AppID, process.MaxName)}
+}
+
 func (m *Meter) add(key accountKey, id process.Identity, now, last *reading) {
-	a := m.accounts[key]
+	a := m.account(key, id)
 	if a == nil {
-		if len(m.accounts) >= maxAccounts {
-			m.dropped[dropAccounts]++
-			return
-		}
-		a = m.open(key, id)
+		return
 	}
 	first := a.round != m.rounds
 	if first {
@@ -82,9 +85,7 @@ func (m *Meter) add(key accountKey, id process.Identity, now, last *reading) {
 		if !now.counts(c) {
 			continue
 		}
-		if a.born[c].IsZero() {
-			a.born[c] = m.since
-		}
+		a.begin(c, m.since)
 		a.sums[c] += since(now, last, c)
 	}
 	a.split(now, last)
@@ -93,27 +94,45 @@ func (m *Meter) add(key accountKey, id process.Identity, now, last *reading) {
 	}
 }
 
+// account gives the account of a key, and opens it where there is none; nil where there are too many.
+func (m *Meter) account(key accountKey, id process.Identity) *account {
+	a := m.accounts[key]
+	if a != nil {
+		return a
+	}
+	if len(m.accounts) >= maxAccounts {
+		m.dropped[dropAccounts]++
+		return nil
+	}
+	return m.open(key, id)
+}
+
 // Killed counts a process that was killed for want of memory. The kernel tells of it: the cgroup, which counts such too, goes with its last process.
 func (m *Meter) Killed(id process.Identity) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := accountKey{level: isContainer, a: process.Clean(id.ContainerID, process.MaxName), b: process.Clean(id.AppID, process.MaxName)}
-	a := m.accounts[key]
+	a := m.account(containerKey(id), id)
 	if a == nil {
-		if len(m.accounts) >= maxAccounts {
-			m.dropped[dropAccounts]++
-			return
-		}
-		a = m.open(key, id)
+		return
 	}
-	if a.born[memoryKills].IsZero() {
-		a.born[memoryKills] = m.started
-		if m.rounds > 0 {
-			a.born[memoryKills] = m.now
-		}
-	}
+	a.begin(memoryKills, m.lately())
 	a.sums[memoryKills]++
 	a.changed = m.options.Now()
+}
+
+// lately is a time before what is told of now happened, and after what was told of at the last reading.
+func (m *Meter) lately() time.Time {
+	if m.rounds == 0 {
+		return m.started
+	}
+	return m.now
+}
+
+// begin makes a counter known from a time on.
+func (a *account) begin(c counter, at time.Time) {
+	if a.born[c].IsZero() {
+		a.born[c] = at
+	}
 }
 
 // since is how far a counter went. One that goes back was set to zero by somebody.

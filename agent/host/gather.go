@@ -17,6 +17,7 @@ type families struct {
 	netReceived, netReceivedPackets, netSent, netSentPackets, netUp                     *model.Family
 
 	accounts []accountFamily
+	info     *model.Family
 
 	dropped, failures, spent, groups, processes *model.Family
 }
@@ -58,7 +59,7 @@ func newFamilies() families {
 		netSentPackets:     counterOf("node_net_transmitted_packets_total", "", "Packets sent by a network interface."),
 		netUp:              gaugeOf("node_net_interface_up", "", "1 for a network interface that is up."),
 
-		dropped:   counterOf("vetch_host_dropped_total", "", "What is not in the figures of resources, by the limit that was met: cgroups (readings that met it), processes, programs (readings of processes under ~other), series, devices."),
+		dropped:   counterOf("vetch_host_dropped_total", "", "What is not in the figures of resources, by the limit that was met: cgroups (readings that met it), processes, programs (readings of processes under ~other), series, devices, delays (processes whose delays were not asked for)."),
 		failures:  counterOf("vetch_host_failures_total", "", "Readings of /proc that did not work."),
 		spent:     counterOf("vetch_host_seconds_total", "seconds", "Time spent reading cgroups and /proc."),
 		groups:    gaugeOf("vetch_host_cgroups", "", "Containers, pods and units whose cgroups are read."),
@@ -100,6 +101,11 @@ func (f *families) containers(counterOf, gaugeOf familyOf) {
 	c("cpu_pressure_waiting_seconds_total", "Time for which some or all runnable tasks of a container waited for a processor.", cpuWaitingSome, cpuWaitingFull)
 	c("memory_pressure_waiting_seconds_total", "Time for which some or all tasks of a container waited for memory.", memoryWaitingSome, memoryWaitingFull)
 	c("io_pressure_waiting_seconds_total", "Time for which some or all tasks of a container waited for disks.", ioWaitingSome, ioWaitingFull)
+	c("cpu_delay_seconds_total", "Time for which threads of a container could run and waited for a processor.", cpuDelayed)
+	c("disk_delay_seconds_total", "Time for which threads of a container waited for disks.", diskDelayed)
+	f.info = gaugeOf("container_info", "", "1; the image of a container, or what systemd knows of a unit.")
+	again := counterOf("container_restarts_total", "", "Times that a container or unit began again.")
+	f.accounts = append(f.accounts, accountFamily{Family: again, level: isContainer, counter: restarts, scale: 1, part: -1})
 	kills := counterOf("container_oom_kills_total", "", "Processes of a container that were killed for want of memory.")
 	f.accounts = append(f.accounts, accountFamily{Family: kills, level: isContainer, counter: memoryKills, scale: 1, part: -1})
 	for _, d := range []struct {
@@ -164,7 +170,12 @@ func (m *Meter) Gather(emit func(model.Sample)) {
 			}
 		}
 	}
-	for _, reason := range []string{dropGroups, dropProcesses, dropPrograms, dropAccounts, dropDevices} {
+	for _, a := range m.ordered {
+		if a.round == m.rounds-1 && !a.info.IsEmpty() {
+			gaugeOf(m.families.info, a.info, 1)
+		}
+	}
+	for _, reason := range []string{dropGroups, dropProcesses, dropPrograms, dropAccounts, dropDevices, dropDelays} {
 		counterOf(m.families.dropped, labelSet("reason", reason), float64(m.dropped[reason]), m.started)
 	}
 	counterOf(m.families.failures, labels.EmptyLabels(), float64(m.failed), m.started)

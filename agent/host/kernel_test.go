@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,8 +82,14 @@ func container(t testing.TB, tr *tree) (id string, dirs [controllers]string) {
 	return id, dirs
 }
 
-// burn runs a program in cgroups until it has used so much.
-func burn(t testing.TB, dirs [controllers]string, seconds float64) *os.Process {
+// burning is a program that uses a processor.
+type burning struct {
+	*os.Process
+	out io.Reader
+}
+
+// ignite begins a program in cgroups that uses so much of a processor.
+func ignite(t testing.TB, dirs [controllers]string, seconds float64) burning {
 	t.Helper()
 	// The shell joins the cgroups before the program begins, so that all of its memory is charged there.
 	var script strings.Builder
@@ -104,11 +111,24 @@ func burn(t testing.TB, dirs [controllers]string, seconds float64) *os.Process {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	return burning{cmd.Process, out}
+}
+
+// wait returns when it has used that much.
+func (b burning) wait(t testing.TB) {
+	t.Helper()
 	line := make([]byte, 5)
-	_, err = out.Read(line)
+	_, err := io.ReadFull(b.out, line)
 	require.NoError(t, err)
 	require.Equal(t, "done\n", string(line))
-	return cmd.Process
+}
+
+// burn runs a program in cgroups until it has used so much.
+func burn(t testing.TB, dirs [controllers]string, seconds float64) burning {
+	t.Helper()
+	b := ignite(t, dirs, seconds)
+	b.wait(t)
+	return b
 }
 
 func kernelSays(t testing.TB, dir, name string) float64 {
@@ -171,6 +191,7 @@ func TestFiguresAreTheKernels(t *testing.T) {
 	clock.step()
 	got = gather(m)
 	require.GreaterOrEqual(t, got.value(t, "container_resources_cpu_usage_seconds_total", who), used)
+	require.Zero(t, got.value(t, "container_restarts_total", who))
 	require.False(t, got.has("container_resources_memory_rss_bytes", who))
 	for _, dir := range dirs { // the same container, made anew
 		if dir != "" {
@@ -179,7 +200,9 @@ func TestFiguresAreTheKernels(t *testing.T) {
 	}
 	burn(t, dirs, 0.1)
 	clock.step()
-	again := gather(m).value(t, "container_resources_cpu_usage_seconds_total", who)
+	got = gather(m)
+	require.InDelta(t, 1, got.value(t, "container_restarts_total", who), 0)
+	again := got.value(t, "container_resources_cpu_usage_seconds_total", who)
 	require.GreaterOrEqual(t, again, used+0.05, "the counter goes on")
 	require.LessOrEqual(t, again, used+kernelSays(t, dirs[cpuController], "cpuacct.usage")/1e9)
 	clock.at = clock.at.Add(time.Hour)
@@ -194,7 +217,7 @@ func kernelProcs(dirs [controllers]string) string {
 // BenchmarkReading500Containers makes 500 cgroups in each controller, and tells the processor time of one reading of them.
 func BenchmarkReading500Containers(b *testing.B) {
 	clock := newClock()
-	m := newMeter(b, Options{Now: clock.now})
+	m := newMeter(b, Options{Now: clock.now, Delays: true})
 	for range 500 {
 		container(b, &m.tree)
 	}

@@ -20,6 +20,8 @@ const (
 	defaultExpiry = 10 * time.Minute
 	atMostEvery   = time.Second     // readers that come sooner get the last reading
 	awaitName     = 6 * time.Second // how long a container in a pod may wait for its name
+	// describeBudget bounds the time that runtimes and systemd may take in one reading to tell of images and units.
+	describeBudget = 2 * time.Second
 )
 
 // Why something is not in the figures.
@@ -29,6 +31,7 @@ const (
 	dropPrograms  = "programs" // readings of processes that go under "~other"
 	dropAccounts  = "series"
 	dropDevices   = "devices"
+	dropDelays    = "delays" // processes that taskstats was not asked about
 )
 
 // Options of a Meter. Namer and Machine are needed.
@@ -42,7 +45,9 @@ type Options struct {
 	Nested bool
 	// Kills: somebody calls Killed.
 	Kills bool
-	Now   func() time.Time // nil: time.Now
+	// Delays: the kernel is asked by taskstats how long processes waited; those below Root are then of this pid namespace.
+	Delays bool
+	Now    func() time.Time // nil: time.Now
 }
 
 // Meter reads the figures when it is asked for them. It may be used from any goroutine.
@@ -63,6 +68,12 @@ type Meter struct {
 	devices      map[string]string // by "MAJOR:MINOR"
 	groups       map[string]*group // by path
 	processes    map[processKey]*running
+	homes        map[string]*home // of this reading, by homeKey
+	tasks        *taskstats       // nil: nobody is asked for delays
+	tasksLater   time.Time        // they are not asked until then
+	delays       bool             // they are, in this reading
+	diskDelays   bool             // the kernel counts those of disks
+	budget       time.Duration    // that runtimes and systemd may still take in this reading
 	accounts     map[accountKey]*account
 	ordered      []*account // in order of birth
 	programsOpen int        // accounts of workloads that are programs
@@ -89,6 +100,7 @@ type group struct {
 	pid      string // of a process in it
 	identity process.Identity
 	netns    uint64 // of which the counters of network are
+	waited   delays // of all its processes
 }
 
 // New prepares to measure. It fails where not even /proc can be read.
@@ -113,6 +125,11 @@ func New(o Options) (*Meter, error) {
 	var err error
 	if m.tree, err = findTree(filepath.Join(m.proc, m.first(), "mountinfo"), o.Root); err != nil {
 		return nil, fmt.Errorf("find cgroups: %w", err)
+	}
+	if o.Delays {
+		if m.tasks, err = findTaskstats(); err != nil {
+			m.log.Warn("how long processes wait for processors and disks is not known", "err", err)
+		}
 	}
 	return m, nil
 }
@@ -141,8 +158,11 @@ func (m *Meter) refresh() {
 	m.covered = make(map[string]uint8)
 	m.netns = netnsOf(filepath.Join(m.proc, m.first()))
 	m.readNode()
+	m.budget = describeBudget
+	m.readProcesses()
 	whole := m.readGroups()
 	m.programs()
+	m.countRestarts()
 	m.expire()
 	m.rounds++
 	m.whole = whole
@@ -213,6 +233,8 @@ func (m *Meter) readGroup(f *found, g *group, inPod bool) {
 		}
 		m.readNetwork(g, g, &r)
 	}
+	h := m.homes[homeKey(f.place)]
+	m.takeDelays(g, h, &r)
 	m.settle(g, &r)
 	if g.identity.Provisional && m.now.Sub(g.seen) < awaitName {
 		return // what it does until then is not lost: the last reading stays
@@ -226,6 +248,9 @@ func (m *Meter) readGroup(f *found, g *group, inPod bool) {
 		}
 	}
 	m.give(g.identity, &r, &g.last, to)
+	if to&isContainer != 0 {
+		m.settleIn(h, g.identity, f.place)
+	}
 	g.last = r
 	g.age++
 }

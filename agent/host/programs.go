@@ -28,8 +28,12 @@ type processKey struct {
 
 // running is a process that was there at the last reading.
 type running struct {
-	identity process.Identity
-	age      int // readings
+	identity process.Identity // zero in a container: its cgroup tells
+	place    process.Place    // the container or unit that it lives in
+	age      int              // readings
+	stat     stat
+	waited   delays
+	waits    bool // that is known
 	last     reading
 	round    uint64
 	early    bool // it was there before we were
@@ -85,8 +89,9 @@ func parseMemory(text string) (rss, file float64, ok bool) {
 	return rss, min(file, rss), ok
 }
 
-// programs adds up the processes whose owner has no cgroup of its own with these figures: plain programs, and units that the kernel does not account.
-func (m *Meter) programs() {
+// readProcesses looks at all processes: who they are, how long they waited, and since when there are any in each container and unit.
+func (m *Meter) readProcesses() {
+	m.homes = make(map[string]*home, len(m.homes))
 	dir, err := os.Open(m.proc)
 	if err != nil {
 		m.failed++
@@ -97,6 +102,7 @@ func (m *Meter) programs() {
 	if err != nil && !errors.Is(err, io.EOF) {
 		m.failed++
 	}
+	m.openDelays()
 	seen := 0
 	for _, name := range names {
 		pid, err := strconv.ParseUint(name, 10, 32)
@@ -107,7 +113,10 @@ func (m *Meter) programs() {
 			m.dropped[dropProcesses]++
 			continue
 		}
-		m.program(uint32(pid))
+		m.readProcess(uint32(pid))
+	}
+	if m.tasks != nil {
+		m.tasks.close()
 	}
 	for key, p := range m.processes {
 		if p.round != m.rounds {
@@ -116,9 +125,8 @@ func (m *Meter) programs() {
 	}
 }
 
-func (m *Meter) program(pid uint32) {
-	dir := filepath.Join(m.proc, strconv.FormatUint(uint64(pid), 10))
-	s, ok := parseStat(m.text(dir, "stat"))
+func (m *Meter) readProcess(pid uint32) {
+	s, ok := parseStat(m.text(m.processDir(pid), "stat"))
 	if !ok || s.flags&kernelThread != 0 {
 		return
 	}
@@ -128,14 +136,38 @@ func (m *Meter) program(pid uint32) {
 		p = &running{early: m.rounds == 0 || !m.whole}
 		m.processes[key] = p
 	}
-	p.round = m.rounds
+	p.round, p.stat = m.rounds, s
+	before := p.place
 	if p.age++; p.age <= 2 || p.age%askAgain == 0 { // what it runs first may be what started it
-		if place, ok := m.namer.PlaceOf(pid); ok && place.Container != "" {
-			p.identity = process.Identity{} // its cgroup tells
-		} else if ok {
-			p.identity = m.namer.Identify(pid)
+		if place, ok := m.namer.PlaceOf(pid); ok {
+			p.place, p.identity = place, process.Identity{}
+			if place.Container == "" {
+				p.identity = m.namer.Identify(pid)
+			}
 		}
 	}
+	var since delays
+	if now, ok := m.delaysOf(pid); ok {
+		if p.waits || !p.early {
+			since = delays{now.cpu - min(now.cpu, p.waited.cpu), now.disk - min(now.disk, p.waited.disk)}
+		}
+		p.waited, p.waits = now, true
+	}
+	m.dwell(p, p.age > 1 && p.place == before, since)
+}
+
+func (m *Meter) processDir(pid uint32) string {
+	return filepath.Join(m.proc, strconv.FormatUint(uint64(pid), 10))
+}
+
+// programs adds up the processes whose owner has no cgroup of its own with these figures: plain programs, and units that the kernel does not account.
+func (m *Meter) programs() {
+	for key, p := range m.processes {
+		m.program(key.pid, p)
+	}
+}
+
+func (m *Meter) program(pid uint32, p *running) {
 	if p.identity.ContainerID == "" {
 		return
 	}
@@ -145,15 +177,18 @@ func (m *Meter) program(pid uint32) {
 	}
 	var r reading
 	if covered&(1<<cpuController) == 0 {
-		r.count(cpuUser, s.user*tick)
-		r.count(cpuSystem, s.system*tick)
-		r.count(cpuUsed, (s.user+s.system)*tick)
+		r.count(cpuUser, p.stat.user*tick)
+		r.count(cpuSystem, p.stat.system*tick)
+		r.count(cpuUsed, (p.stat.user+p.stat.system)*tick)
 	}
 	if covered&(1<<memoryController) == 0 {
-		if rss, file, ok := parseMemory(m.text(dir, "status")); ok {
+		if rss, file, ok := parseMemory(m.text(m.processDir(pid), "status")); ok {
 			r.gauge(memoryRSS, rss)
 			r.gauge(memoryWorking, rss-file)
 		}
+	}
+	if covered == 0 && p.waits { // else those of its cgroup have them
+		m.countDelays(&r, p.waited)
 	}
 	if p.early {
 		p.last, p.early = r, false
@@ -161,7 +196,11 @@ func (m *Meter) program(pid uint32) {
 	if p.age < 2 {
 		return // a command that is over at once makes no series; what it does until then is not lost
 	}
-	m.give(m.bounded(p.identity), &r, &p.last, isContainer|isWorkload)
+	id := m.bounded(p.identity)
+	m.give(id, &r, &p.last, isContainer|isWorkload)
+	if h := m.homes[homeKey(p.place)]; h != nil {
+		m.settleIn(h, id, p.place)
+	}
 	p.last = r
 }
 

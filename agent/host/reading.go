@@ -5,7 +5,7 @@ import "strings"
 // counter is one of the cumulative figures of a cgroup.
 type counter uint8
 
-// The counters. Times are in nanoseconds, kills are a number, the rest is in bytes.
+// The counters. Times are in nanoseconds, kills and restarts are numbers, the rest is in bytes.
 const (
 	cpuUsed counter = iota
 	cpuUser
@@ -21,7 +21,10 @@ const (
 	diskWritten
 	netReceived
 	netSent
+	cpuDelayed // by taskstats
+	diskDelayed
 	memoryKills // of processes
+	restarts    // of containers and units
 	counters
 )
 

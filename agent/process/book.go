@@ -43,6 +43,7 @@ type Book struct {
 	node     model.Workload
 	proc     procfs
 	runtimes *runtimes
+	budget   time.Duration // that asking them may still take in this poll
 	outside  *names.Book
 	cluster  *Cluster
 	space    *addressBook
@@ -56,14 +57,15 @@ type Book struct {
 	swept    time.Time
 	// generation of the cluster's names that owners were named by last
 	generation uint64
+	renames    uint64        // owners that got another name so far
 	overflow   atomic.Uint64 // owners not kept
 }
 
 type owner struct {
 	Identity
-	place   Place // kept only where a name of it may come from the cluster
+	place   Place // kept only where another name of it may come, from the cluster or from its runtime
 	learned time.Time
-	renamed uint64 // generation of the cluster's names that gave it another
+	renamed uint64 // which of the book's renames gave it another name last
 	used    time.Time
 	gone    bool
 }
@@ -111,7 +113,7 @@ func (b *Book) OwnAddresses() []netip.Addr { return b.space.spaces[b.space.own].
 
 // Update learns the owners and listeners of a snapshot. It may ask runtimes and the kernel, for at most a few seconds.
 func (b *Book) Update(s probe.Snapshot) {
-	b.runtimes.spent = 0
+	b.budget = lookupBudget
 	b.rename(s.Time)
 	for _, o := range s.Owners {
 		b.learn(o, s.Time)
@@ -153,7 +155,7 @@ func (b *Book) learn(o probe.Owner, now time.Time) {
 	}
 	place := b.proc.placeOf(o)
 	known := &owner{Identity: b.identify(o, place), learned: now, used: now}
-	if b.cluster != nil && place.Container != "" {
+	if place.Container != "" && (b.cluster != nil || known.Unnamed) {
 		known.place = place
 	}
 	b.owners[o.ID] = known
@@ -194,18 +196,18 @@ func (b *Book) moveOut(o *owner) {
 	}
 }
 
-// rename gives the owners in pods the names that the feed has learned since. What an owner did under another name stays there.
+// rename gives the owners in containers the names that the feed or their runtimes have learned since. What an owner did under another name stays there.
 func (b *Book) rename(now time.Time) {
-	if b.cluster == nil {
-		return
+	changed := false
+	if b.cluster != nil {
+		changed = b.cluster.ownPods.Load() > b.generation
+		b.generation = b.cluster.generation.Load()
 	}
-	changed := b.cluster.ownPods.Load() > b.generation
-	b.generation = b.cluster.generation.Load()
 	for _, o := range b.owners {
 		if o.Provisional && now.Sub(o.learned) >= awaitPod {
 			o.Provisional = false
 		}
-		if !changed || o.place.Container == "" {
+		if o.place.Container == "" || !changed && (!o.Unnamed || b.runtimes.of(o.place, &b.budget) == (Names{})) {
 			continue
 		}
 		identity := Identity{NetNS: o.NetNS, Runtime: o.Runtime, PodUID: o.PodUID}
@@ -214,11 +216,12 @@ func (b *Book) rename(now time.Time) {
 		identity.Provisional = identity.Provisional && o.Provisional
 		if identity.Workload != o.Workload || identity.ContainerID != o.ContainerID {
 			b.moveOut(o)
-			o.Identity, o.renamed = identity, b.generation
+			b.renames++
+			o.Identity, o.renamed = identity, b.renames
 			b.moveIn(o)
 			continue
 		}
-		o.Provisional = identity.Provisional
+		o.Provisional, o.Unnamed = identity.Provisional, identity.Unnamed
 	}
 }
 

@@ -24,6 +24,8 @@ type Identity struct {
 	Sandbox bool
 	// Provisional says that it lives in a pod whose name is awaited from the names feed.
 	Provisional bool
+	// Unnamed says that nobody has told of the container yet.
+	Unnamed bool
 }
 
 // identify names an owner by its container, else its unit, else its program.
@@ -53,11 +55,11 @@ func (id *Identity) finish() {
 
 // nameContainer names what is in a container: by the feed of the cluster where that knows it, else by what the runtime tells.
 func (b *Book) nameContainer(id *Identity, place Place) {
-	names := b.runtimes.of(place)
-	id.Sandbox = names.Sandbox
+	names := b.runtimes.of(place, &b.budget)
+	id.Sandbox, id.Unnamed = names.Sandbox, names == Names{}
 	if b.cluster != nil {
 		if pod, ok := b.cluster.pod(place.PodUID, place.Container); ok {
-			id.Workload, id.Pod = pod.workload, pod.pod
+			id.Workload, id.Pod, id.Unnamed = pod.workload, pod.pod, false
 			container := cmp.Or(names.Container, pod.container)
 			id.Provisional = container == "" // it is started, so the cluster will know soon
 			id.ContainerID = "/k8s/" + pod.workload.Namespace + "/" + pod.pod + "/" + cmp.Or(container, shortened(place.Container))

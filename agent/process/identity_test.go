@@ -64,7 +64,7 @@ func TestIdentityFromTheKernelsRecord(t *testing.T) {
 		return Identity{Workload: model.Workload{Kind: model.KindProcess, Name: name}, ContainerID: "/process/" + name, AppID: "/process/" + name}
 	}
 	container := func(runtime string) Identity {
-		return Identity{Workload: model.Workload{Kind: model.KindContainer, Name: hexID[:12]}, ContainerID: "/docker/" + hexID[:12], AppID: "/docker/" + hexID[:12], Runtime: runtime}
+		return Identity{Workload: model.Workload{Kind: model.KindContainer, Name: hexID[:12]}, ContainerID: "/docker/" + hexID[:12], AppID: "/docker/" + hexID[:12], Runtime: runtime, Unnamed: true}
 	}
 	unit := Identity{Workload: model.Workload{Kind: model.KindUnit, Name: "nginx"}, ContainerID: "/system.slice/nginx.service", AppID: "/system.slice/nginx.service"}
 	for _, tc := range []struct {
@@ -139,13 +139,13 @@ func TestContainerNames(t *testing.T) {
 		{"nerdctl", "/default/" + hexID, "run/containerd/io.containerd.runtime.v2.task/default/" + hexID + "/config.json", fmt.Sprintf(bundle, `{"nerdctl/name":"cache"}`),
 			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "cache"}, ContainerID: "/docker/cache", AppID: "/docker/cache"}},
 		{"ctr", "/default/redis", "none", "",
-			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "redis"}, ContainerID: "/docker/redis", AppID: "/docker/redis", Runtime: "containerd"}},
+			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "redis"}, ContainerID: "/docker/redis", AppID: "/docker/redis", Runtime: "containerd", Unnamed: true}},
 		{"podman", "/machine.slice/libpod-" + hexID + ".scope", "var/lib/containers/storage/overlay-containers/containers.json", `[{"id":"x","names":["y"]},{"id":"` + hexID + `","names":["web"]}]`,
 			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "web"}, ContainerID: "/docker/web", AppID: "/docker/web", Runtime: "podman"}},
 		{"a broken state file", "/machine.slice/libpod-" + hexID + ".scope", "var/lib/containers/storage/overlay-containers/containers.json", `[{"id":`,
-			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: hexID[:12]}, ContainerID: "/docker/" + hexID[:12], AppID: "/docker/" + hexID[:12], Runtime: "podman"}},
+			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: hexID[:12]}, ContainerID: "/docker/" + hexID[:12], AppID: "/docker/" + hexID[:12], Runtime: "podman", Unnamed: true}},
 		{"LXC", "/lxc.payload.web/init.scope", "none", "",
-			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "web"}, ContainerID: "/lxc/web", AppID: "/lxc/web", Runtime: "lxc"}},
+			Identity{Workload: model.Workload{Kind: model.KindContainer, Name: "web"}, ContainerID: "/lxc/web", AppID: "/lxc/web", Runtime: "lxc", Unnamed: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b, root := testBook(t, nil)

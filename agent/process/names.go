@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,6 +22,8 @@ const (
 	maxNames       = 16384   // names kept
 	lookupLimit    = 500 * time.Millisecond
 	lookupBudget   = 2 * time.Second // for all new containers of one poll
+	firstAsk       = time.Second     // after which what no runtime knows is asked for again; each time twice as long
+	lastAsk        = 2 * time.Minute
 	dockerAPI      = "http://docker/containers/"
 	k8sPodLabel    = "io.kubernetes.pod.name"
 	k8sNSLabel     = "io.kubernetes.pod.namespace"
@@ -28,6 +31,8 @@ const (
 	criPodLabel    = "io.kubernetes.cri.sandbox-name"
 	criNSLabel     = "io.kubernetes.cri.sandbox-namespace"
 	criNameLabel   = "io.kubernetes.cri.container-name"
+	criImageLabel  = "io.kubernetes.cri.image-name"
+	crioImageLabel = "io.kubernetes.cri-o.ImageName"
 	nerdctlNameKey = "nerdctl/name"
 )
 
@@ -38,15 +43,26 @@ type Names struct {
 	Pod          string
 	Container    string // its name within the pod
 	Sandbox      bool   // it holds the namespaces of the pod
+	Image        string // as it was asked for: "docker.io/library/nginx:1.27"
 }
 
-// runtimes asks the runtimes of this machine for the names of containers. Each answer is kept; a runtime that is not there costs a failed open.
+// runtimes asks the runtimes of this machine for the names of containers. Each answer is kept; a runtime that is not there costs a failed open. It
+// may be used from any goroutine.
 type runtimes struct {
 	root   string // the host's file system
 	docker http.Client
-	known  map[string]Names
-	spent  time.Duration // of the budget of this poll
 	failed atomic.Uint64
+	now    func() time.Time
+
+	mu    sync.Mutex
+	known map[string]known // by container
+}
+
+// known is what the runtimes said of a container.
+type known struct {
+	Names
+	again time.Time // when they are asked again, if they knew nothing
+	wait  time.Duration
 }
 
 func newRuntimes(root string) *runtimes {
@@ -60,27 +76,32 @@ func newRuntimes(root string) *runtimes {
 	}
 	return &runtimes{
 		root:   root,
-		known:  make(map[string]Names),
+		now:    time.Now,
+		known:  make(map[string]known),
 		docker: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: lookupLimit},
 	}
 }
 
-// of gives the names of a container; the zero Names where nobody knows it.
-func (n *runtimes) of(p Place) Names {
-	if got, ok := n.known[p.Container]; ok {
-		return got
+// of gives the names of a container; the zero Names where nobody knows it yet: it may be asked for before its runtime has written down who it is, or
+// while that is not there. What asking takes goes off budget, and without any left nobody is asked.
+func (n *runtimes) of(p Place, budget *time.Duration) Names {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	got, found := n.known[p.Container]
+	now := n.now()
+	if found && (got.Names != (Names{}) || now.Before(got.again)) || *budget <= 0 {
+		return got.Names
 	}
-	var got Names
-	if n.spent < lookupBudget {
-		start := time.Now()
-		got = n.ask(p)
-		n.spent += time.Since(start)
-	}
-	if len(n.known) >= maxNames {
+	start := time.Now()
+	got.Names = n.ask(p)
+	*budget -= time.Since(start)
+	got.wait = min(max(2*got.wait, firstAsk), lastAsk)
+	got.again = now.Add(got.wait)
+	if !found && len(n.known) >= maxNames {
 		clear(n.known)
 	}
 	n.known[p.Container] = got
-	return got
+	return got.Names
 }
 
 func (n *runtimes) ask(p Place) Names {
@@ -128,13 +149,16 @@ func (n *runtimes) fromDocker(id string) (Names, error) {
 	}
 	var answer struct {
 		Name   string
-		Config struct{ Labels map[string]string }
+		Config struct {
+			Image  string
+			Labels map[string]string
+		}
 	}
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxStateFile)).Decode(&answer); err != nil {
 		return Names{}, fmt.Errorf("read Docker's answer: %w", err)
 	}
 	got := kubernetesNames(answer.Config.Labels)
-	got.Name = strings.TrimPrefix(answer.Name, "/")
+	got.Name, got.Image = strings.TrimPrefix(answer.Name, "/"), answer.Config.Image
 	return got, nil
 }
 
@@ -171,15 +195,20 @@ func (n *runtimes) fromPodman(id string) (Names, error) {
 		return Names{}, err
 	}
 	var list []struct {
-		ID    string   `json:"id"`
-		Names []string `json:"names"`
+		ID       string   `json:"id"`
+		Names    []string `json:"names"`
+		Metadata string   `json:"metadata"` // JSON again
 	}
 	if err := json.Unmarshal(text, &list); err != nil {
 		return Names{}, fmt.Errorf("read podman's containers: %w", err)
 	}
 	for _, c := range list {
 		if c.ID == id && len(c.Names) > 0 {
-			return Names{Name: c.Names[0]}, nil
+			var about struct {
+				Image string `json:"image-name"`
+			}
+			_ = json.Unmarshal([]byte(c.Metadata), &about) // other users of the library write something else
+			return Names{Name: c.Names[0], Image: about.Image}, nil
 		}
 	}
 	return Names{}, nil
@@ -213,6 +242,7 @@ func kubernetesNames(labels map[string]string) Names {
 		Pod:          first(k8sPodLabel, criPodLabel),
 		PodNamespace: first(k8sNSLabel, criNSLabel),
 		Container:    first(k8sNameLabel, criNameLabel),
+		Image:        first(criImageLabel, crioImageLabel),
 		Sandbox:      first("io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType") == "sandbox" || labels["io.kubernetes.docker.type"] == "podsandbox",
 	}
 }

@@ -30,6 +30,7 @@ type Ends struct {
 	Sure bool
 
 	generation uint64 // of the cluster's names when this was answered
+	renames    uint64 // of the book's owners by then
 }
 
 // Question asks for the ends of a pair.
@@ -55,7 +56,7 @@ func (b *Book) Resolve(now time.Time, questions []Question) []Ends {
 		} else {
 			ends[i] = b.serverEnds(q)
 		}
-		ends[i].generation = b.generation
+		ends[i].generation, ends[i].renames = b.generation, b.renames
 		missed = missed || !ends[i].Sure
 	}
 	if missed { // a new namespace or address may explain it; takes effect when asked again
@@ -274,15 +275,15 @@ func (b *Book) ownerOf(from uint32, addr netip.AddrPort, protocol int, when time
 	}
 }
 
-// Stale reports whether the names of a cluster that an answer was made of have changed since.
+// Stale reports whether the names that an answer was made of have changed since.
 func (b *Book) Stale(key probe.PairKey, e *Ends) bool {
-	if b.cluster == nil {
-		return false
-	}
 	for _, id := range []probe.OwnerID{key.Owner, key.Peer} {
-		if o := b.owners[id]; o != nil && o.renamed > e.generation {
+		if o := b.owners[id]; o != nil && o.renamed > e.renames {
 			return true
 		}
+	}
+	if b.cluster == nil {
+		return false
 	}
 	remote := unmap(key.Remote)
 	return b.cluster.changed(remote.Addr()) > e.generation || e.Actual != remote && b.cluster.changed(e.Actual.Addr()) > e.generation

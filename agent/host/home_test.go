@@ -1,0 +1,138 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vetch-dev/vetch/agent/process"
+)
+
+// machineOf is a machine of files, some containers and processes of which a test begins and ends.
+type machineOf struct {
+	t     *testing.T
+	root  string
+	clock *clock
+	meter *Meter
+}
+
+func newMachineOf(t *testing.T) *machineOf {
+	m := &machineOf{t: t, root: t.TempDir(), clock: newClock()}
+	files{"proc/self/mountinfo": mountsV2, "proc/1/mountinfo": mountsV2}.write(t, m.root)
+	m.meter = newMeter(t, Options{Root: m.root, Now: m.clock.now, SeriesExpiry: time.Hour})
+	return m
+}
+
+// process begins a process in a cgroup, so many ticks after boot.
+func (m *machineOf) process(pid, started int, cgroup string) {
+	dir := fmt.Sprintf("proc/%d/", pid)
+	files{
+		dir + "stat":   fmt.Sprintf("%d (x) S 1 1 1 0 -1 0 0 0 0 0 1 1 0 0 20 0 1 0 %d 0 0\n", pid, started),
+		dir + "cgroup": "0::/" + cgroup + "\n",
+	}.write(m.t, m.root)
+	cgroupV2(cgroup, 1, 1).write(m.t, m.root)
+}
+
+func (m *machineOf) ends(pid int, cgroup string) {
+	require.NoError(m.t, os.RemoveAll(filepath.Join(m.root, fmt.Sprintf("proc/%d", pid))))
+	if cgroup != "" {
+		require.NoError(m.t, os.RemoveAll(filepath.Join(m.root, "sys/fs/cgroup", cgroup)))
+	}
+}
+
+func (m *machineOf) restarts(id, app string) float64 {
+	m.t.Helper()
+	m.clock.step()
+	return gather(m.meter).value(m.t, "container_restarts_total", labelSet("machine_id", "m1", "container_id", id, "app_id", app))
+}
+
+func TestRestartsOfAContainerOfAPod(t *testing.T) {
+	m := newMachineOf(t)
+	pod := "kubepods/burstable/pod" + podA
+	bundle(webID, "db-0", "pg", "container").write(t, m.root)
+	m.process(10, 100, pod+"/"+webID)
+	read := func() float64 { return m.restarts("/k8s/shop/db-0/pg", "/k8s/shop/db") }
+	require.Zero(t, read(), "it was there before us")
+	m.process(11, 700, pod+"/"+webID)
+	require.Zero(t, read(), "one more process in it")
+	m.ends(11, "")
+	require.Zero(t, read())
+
+	m.ends(10, pod+"/"+webID)
+	next := boxID
+	bundle(next, "db-0", "pg", "container").write(t, m.root)
+	m.process(12, 900, pod+"/"+next)
+	require.InDelta(t, 1, read(), 0, "another container of that name in the same pod")
+	require.InDelta(t, 1, read(), 0)
+
+	m.ends(12, pod+"/"+next)
+	require.InDelta(t, 1, read(), 0, "it goes on while it is away")
+	id := process.Identity{ContainerID: "/k8s/shop/db-0/pg", AppID: "/k8s/shop/db", PodUID: podA, Pod: "db-0"}
+	at := func(ticks uint64) time.Duration { return time.Duration(ticks*tick) - suspended() }
+	m.meter.Ended(id, at(900))
+	require.InDelta(t, 1, read(), 0, "the end of the life that was seen")
+	m.meter.Ended(id, at(1200))
+	m.meter.Ended(id, at(1500))
+	require.InDelta(t, 3, read(), 0, "two lives between readings, which the kernel told the ends of")
+
+	bundle(next, "db-0", "pg", "container").write(t, m.root)
+	m.process(13, 2000, "kubepods/burstable/pod1"+podA[1:]+"/"+next)
+	require.InDelta(t, 3, read(), 0, "another pod of that name has not begun again")
+}
+
+func TestRestartsOfUnitsAndOfContainersOfDocker(t *testing.T) {
+	m := newMachineOf(t)
+	unit, scope := "system.slice/nginx.service", "system.slice/docker-"+webID+".scope"
+	docker := "/docker/" + webID[:12]
+	m.process(10, 100, unit)
+	m.process(11, 110, unit) // of the same
+	m.process(20, 100, scope)
+	require.Zero(t, m.restarts("/"+unit, "/"+unit))
+	m.ends(10, "")
+	require.Zero(t, m.restarts("/"+unit, "/"+unit), "its first process is gone, others go on")
+	m.ends(11, "")
+	m.process(12, 500, unit)
+	m.ends(20, scope)
+	m.process(21, 501, scope)
+	require.InDelta(t, 1, m.restarts("/"+unit, "/"+unit), 0, "in the same cgroup")
+	require.InDelta(t, 1, m.restarts(docker, docker), 0, "in another of the same name")
+	s, ok := gather(m.meter).find("container_restarts_total", labelSet("machine_id", "m1", "container_id", docker, "app_id", docker))
+	require.True(t, ok)
+	require.Equal(t, newClock().at.Add(5*time.Second), s.Created, "since the first reading")
+
+	m.meter.Ended(process.Identity{ContainerID: "/docker/x", AppID: "/docker/x", Sandbox: true}, time.Second)
+	m.meter.Ended(process.Identity{ContainerID: "/docker/y", AppID: "/docker/y", PodUID: podA, Unnamed: true}, time.Second)
+	for _, s := range gather(m.meter) {
+		require.NotContains(t, []string{"/docker/x", "/docker/y"}, s.Labels.Get("container_id"), "what is no container, and what has no name yet")
+	}
+}
+
+func TestContainerInfo(t *testing.T) {
+	m := newMachineOf(t)
+	text := `{"annotations":{"io.kubernetes.cri.sandbox-name":"db-0","io.kubernetes.cri.sandbox-namespace":"shop","io.kubernetes.cri.container-name":"pg","io.kubernetes.cri.image-name":"postgres:17"}}`
+	files{"run/containerd/io.containerd.runtime.v2.task/k8s.io/" + webID + "/config.json": text}.write(t, m.root)
+	m.process(10, 100, "kubepods/burstable/pod"+podA+"/"+webID)
+	m.process(11, 100, "system.slice/nginx.service")
+	want := labelSet("machine_id", "m1", "container_id", "/k8s/shop/db-0/pg", "app_id", "/k8s/shop/db", "image", "postgres:17")
+	var infos []labels.Labels
+	for _, s := range gather(m.meter) {
+		if s.Family.Name == "container_info" {
+			infos = append(infos, s.Labels)
+		}
+	}
+	require.Equal(t, []labels.Labels{want}, infos, "nothing is known of the unit, for there is no systemd")
+	m.ends(10, "kubepods")
+	m.clock.step()
+	require.False(t, gather(m.meter).has("container_info", want))
+
+	a := &account{labels: labelSet("container_id", "/system.slice/a.service")}
+	a.describe(process.Description{Unit: process.Unit{Type: "oneshot", TriggeredBy: "a.timer"}})
+	require.Equal(t, labelSet("container_id", "/system.slice/a.service", "systemd_type", "oneshot", "systemd_triggered_by", "a.timer"), a.info)
+	a.describe(process.Description{})
+	require.True(t, a.info.IsEmpty())
+}
