@@ -137,6 +137,7 @@ func (p *Probe) load() error {
 	p.objects = &bpf.VetchMaps{
 		Pairs: m["pairs"], Series: m["series"], Owners: m["owners"], Routes: m["routes"], Listeners: m["listeners"],
 		Ignored: m["ignored"], Lost: m["lost"], OwnAddresses: m["own_addresses"], TranslatedRoom: m["translated_room"],
+		Conns: m["conns"], Pending: m["pending"],
 	}
 	p.shipping = shipping{records: m["records"], verdicts: m["verdicts"], routes: m["routes"], told: map[uint64]bpf.VetchVerdictT{}}
 	p.unseen, p.java = m["tls_unseen"], m["java_processes"]
