@@ -119,65 +119,50 @@ func (m *Meter) cpuV2(dir string, r *reading) {
 	}
 }
 
-// memoryV1 reads the controller memory of version 1, with what lies below. As with coroot-node-agent, mapped files are part of the resident set.
+// memoryFiles are how a version of cgroups calls what is read of its controller memory: files, and lines of memory.stat.
+type memoryFiles struct {
+	usage, limit                  string
+	anon, mapped, cache, inactive string
+}
+
+// memoryV1 reads the controller memory of version 1, with what lies below.
 func (m *Meter) memoryV1(dir string, r *reading) {
-	var rss, mapped, cache, inactive uint64
-	text := m.text(dir, "memory.stat")
-	fields(text, func(name string, v uint64) {
-		switch name {
-		case "total_rss":
-			rss = v
-		case "total_mapped_file":
-			mapped = v
-		case "total_cache":
-			cache = v
-		case "total_inactive_file":
-			inactive = v
-		}
-	})
-	m.memory(r, text, "memory.usage_in_bytes", dir, rss+mapped, cache, inactive)
-	if !m.limits {
-		return
-	}
-	if limit, ok := m.number(dir, "memory.limit_in_bytes"); ok && limit < noLimit {
-		r.gauge(memoryLimit, float64(limit))
-	}
+	m.memory(dir, r, memoryFiles{"memory.usage_in_bytes", "memory.limit_in_bytes", "total_rss", "total_mapped_file", "total_cache", "total_inactive_file"})
 }
 
 // memoryV2 reads the controller memory of version 2.
 func (m *Meter) memoryV2(dir string, r *reading) {
-	var anon, mapped, file, inactive uint64
-	text := m.text(dir, "memory.stat")
-	fields(text, func(name string, v uint64) {
+	m.memory(dir, r, memoryFiles{"memory.current", "memory.max", "anon", "file_mapped", "file", "inactive_file"})
+}
+
+// memory sets the gauges. As with coroot-node-agent, mapped files are part of the resident set. The working set is what the kubelet takes for it: all
+// that is charged but the page cache that was not used lately.
+func (m *Meter) memory(dir string, r *reading, names memoryFiles) {
+	var anon, mapped, cache, inactive uint64
+	stat := m.text(dir, "memory.stat")
+	fields(stat, func(name string, v uint64) {
 		switch name {
-		case "anon":
+		case names.anon:
 			anon = v
-		case "file_mapped":
+		case names.mapped:
 			mapped = v
-		case "file":
-			file = v
-		case "inactive_file":
+		case names.cache:
+			cache = v
+		case names.inactive:
 			inactive = v
 		}
 	})
-	m.memory(r, text, "memory.current", dir, anon+mapped, file, inactive)
+	if usage, ok := m.number(dir, names.usage); ok && stat != "" {
+		r.gauge(memoryRSS, float64(anon+mapped))
+		r.gauge(memoryCache, float64(cache))
+		r.gauge(memoryWorking, float64(usage-min(usage, inactive)))
+	}
 	if !m.limits {
 		return
 	}
-	if limit, ok := m.number(dir, "memory.max"); ok { // "max" is none
+	if limit, ok := m.number(dir, names.limit); ok && limit < noLimit { // "max", which is no number, is none
 		r.gauge(memoryLimit, float64(limit))
 	}
-}
-
-// memory sets the gauges. The working set is what the kubelet takes for it: all that is charged but the page cache that was not used lately.
-func (m *Meter) memory(r *reading, stat, usageFile, dir string, rss, cache, inactive uint64) {
-	usage, ok := m.number(dir, usageFile)
-	if !ok || stat == "" {
-		return
-	}
-	r.gauge(memoryRSS, float64(rss))
-	r.gauge(memoryCache, float64(cache))
-	r.gauge(memoryWorking, float64(usage-min(usage, inactive)))
 }
 
 // ioV1 reads what the throttling layer of version 1 counts, which is there whatever the scheduler.

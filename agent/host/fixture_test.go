@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/model"
@@ -336,6 +337,37 @@ nonsense
 `))
 }
 
+func TestFilesystems(t *testing.T) {
+	text := `1 0 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+2 1 8:1 /var/lib/kubelet/x /var/lib/kubelet/x rw - ext4 /dev/sda1 rw
+3 1 8:17 / /data\040disk ro,relatime - xfs /dev/sdb1 ro
+4 1 0:40 /@home /home rw - btrfs /dev/sdc1 rw,subvol=/@home
+5 1 0:40 / /mnt rw - btrfs /dev/sdc1 rw
+6 1 0:50 / /net rw - nfs4 server:/x rw
+7 1 0:51 / /tmp rw - tmpfs tmpfs rw
+8 1 0:52 / /run/x rw - overlay overlay rw
+nonsense
+`
+	require.Equal(t, []filesystem{
+		{device: "/dev/sda1", kind: "ext4", dir: "/"}, {device: "/dev/sdb1", kind: "xfs", dir: "/data disk", readOnly: true}, {device: "/dev/sdc1", kind: "btrfs", dir: "/home"},
+	}, parseFilesystems(text))
+	require.Equal(t, []filesystem{{device: "overlay", kind: "overlay", dir: "/"}}, parseFilesystems("1 0 0:33 / / rw - overlay overlay rw,lowerdir=/x\n"))
+
+	root, clock := t.TempDir(), newClock()
+	files{"proc/self/mountinfo": mountsV2, "proc/1/mountinfo": mountsV2 + "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 0 8:2 / /gone rw - ext4 /dev/sda2 rw\n"}.write(t, root)
+	var want unix.Statfs_t
+	require.NoError(t, unix.Statfs(root, &want))
+	got := gather(newMeter(t, Options{Root: root, Now: clock.now}))
+	where := labelSet("machine_id", "m1", "device", "/dev/sda1", "fstype", "ext4", "mountpoint", "/")
+	require.InDelta(t, float64(want.Blocks)*float64(want.Bsize), got.value(t, "node_filesystem_size_bytes", where), 0)
+	require.LessOrEqual(t, got.value(t, "node_filesystem_avail_bytes", where), got.value(t, "node_filesystem_free_bytes", where))
+	require.Equal(t, want.Files > 0, got.has("node_filesystem_files", where))
+	require.Zero(t, got.value(t, "node_filesystem_readonly", where))
+	for _, s := range got {
+		require.NotEqual(t, "/gone", s.Labels.Get("mountpoint"))
+	}
+}
+
 // FuzzKernelTexts holds that no text of the kernel, or of what stands in for it, breaks a reading.
 func FuzzKernelTexts(f *testing.F) {
 	for _, text := range cgroupV2("a", 100, 8) {
@@ -367,6 +399,7 @@ func FuzzKernelTexts(f *testing.F) {
 			require.LessOrEqual(t, file, rss)
 		}
 		parseMounts(text)
+		require.LessOrEqual(t, len(parseFilesystems(text)), maxFilesystems)
 		parseDisks(text, func(string, nodeDisk) {})
 		require.LessOrEqual(t, len(parseInterfaces(text, nil)), maxInterfaces)
 		parseCPU(text)

@@ -15,6 +15,7 @@ type families struct {
 	nodeMemory                                                                          map[string]*model.Family
 	diskReads, diskWrites, diskRead, diskWritten, diskReadTime, diskWriteTime, diskTime *model.Family
 	netReceived, netReceivedPackets, netSent, netSentPackets, netUp                     *model.Family
+	filesystems                                                                         []filesystemFamily
 
 	accounts []accountFamily
 	info     *model.Family
@@ -31,6 +32,12 @@ type accountFamily struct {
 	scale   float64           // counters are divided by it
 	part    int               // of its labels; -1: its labels
 	disk    func(disk) uint64 // of a device
+}
+
+// filesystemFamily is a metric of a file system; ok is false where that has it not.
+type filesystemFamily struct {
+	*model.Family
+	of func(*filesystem) (v uint64, ok bool)
 }
 
 const nanoseconds = 1e9 // in a second
@@ -68,12 +75,31 @@ func newFamilies() families {
 	for _, n := range memoryNames {
 		f.nodeMemory[n[0]] = gaugeOf("node_resources_memory_"+n[0]+"_bytes", "bytes", "Memory of the machine: "+n[1]+" of /proc/meminfo.")
 	}
+	f.ofFilesystems(gaugeOf)
 	f.containers(counterOf, gaugeOf)
 	f.pods(counterOf, gaugeOf)
 	return f
 }
 
 type familyOf func(name, unit, help string) *model.Family
+
+// ofFilesystems are the metrics of the machine's file systems, under the names of Prometheus's node_exporter: coroot-node-agent has none.
+func (f *families) ofFilesystems(gaugeOf familyOf) {
+	g := func(name, unit, help string, of func(*filesystem) (uint64, bool)) {
+		f.filesystems = append(f.filesystems, filesystemFamily{gaugeOf("node_filesystem_"+name, unit, help), of})
+	}
+	g("size_bytes", "bytes", "Size of a file system.", func(f *filesystem) (uint64, bool) { return f.size, true })
+	g("free_bytes", "bytes", "Free space of a file system.", func(f *filesystem) (uint64, bool) { return f.free, true })
+	g("avail_bytes", "bytes", "Space of a file system that is free for others than root.", func(f *filesystem) (uint64, bool) { return f.avail, true })
+	g("files", "", "Inodes of a file system.", func(f *filesystem) (uint64, bool) { return f.inodes, f.inodes > 0 })
+	g("files_free", "", "Free inodes of a file system.", func(f *filesystem) (uint64, bool) { return f.freeInodes, f.inodes > 0 })
+	g("readonly", "", "1 for a file system that is mounted to be read only.", func(f *filesystem) (uint64, bool) {
+		if f.readOnly {
+			return 1, true
+		}
+		return 0, true
+	})
+}
 
 // containers are the metrics of containers, units and programs.
 func (f *families) containers(counterOf, gaugeOf familyOf) {
@@ -237,6 +263,14 @@ func (m *Meter) gatherNode(counterOf func(*model.Family, labels.Labels, float64,
 	} {
 		for _, one := range n.disks {
 			counterOf(d.Family, m.machineLabels("device", one.name), float64(d.of(one))/d.scale, unknown)
+		}
+	}
+	for _, family := range f.filesystems {
+		for i := range n.filesystems {
+			one := &n.filesystems[i]
+			if v, ok := family.of(one); ok {
+				gaugeOf(family.Family, m.machineLabels("device", one.device, "fstype", one.kind, "mountpoint", one.dir), float64(v))
+			}
 		}
 	}
 	for _, i := range []struct {

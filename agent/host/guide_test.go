@@ -23,6 +23,7 @@ func TestGuideNamesEveryFigure(t *testing.T) {
 	f := newFamilies()
 	f.containers(note, note)
 	f.pods(note, note)
+	f.ofFilesystems(note)
 	for _, one := range []*model.Family{
 		f.nodeCPU, f.nodeCores, f.diskReads, f.diskWrites, f.diskRead, f.diskWritten, f.diskReadTime, f.diskWriteTime, f.diskTime, f.netReceived,
 		f.netReceivedPackets, f.netSent, f.netSentPackets, f.netUp, f.dropped, f.failures, f.spent, f.groups, f.processes,

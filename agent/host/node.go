@@ -19,6 +19,8 @@ type node struct {
 	memory     map[string]uint64 // bytes
 	disks      []nodeDisk
 	interfaces []nodeInterface
+	// filesystems are read each limitsEvery readings: they fill slowly
+	filesystems []filesystem
 }
 
 type nodeDisk struct {
@@ -60,6 +62,9 @@ func (m *Meter) readNode() {
 			n.disks = append(n.disks, d)
 		}
 	})
+	if m.rounds%limitsEvery == 0 {
+		m.readFilesystems()
+	}
 	n.interfaces = parseInterfaces(m.text(filepath.Join(m.proc, m.first()), "net/dev"), n.interfaces[:0])
 	for i := range n.interfaces {
 		at := &n.interfaces[i]
