@@ -17,11 +17,16 @@ import (
 // parallelQueries bounds how much of the engine one answer takes.
 const parallelQueries = 4
 
-// instantQuestion is one question whose answer fill reads, one sample at a time.
-type instantQuestion struct {
+// questionOf is one question whose answer fill reads, one sample or series at a time.
+type questionOf[S any] struct {
 	expr string
-	fill func(key sampleKey, s promql.Sample)
+	fill func(key sampleKey, s S)
 }
+
+type (
+	instantQuestion = questionOf[promql.Sample]
+	rangeQuestion   = questionOf[promql.Series]
+)
 
 // sampleKey is what the labels of a sample say, for edges and workloads alike.
 type sampleKey struct {
@@ -91,15 +96,31 @@ func named(w model.Workload) model.Workload {
 	return w
 }
 
-// ask evaluates the questions at t, a few at once, and fills in order so that the result does not depend on timing.
+// ask evaluates the questions at t.
 func (s *Service) ask(ctx context.Context, t time.Time, questions []instantQuestion) error {
-	answers := make([]promql.Vector, len(questions))
+	return askAll(ctx, questions,
+		func(ctx context.Context, expr string) ([]promql.Sample, error) { return s.engine.Instant(ctx, expr, t) },
+		func(one promql.Sample) sampleKey { return s.keyOf(one.Metric) })
+}
+
+// askRange is ask for the points of a grid.
+func (s *Service) askRange(ctx context.Context, g grid, questions []rangeQuestion) error {
+	return askAll(ctx, questions,
+		func(ctx context.Context, expr string) ([]promql.Series, error) {
+			return s.engine.Range(ctx, expr, g.start, g.end(), g.step)
+		},
+		func(one promql.Series) sampleKey { return s.keyOf(one.Metric) })
+}
+
+// askAll evaluates questions, a few at once, and fills in order so that the result does not depend on timing.
+func askAll[S any](ctx context.Context, questions []questionOf[S], evaluate func(context.Context, string) ([]S, error), keyOf func(S) sampleKey) error {
+	answers := make([][]S, len(questions))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelQueries)
 	for i, q := range questions {
 		g.Go(func() error {
 			var err error
-			if answers[i], err = s.engine.Instant(ctx, q.expr, t); err != nil {
+			if answers[i], err = evaluate(ctx, q.expr); err != nil {
 				return fmt.Errorf("query %s: %w", q.expr, err)
 			}
 			return nil
@@ -109,39 +130,8 @@ func (s *Service) ask(ctx context.Context, t time.Time, questions []instantQuest
 		return err
 	}
 	for i, q := range questions {
-		for _, sample := range answers[i] {
-			q.fill(s.keyOf(sample.Metric), sample)
-		}
-	}
-	return nil
-}
-
-// rangeQuestion is one question over time whose answer fill reads, one series at a time.
-type rangeQuestion struct {
-	expr string
-	fill func(key sampleKey, s promql.Series)
-}
-
-// askRange is ask for the points of a grid.
-func (s *Service) askRange(ctx context.Context, g grid, questions []rangeQuestion) error {
-	answers := make([]promql.Matrix, len(questions))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelQueries)
-	for i, q := range questions {
-		group.Go(func() error {
-			var err error
-			if answers[i], err = s.engine.Range(ctx, q.expr, g.start, g.end(), g.step); err != nil {
-				return fmt.Errorf("query %s: %w", q.expr, err)
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	for i, q := range questions {
-		for _, sample := range answers[i] {
-			q.fill(s.keyOf(sample.Metric), sample)
+		for _, one := range answers[i] {
+			q.fill(keyOf(one), one)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/process"
 )
 
 // containerKey names a container as coroot-node-agent does; units and plain programs are containers there too.
@@ -62,7 +63,7 @@ func (d *Digest) boxOf(p *pair, now time.Time) *container {
 	if id.ContainerID == "" {
 		return nil
 	}
-	key := containerKey{id: clean(id.ContainerID, maxName), app: clean(id.AppID, maxName)}
+	key := containerKey{id: process.Clean(id.ContainerID, maxName), app: process.Clean(id.AppID, maxName)}
 	if p.box != nil && p.box.key == key {
 		p.box.changed = now
 		return p.box
@@ -202,7 +203,7 @@ func publicName(p *pair) string {
 	if p.ends.Name == "" || addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() {
 		return ""
 	}
-	return clean(p.ends.Name, maxName) + ":" + strconv.Itoa(int(p.key.Remote.Port()))
+	return process.Clean(p.ends.Name, maxName) + ":" + strconv.Itoa(int(p.key.Remote.Port()))
 }
 
 // hostPort writes an address as "10.0.0.1:80" or "[fd00::1]:80"; "" where there is none.

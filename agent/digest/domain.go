@@ -6,6 +6,7 @@ import (
 
 	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/process"
 )
 
 const protocolDNS probe.Protocol = "dns"
@@ -16,7 +17,7 @@ const maxDomains = 50 // names of one container that go by themselves, as with c
 func (b *container) domainKey(r *probe.RequestDelta) tallyKey {
 	kind, domain, _ := strings.Cut(r.Route, " ")
 	return tallyKey{
-		status: clean(cmp.Or(r.Code, "failed"), maxCode), kind: clean(kind, maxCode), domain: bound(b.domains, clean(domain, maxName), maxDomains),
+		status: process.Clean(cmp.Or(r.Code, "failed"), maxCode), kind: process.Clean(kind, maxCode), domain: bound(b.domains, process.Clean(domain, maxName), maxDomains),
 	}
 }
 

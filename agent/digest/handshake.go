@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/process"
 )
 
 // The bounds of the TLS connections of one edge.
@@ -44,7 +45,7 @@ func (e *edge) handshake(d *Digest, p *pair, h *probe.HandshakeDelta) *counter {
 	if t.series == nil {
 		t.names, t.series = make(map[string]struct{}), make(map[handshakeKey]*counter)
 	}
-	key := handshakeKey{h.Version, bound(t.names, clean(h.SNI, maxName), maxServerNames), h.ALPN, h.Cipher}
+	key := handshakeKey{h.Version, bound(t.names, process.Clean(h.SNI, maxName), maxServerNames), h.ALPN, h.Cipher}
 	if t.series[key] == nil && len(t.series) >= maxHandshakes {
 		key = handshakeKey{other, other, other, other}
 	}

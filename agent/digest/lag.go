@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/model"
 )
 
@@ -37,7 +38,7 @@ func (d *Digest) lagging(lags []probe.Lag) []lagSeries {
 		if p == nil || p.link == nil || !p.link.counts(p) {
 			continue
 		}
-		records[lagKey{client: p.link.key.client, topic: clean(lag.Topic, maxTopic)}] += lag.Records
+		records[lagKey{client: p.link.key.client, topic: process.Clean(lag.Topic, maxTopic)}] += lag.Records
 	}
 	keys := make([]lagKey, 0, len(records))
 	for key := range records {

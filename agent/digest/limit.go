@@ -24,11 +24,6 @@ const (
 	maxRoute = 300
 )
 
-// clean makes a label value valid: UTF-8, printable, at most limit bytes.
-func clean(s string, limit int) string { return process.Clean(s, limit) }
-
-func cleanWorkload(w model.Workload) model.Workload { return process.CleanWorkload(w) }
-
 // labelSet builds labels of name and value in turn; empty values are left out, as they mean the same.
 func labelSet(pairs ...string) labels.Labels {
 	kept := make([]string, 0, len(pairs))

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/model"
 )
 
@@ -114,7 +115,7 @@ func (d *Digest) linkOf(p *pair, now time.Time) *link {
 	}
 	if ends.Client.IsZero() || ends.Server.IsZero() {
 		d.dropped[dropUnknown]++
-		ends.Client, ends.Server = cleanWorkload(ends.Client), cleanWorkload(ends.Server)
+		ends.Client, ends.Server = process.CleanWorkload(ends.Client), process.CleanWorkload(ends.Server)
 	}
 	key := linkKey{client: d.external(ends.Client), server: d.external(ends.Server), port: ends.Port}
 	if p.link != nil && p.link.key == key {
@@ -235,7 +236,7 @@ func (e *edge) addMessages(d *Digest, p *pair, r *probe.RequestDelta) {
 
 // code finds or makes the counter of a code; nil where there is no room.
 func (e *edge) code(d *Digest, p *pair, code string) *counter {
-	if code = clean(code, maxCode); e.codes[code] == nil && len(e.codes) >= maxCodes {
+	if code = process.Clean(code, maxCode); e.codes[code] == nil && len(e.codes) >= maxCodes {
 		code = other
 	}
 	c := e.codes[code]
@@ -369,5 +370,5 @@ func protocolName(p probe.Protocol) string {
 	if p == probe.ProtocolUnknown {
 		return "tcp"
 	}
-	return clean(string(p), maxCode)
+	return process.Clean(string(p), maxCode)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/model"
 )
 
@@ -33,7 +34,7 @@ func (d *Digest) listening(s probe.Snapshot) (list []listenSeries, heard bool) {
 			d.heardAt = time.Time{} // look again: its record is still to come
 			continue
 		}
-		key := containerKey{id: clean(id.ContainerID, maxName), app: clean(id.AppID, maxName)}
+		key := containerKey{id: process.Clean(id.ContainerID, maxName), app: process.Clean(id.AppID, maxName)}
 		for _, at := range d.book.Reachable(l, listenAddrs) {
 			text := hostPort(at)
 			unique := [3]string{key.id, key.app, text}
@@ -52,7 +53,7 @@ func (d *Digest) markListening(s probe.Snapshot) {
 	open := make(map[model.Workload]struct{})
 	for _, l := range s.Listeners {
 		if id, ok := d.book.Identity(l.Owner); ok {
-			open[cleanWorkload(id.Workload)] = struct{}{}
+			open[process.CleanWorkload(id.Workload)] = struct{}{}
 		}
 	}
 	for _, serving := range d.served {

@@ -202,7 +202,7 @@ func cleanEnd(w model.Workload) model.Workload {
 	if w.IsZero() {
 		return w
 	}
-	return cleanWorkload(w)
+	return process.CleanWorkload(w)
 }
 
 // give hands what a pair did to the series. The lock is held.

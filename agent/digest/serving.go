@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/model"
 )
 
@@ -62,7 +63,7 @@ func (d *Digest) serve(p *pair, r *probe.RequestDelta, now time.Time) {
 	w := p.ends.Owner.Workload
 	if w.IsZero() {
 		d.dropped[dropUnknown]++
-		w = cleanWorkload(w)
+		w = process.CleanWorkload(w)
 	}
 	if _, ok := d.ignoring(w, r); ok {
 		return
@@ -150,7 +151,7 @@ func (s *serving) failuresOf(d *Digest, p *pair, key requestKey) *counter {
 
 // key names a kind of request, within the limits of routes, methods and codes.
 func (s *serving) key(d *Digest, r *probe.RequestDelta) requestKey {
-	key := requestKey{protocol: r.Protocol, method: clean(r.Method, 16), route: clean(r.Route, maxRoute), code: clean(r.Code, maxCode)}
+	key := requestKey{protocol: r.Protocol, method: process.Clean(r.Method, 16), route: process.Clean(r.Route, maxRoute), code: process.Clean(r.Code, maxCode)}
 	if r.Protocol == protocolDNS {
 		key.route = boundDomain(s.routes, key.route, d.options.RoutesPerWorkload)
 	}

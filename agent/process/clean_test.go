@@ -1,4 +1,4 @@
-package digest
+package process
 
 import (
 	"strings"
@@ -22,8 +22,8 @@ func TestClean(t *testing.T) {
 		{strings.Repeat("a", 11), 10, "aaaaaaa…"},
 		{strings.Repeat("ä", 6), 10, "äää…"},
 	} {
-		if got := clean(tc.in, tc.limit); got != tc.want {
-			t.Errorf("clean(%q, %d) = %q, want %q", tc.in, tc.limit, got, tc.want)
+		if got := Clean(tc.in, tc.limit); got != tc.want {
+			t.Errorf("Clean(%q, %d) = %q, want %q", tc.in, tc.limit, got, tc.want)
 		}
 	}
 }
@@ -35,11 +35,11 @@ func FuzzClean(f *testing.F) {
 		if limit < 8 || limit > 1000 {
 			return
 		}
-		got := clean(s, limit)
+		got := Clean(s, limit)
 		if len(got) > limit || !utf8.ValidString(got) {
-			t.Fatalf("clean(%q, %d) = %q", s, limit, got)
+			t.Fatalf("Clean(%q, %d) = %q", s, limit, got)
 		}
-		if again := clean(got, limit); again != got {
+		if again := Clean(got, limit); again != got {
 			t.Fatalf("cleaning %q again gives %q", got, again)
 		}
 	})
