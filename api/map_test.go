@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,44 +16,23 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/vetch-dev/vetch/query/metricquery"
 	"github.com/vetch-dev/vetch/servicemap"
+	"github.com/vetch-dev/vetch/store"
 )
 
-// mapEngine is Prometheus's own engine over a real tsdb.
-type mapEngine struct {
-	engine *promql.Engine
-	db     storage.Queryable
+// stored is a store of which nothing is asked but samples.
+type stored struct {
+	store.Metrics
+	samples storage.Queryable
 }
 
-func (e mapEngine) Instant(ctx context.Context, expr string, t time.Time) (promql.Vector, error) {
-	q, err := e.engine.NewInstantQuery(ctx, e.db, nil, expr, t)
-	if err != nil {
-		return nil, err
-	}
-	res := q.Exec(ctx)
-	if res.Err != nil {
-		return nil, fmt.Errorf("evaluate: %w", res.Err)
-	}
-	return res.Vector()
-}
-
-func (e mapEngine) Range(ctx context.Context, expr string, start, end time.Time, step time.Duration) (promql.Matrix, error) {
-	q, err := e.engine.NewRangeQuery(ctx, e.db, nil, expr, start, end, step)
-	if err != nil {
-		return nil, err
-	}
-	res := q.Exec(ctx)
-	if res.Err != nil {
-		return nil, fmt.Errorf("evaluate: %w", res.Err)
-	}
-	return res.Matrix()
-}
+func (s stored) Querier(from, to int64) (storage.Querier, error) { return s.samples.Querier(from, to) }
 
 // The clock of these tests stands 15 minutes after the first sample.
 var mapNow = time.Unix(900, 0)
@@ -72,8 +50,9 @@ const mapSamples = `load 5s
 	vetch_workload_request_duration_seconds{namespace="",kind="Unit",workload="nginx.service",protocol="http",method="GET",route="/a/*",code="200"} {{schema:3}}+{{schema:3 count:100 sum:9 offset:-60 buckets:[50 30 20]}}x180`
 
 func mapService(t testing.TB, samples string, maxSamples int) *servicemap.Service {
-	engine := promqltest.NewTestEngineWithOpts(t, promql.EngineOpts{MaxSamples: maxSamples, Timeout: time.Minute})
-	svc, err := servicemap.New(servicemap.Options{Engine: mapEngine{engine, promqltest.LoadedStorage(t, samples)}, Now: func() time.Time { return mapNow }})
+	engine, err := metricquery.New(metricquery.Options{DB: stored{samples: promqltest.LoadedStorage(t, samples)}, MaxSamples: maxSamples})
+	require.NoError(t, err)
+	svc, err := servicemap.New(servicemap.Options{Engine: engine, Now: func() time.Time { return mapNow }})
 	require.NoError(t, err)
 	return svc
 }

@@ -24,7 +24,7 @@ func ofCluster(cluster, perSample string) string {
 // Two clusters have workloads of the same names: they must not become one.
 func TestClustersAreKeptApart(t *testing.T) {
 	db := promqltest.LoadedStorage(t, "load 5s"+ofCluster("west", "50")+ofCluster("eu/1:a", "10")+ofCluster("", "5"))
-	s, err := New(Options{Engine: newTestEngine(t, db), Cluster: "west", Now: func() time.Time { return time.Unix(900, 0) }})
+	s, err := New(Options{Engine: engineOver(t, db), Cluster: "west", Now: func() time.Time { return time.Unix(900, 0) }})
 	require.NoError(t, err)
 	const home, other = "shop/Deployment/cart", "eu%2F1%3Aa:shop/Deployment/cart"
 

@@ -7,58 +7,40 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/vetch-dev/vetch/query/metricquery"
+	"github.com/vetch-dev/vetch/store"
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// testEngine is Prometheus's own engine over a real tsdb.
-type testEngine struct {
-	engine *promql.Engine
-	db     storage.Queryable
+// stored is a store of which nothing is asked but samples.
+type stored struct {
+	store.Metrics
+	samples storage.Queryable
 }
 
-func newTestEngine(t testing.TB, db storage.Queryable) *testEngine {
-	return &testEngine{promqltest.NewTestEngineWithOpts(t, promql.EngineOpts{
-		MaxSamples: 50_000_000, Timeout: time.Minute, EnableAtModifier: true, EnableNegativeOffset: true,
-	}), db}
-}
+func (s stored) Querier(from, to int64) (storage.Querier, error) { return s.samples.Querier(from, to) }
 
-func (e *testEngine) Instant(ctx context.Context, expr string, t time.Time) (promql.Vector, error) {
-	q, err := e.engine.NewInstantQuery(ctx, e.db, nil, expr, t)
-	if err != nil {
-		return nil, err
-	}
-	res := q.Exec(ctx) // not closed: the result is the caller's
-	if res.Err != nil {
-		return nil, res.Err
-	}
-	return res.Vector()
-}
-
-func (e *testEngine) Range(ctx context.Context, expr string, start, end time.Time, step time.Duration) (promql.Matrix, error) {
-	q, err := e.engine.NewRangeQuery(ctx, e.db, nil, expr, start, end, step)
-	if err != nil {
-		return nil, err
-	}
-	res := q.Exec(ctx)
-	if res.Err != nil {
-		return nil, res.Err
-	}
-	return res.Matrix()
+// engineOver is the one that the program has.
+func engineOver(t testing.TB, db storage.Queryable) Engine {
+	t.Helper()
+	e, err := metricquery.New(metricquery.Options{DB: stored{samples: db}})
+	require.NoError(t, err)
+	return e
 }
 
 // loaded is a service over a text script of samples, "now" being the given number of seconds after the first.
 func loaded(t testing.TB, script string, now int64) *Service {
 	t.Helper()
 	db := promqltest.LoadedStorage(t, script)
-	s, err := New(Options{Engine: newTestEngine(t, db), Now: func() time.Time { return time.Unix(now, 0) }})
+	s, err := New(Options{Engine: engineOver(t, db), Now: func() time.Time { return time.Unix(now, 0) }})
 	require.NoError(t, err)
 	return s
 }

@@ -199,7 +199,7 @@ func TestWeirdNames(t *testing.T) {
 			require.NoError(t, app.Commit())
 		}
 	}
-	s, err := New(Options{Engine: newTestEngine(t, db), Now: func() time.Time { return time.Unix(100, 0) }})
+	s, err := New(Options{Engine: engineOver(t, db), Now: func() time.Time { return time.Unix(100, 0) }})
 	require.NoError(t, err)
 	m := mapOf(t, s, Query{})
 	require.Len(t, m.Edges, len(names))

@@ -69,7 +69,7 @@ func TestLiveMapDoesNotFlicker(t *testing.T) {
 	}
 	db := promqltest.LoadedStorage(t, "load 5s\n"+rate("200", " 0+948x24 23704+952x24 47504+948x24")+rate("503", " 0+52x24 1296+48x24 2500+52x24"))
 	clock := time.Unix(0, 0)
-	s, err := New(Options{Engine: newTestEngine(t, db), Now: func() time.Time { return clock }})
+	s, err := New(Options{Engine: engineOver(t, db), Now: func() time.Time { return clock }})
 	require.NoError(t, err)
 	var live, past []Health
 	for _, at := range []int64{115, 235, 350} {

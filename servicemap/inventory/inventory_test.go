@@ -1,57 +1,36 @@
 package inventory
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/vetch-dev/vetch/query/metricquery"
 	"github.com/vetch-dev/vetch/servicemap"
+	"github.com/vetch-dev/vetch/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testEngine is Prometheus's own engine over a real tsdb.
-type testEngine struct {
-	engine *promql.Engine
-	db     storage.Queryable
+// stored is a store of which nothing is asked but samples.
+type stored struct {
+	store.Metrics
+	samples storage.Queryable
 }
 
-func (e testEngine) Instant(ctx context.Context, expr string, t time.Time) (promql.Vector, error) {
-	q, err := e.engine.NewInstantQuery(ctx, e.db, nil, expr, t)
-	if err != nil {
-		return nil, err
-	}
-	res := q.Exec(ctx) // not closed: the result is the caller's
-	if res.Err != nil {
-		return nil, res.Err
-	}
-	return res.Vector()
-}
-
-func (e testEngine) Range(ctx context.Context, expr string, start, end time.Time, step time.Duration) (promql.Matrix, error) {
-	q, err := e.engine.NewRangeQuery(ctx, e.db, nil, expr, start, end, step)
-	if err != nil {
-		return nil, err
-	}
-	res := q.Exec(ctx)
-	if res.Err != nil {
-		return nil, res.Err
-	}
-	return res.Matrix()
-}
+func (s stored) Querier(from, to int64) (storage.Querier, error) { return s.samples.Querier(from, to) }
 
 // over makes an inventory of a store, at a time of its clock, in the cluster "west".
 func over(t testing.TB, db storage.Queryable, now int64) *Inventory {
 	t.Helper()
-	engine := promqltest.NewTestEngineWithOpts(t, promql.EngineOpts{MaxSamples: 50_000_000, Timeout: time.Minute})
-	s, err := servicemap.New(servicemap.Options{Engine: testEngine{engine, db}, Cluster: "west", Now: func() time.Time { return time.Unix(now, 0) }})
+	engine, err := metricquery.New(metricquery.Options{DB: stored{samples: db}})
+	require.NoError(t, err)
+	s, err := servicemap.New(servicemap.Options{Engine: engine, Cluster: "west", Now: func() time.Time { return time.Unix(now, 0) }})
 	require.NoError(t, err)
 	i, err := New(s)
 	require.NoError(t, err)
