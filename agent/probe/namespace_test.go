@@ -18,17 +18,41 @@ const inNamespaceOfPIDs = "VETCH_TEST_PID_NAMESPACE"
 // On a node that is a container itself, processes go by the node's numbers, and those of other machines on the same kernel are left out.
 func TestOnlyPIDNamespace(t *testing.T) {
 	if os.Getenv(inNamespaceOfPIDs) != "" {
-		l, err := net.Listen("tcp", "localhost:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go closeAll(l)
-		fmt.Println(l.Addr())
-		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // until it is closed
-		os.Exit(0)
+		listenInNamespace(t)
 	}
 	before, outside := listen(t, "tcp")
 	go closeAll(before)
+	inside, namespace := startNamespace(t)
+	snapshots := watch(t, Options{PIDNamespace: namespace, OnlyBelow: true})
+	after, later := listen(t, "tcp")
+	go closeAll(after)
+	requireOnlyInside(t, snapshots, inside, outside, later)
+	// Without the restriction the numbers stay those of the namespace: 0 for what is not in it.
+	until(t, watch(t, Options{PIDNamespace: namespace}), "the listener outside", func(s Snapshot) bool {
+		for _, o := range s.Owners {
+			if o.PID > 1 {
+				t.Errorf("%s goes by number %d", o.Exe, o.PID)
+			}
+		}
+		return has(s, outside) && has(s, inside)
+	})
+}
+
+// listenInNamespace is the process that is the first one of a namespace. It does not return.
+func listenInNamespace(t *testing.T) {
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go closeAll(l)
+	fmt.Println(l.Addr())
+	io.Copy(io.Discard, os.Stdin) //nolint:errcheck // until it is closed
+	os.Exit(0)
+}
+
+// startNamespace starts a process that listens as the first one of a pid namespace, and says where it does, and the namespace's inode.
+func startNamespace(t *testing.T) (inside netip.AddrPort, namespace uint32) {
+	t.Helper()
 	node := exec.Command("/proc/self/exe", "-test.run", "^TestOnlyPIDNamespace$")
 	node.Env = append(os.Environ(), inNamespaceOfPIDs+"=1")
 	node.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
@@ -53,17 +77,17 @@ func TestOnlyPIDNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside := netip.MustParseAddrPort(line[:len(line)-1])
 	info, err := os.Stat(fmt.Sprintf("/proc/%d/ns/pid", node.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	namespace := uint32(info.Sys().(*syscall.Stat_t).Ino)
+	return netip.MustParseAddrPort(line[:len(line)-1]), uint32(info.Sys().(*syscall.Stat_t).Ino)
+}
 
+// requireOnlyInside connects to all three addresses, and wants only the process inside of the namespace to be reported.
+func requireOnlyInside(t *testing.T, snapshots <-chan Snapshot, inside, outside, later netip.AddrPort) {
+	t.Helper()
 	owners := map[OwnerID]Owner{}
-	snapshots := watch(t, Options{PIDNamespace: namespace, OnlyBelow: true})
-	after, later := listen(t, "tcp")
-	go closeAll(after)
 	until(t, snapshots, "the listener in the namespace", func(s Snapshot) bool {
 		for _, o := range s.Owners {
 			owners[o.ID] = o
@@ -98,15 +122,6 @@ func TestOnlyPIDNamespace(t *testing.T) {
 			t.Errorf("%s with process %d is reported", o.Exe, o.PID)
 		}
 	}
-	// Without the restriction the numbers stay those of the namespace: 0 for what is not in it.
-	until(t, watch(t, Options{PIDNamespace: namespace}), "the listener outside", func(s Snapshot) bool {
-		for _, o := range s.Owners {
-			if o.PID > 1 {
-				t.Errorf("%s goes by number %d", o.Exe, o.PID)
-			}
-		}
-		return has(s, outside) && has(s, inside)
-	})
 }
 
 func connectAndClose(t *testing.T, addr netip.AddrPort) {

@@ -17,10 +17,13 @@ func port(s string) netip.AddrPort     { return netip.MustParseAddrPort(s) }
 func process(n string) model.Workload  { return model.Workload{Kind: model.KindProcess, Name: n} }
 func external(n string) model.Workload { return model.Workload{Kind: model.KindExternal, Name: n} }
 
-func TestResolve(t *testing.T) {
-	b, _ := testBook(t, nil)
-	own := b.space.own
-	const inA, inB = 1001, 1002
+const inA, inB = 1001, 1002 // network namespaces of two containers
+
+// neighbours is a machine with two programs of its own, a container with one, and one with two.
+func neighbours(t *testing.T, now time.Time) (b *Book, own uint32) {
+	t.Helper()
+	b, _ = testBook(t, nil)
+	own = b.space.own
 	b.space.list = func(_, netns uint32) ([]netip.Addr, error) {
 		switch netns {
 		case 0:
@@ -32,9 +35,6 @@ func TestResolve(t *testing.T) {
 		}
 		return nil, os.ErrNotExist
 	}
-	node := model.Workload{Kind: model.KindNode, Name: "host"}
-	a := model.Workload{Kind: model.KindContainer, Name: hexID[:12]}
-	now := time.Now()
 	b.Update(probe.Snapshot{
 		Time: now,
 		Owners: []probe.Owner{
@@ -49,6 +49,14 @@ func TestResolve(t *testing.T) {
 			{Owner: 3, NetNS: inA, Addr: port("127.0.0.1:7000")},
 		},
 	})
+	return b, own
+}
+
+func TestResolve(t *testing.T) {
+	now := time.Now()
+	b, own := neighbours(t, now)
+	node := model.Workload{Kind: model.KindNode, Name: "host"}
+	a := model.Workload{Kind: model.KindContainer, Name: hexID[:12]}
 	client := func(owner probe.OwnerID, netns uint32, remote string) probe.PairKey {
 		return probe.PairKey{Owner: owner, Role: probe.RoleClient, NetNS: netns, Remote: port(remote)}
 	}
