@@ -23,6 +23,7 @@ import (
 	"github.com/vetch-dev/vetch/agent/tls"
 	"github.com/vetch-dev/vetch/agent/tracer"
 	"github.com/vetch-dev/vetch/model"
+	"github.com/vetch-dev/vetch/transport/kubelet"
 	clusternames "github.com/vetch-dev/vetch/transport/names"
 )
 
@@ -31,13 +32,14 @@ type Options struct {
 	Log               *slog.Logger // nil: nothing is logged
 	Probe             probe.Options
 	IgnoreRequests    []digest.IgnoreRule
-	RoutesPerWorkload int           // 0: digest.DefaultRoutesPerWorkload
-	SeriesExpiry      time.Duration // 0: digest.DefaultSeriesExpiry
-	NoTLS             bool          // leave programs and libraries that do TLS alone
-	Java              []string      // which JVMs are looked into: java.Options.Chosen
-	Hostname          string        // "": the machine's own
-	Node              string        // the machine's name in a cluster; "": Hostname
-	Names             NamesOptions  // the names of a cluster; the zero value: none
+	RoutesPerWorkload int             // 0: digest.DefaultRoutesPerWorkload
+	SeriesExpiry      time.Duration   // 0: digest.DefaultSeriesExpiry
+	NoTLS             bool            // leave programs and libraries that do TLS alone
+	Java              []string        // which JVMs are looked into: java.Options.Chosen
+	Hostname          string          // "": the machine's own
+	Node              string          // the machine's name in a cluster; "": Hostname
+	Names             NamesOptions    // the names of a cluster; the zero value: none
+	Kubelet           kubelet.Options // of this node; without an address none is asked
 	Tracer            TracerOptions
 	Version           string
 	Registerer        prometheus.Registerer // for the agent's own cost; nil: not exported
@@ -134,9 +136,15 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	described := process.ReadMachine(machine.Root, o.Hostname)
+	var asked *kubelet.Client
+	if o.Kubelet.Address != "" {
+		if asked, err = kubelet.NewClient(o.Kubelet); err != nil {
+			return nil, errors.Join(err, a.Close())
+		}
+	}
 	a.host, err = host.New(host.Options{
 		Log: o.Log, Root: machine.Root, Namer: book.Namer(), Machine: described, SeriesExpiry: o.SeriesExpiry, Nested: machine.Nested,
-		Kills: a.exits != nil, Delays: true,
+		Kills: a.exits != nil, Delays: true, Kubelet: asked,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare to measure the machine: %w", err), a.Close())
@@ -261,6 +269,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		defer stop() // the ring is read until the last snapshot is taken
 		return a.reader.Run(ctx, a.take)
 	})
+	g.Go(func() error { return a.host.Run(ctx) })
 	if a.probe != nil {
 		g.Go(func() error { return a.streams.run(records, a.probe) })
 	}

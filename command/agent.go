@@ -14,6 +14,7 @@ import (
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/config"
 	"github.com/vetch-dev/vetch/store"
+	"github.com/vetch-dev/vetch/transport/kubelet"
 	"github.com/vetch-dev/vetch/transport/names"
 )
 
@@ -126,6 +127,7 @@ func watch(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer, happen
 		Names: agent.NamesOptions{URL: l.Agent.Names.URL, Credentials: names.Credentials{
 			CAFile: l.Agent.Names.CAFile, CertFile: l.Agent.Names.CertFile, KeyFile: l.Agent.Names.KeyFile, TokenFile: l.Agent.Names.TokenFile,
 		}},
+		Kubelet:    kubelet.Options(l.Agent.Kubelet),
 		Tracer:     agent.TracerOptions{Listen: l.Agent.Tracer.Listen, Source: l.Agent.Tracer.Source},
 		Version:    Version(),
 		Registerer: reg,

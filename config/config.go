@@ -56,7 +56,16 @@ type Agent struct {
 	PollInterval      time.Duration // time between two readings of the kernel's maps
 	TLS               TLS
 	Names             Names
+	Kubelet           Kubelet
 	Tracer            Tracer
+}
+
+// Kubelet are the settings of asking the kubelet of an agent's node what pods use. Files are read again when they change.
+type Kubelet struct {
+	Address    string // host or host:port; empty: it is not asked
+	CAFile     string // certificates that the kubelet's must be signed by; empty: the system's
+	TokenFile  string // a bearer token of Kubernetes
+	Unverified bool   // whatever certificate it shows is believed
 }
 
 // Tracer are the unix sockets of the JSON of other network tracers. An empty path is not used; there can be one of the two.

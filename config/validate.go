@@ -80,6 +80,8 @@ func (c *Config) Validate() error {
 	check(c.Cluster != "", "cluster", "must not be empty")
 	c.validateShip(check, exists)
 	c.validateNames(check, exists)
+	exists("agent.kubelet.ca_file", c.Agent.Kubelet.CAFile)
+	exists("agent.kubelet.token_file", c.Agent.Kubelet.TokenFile)
 	c.validateTracer(check)
 	c.validateWatcher(check, exists)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")

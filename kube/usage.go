@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/vetch-dev/vetch/model"
+	"github.com/vetch-dev/vetch/transport/kubelet"
 )
 
 const (
@@ -194,7 +195,7 @@ func (u *UsageReader) wants(namespace string) bool {
 
 // answer is what a kubelet said, or why it did not.
 type answer struct {
-	*summary
+	*kubelet.Summary
 	err error
 }
 
@@ -214,7 +215,7 @@ func (u *UsageReader) summaries(ctx context.Context, nodes []corev1.Node) []answ
 	return answers
 }
 
-func (u *UsageReader) summary(ctx context.Context, node string) (*summary, error) {
+func (u *UsageReader) summary(ctx context.Context, node string) (*kubelet.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, kubeletTime)
 	defer cancel()
 	body, err := u.rest.Get().AbsPath("/api/v1/nodes", node, "proxy/stats/summary").SetHeader("Accept", "application/json").MaxRetries(0).Stream(ctx)
@@ -222,7 +223,7 @@ func (u *UsageReader) summary(ctx context.Context, node string) (*summary, error
 		return nil, err
 	}
 	defer body.Close()
-	return readSummary(body)
+	return kubelet.ReadSummary(body)
 }
 
 // add joins a node with the answer of its kubelet.
@@ -236,7 +237,7 @@ func (u *UsageReader) add(out *ClusterUsage, node *corev1.Node, a answer) {
 		out.Nodes = append(out.Nodes, n)
 		return
 	}
-	n.Usage, n.Pods = a.Node.usage(), len(a.Pods)
+	n.Usage, n.Pods = usageOf(&a.Node.Stats), len(a.Pods)
 	out.Nodes = append(out.Nodes, n)
 	for i := range a.Pods {
 		from := &a.Pods[i]
@@ -244,18 +245,18 @@ func (u *UsageReader) add(out *ClusterUsage, node *corev1.Node, a answer) {
 			continue
 		}
 		p := PodUsage{
-			Namespace: from.Ref.Namespace, Name: from.Ref.Name, Node: node.Name, Usage: from.usage(),
+			Namespace: from.Ref.Namespace, Name: from.Ref.Name, Node: node.Name, Usage: usageOf(&from.Stats),
 			Workload: model.Workload{Namespace: from.Ref.Namespace, Kind: model.KindPod, Name: from.Ref.Name},
 		}
-		p.Usage.Ephemeral = ephemeral(from.Ephemeral)
+		p.Usage.Ephemeral = kubelet.Sum(from.Ephemeral)
 		pod := u.pods[podKey{from.Ref.Namespace, from.Ref.Name}]
 		if pod != nil {
 			p.Workload = ownerOf(pod)
 			p.Requests, p.Limits = podResources(pod)
 		}
 		for j := range from.Containers {
-			c := ContainerUsage{Name: from.Containers[j].Name, Usage: from.Containers[j].usage()}
-			c.Usage.Ephemeral = ephemeral(from.Containers[j].Rootfs, from.Containers[j].Logs)
+			c := ContainerUsage{Name: from.Containers[j].Name, Usage: usageOf(&from.Containers[j].Stats)}
+			c.Usage.Ephemeral = kubelet.Sum(from.Containers[j].Rootfs, from.Containers[j].Logs)
 			if pod != nil {
 				c.Requests, c.Limits = containerResources(pod, c.Name)
 			}

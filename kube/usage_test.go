@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/vetch-dev/vetch/model"
+	"github.com/vetch-dev/vetch/transport/kubelet"
 )
 
 // kubelets is a Kubernetes API with the proxy to kubelets: those that it has a summary for answer.
@@ -202,37 +202,18 @@ func TestOwnersThatPodsTell(t *testing.T) {
 	require.Equal(t, model.Workload{Kind: "Pod", Name: "p"}, ownerOf(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}}))
 }
 
-func TestSummariesAreBounded(t *testing.T) {
-	endless := io.MultiReader(strings.NewReader(`{"pods":[],"x":"`), repeat('a'))
-	_, err := readSummary(endless)
-	require.ErrorContains(t, err, "more than 64 MiB")
-	_, err = readSummary(strings.NewReader(`{"pods":[` + strings.Repeat("{},", maxPods) + `{}]}`))
-	require.ErrorContains(t, err, "5001 pods")
-	_, err = readSummary(strings.NewReader(`{"pods":[{"containers":[` + strings.Repeat("{},", maxContainers) + `{}]}]}`))
-	require.ErrorContains(t, err, "201 containers")
-}
-
-type repeat byte
-
-func (r repeat) Read(b []byte) (int, error) {
-	for i := range b {
-		b[i] = byte(r)
-	}
-	return len(b), nil
-}
-
 func FuzzSummary(f *testing.F) {
 	f.Add([]byte(say("n1", "web", "db")))
 	f.Add([]byte(`{"node":{"cpu":null,"memory":{"workingSetBytes":18446744073709551615}},"pods":[{}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		s, err := readSummary(strings.NewReader(string(text)))
+		s, err := kubelet.ReadSummary(strings.NewReader(string(text)))
 		if err != nil {
 			return
 		}
 		node := &corev1.Node{}
 		u := &UsageReader{}
 		var out ClusterUsage
-		u.add(&out, node, answer{summary: s})
+		u.add(&out, node, answer{Summary: s})
 		_, err = json.Marshal(out)
 		require.NoError(t, err)
 	})

@@ -20,7 +20,7 @@ type families struct {
 	accounts []accountFamily
 	info     *model.Family
 
-	dropped, failures, spent, groups, processes *model.Family
+	dropped, failures, spent, groups, processes, kubelet *model.Family
 }
 
 // accountFamily is a metric of an account.
@@ -70,6 +70,7 @@ func newFamilies() families {
 		failures:  counterOf("vetch_host_failures_total", "", "Readings of /proc that did not work."),
 		spent:     counterOf("vetch_host_seconds_total", "seconds", "Time spent reading cgroups and /proc."),
 		groups:    gaugeOf("vetch_host_cgroups", "", "Containers, pods and units whose cgroups are read."),
+		kubelet:   counterOf("vetch_host_kubelet_requests_total", "", "Questions to the kubelet of the node by result: answered, failed."),
 		processes: gaugeOf("vetch_host_processes", "", "Processes that are looked at."),
 	}
 	for _, n := range memoryNames {
@@ -124,6 +125,7 @@ func (f *families) containers(counterOf, gaugeOf familyOf) {
 	g("memory_rss_bytes", "bytes", "Resident memory of a container: anonymous, and mapped files.", memoryRSS)
 	g("memory_cache_bytes", "bytes", "Page cache of a container.", memoryCache)
 	g("memory_working_set_bytes", "bytes", "Memory of a container without the page cache that was not used lately, as the kubelet counts it.", memoryWorking)
+	g("ephemeral_storage_bytes", "bytes", "What a container has on the node's disk by the kubelet's count: its writable layer and logs.", ephemeral)
 	c("cpu_pressure_waiting_seconds_total", "Time for which some or all runnable tasks of a container waited for a processor.", cpuWaitingSome, cpuWaitingFull)
 	c("memory_pressure_waiting_seconds_total", "Time for which some or all tasks of a container waited for memory.", memoryWaitingSome, memoryWaitingFull)
 	c("io_pressure_waiting_seconds_total", "Time for which some or all tasks of a container waited for disks.", ioWaitingSome, ioWaitingFull)
@@ -169,6 +171,7 @@ func (f *families) pods(counterOf, gaugeOf familyOf) {
 		g("memory_working_set_bytes", "Memory without the page cache that was not used lately,", memoryWorking)
 		g("memory_rss_bytes", "Resident memory", memoryRSS)
 		g("memory_cache_bytes", "Page cache", memoryCache)
+		g("ephemeral_storage_bytes", "Space on the node's disk, by the kubelet's count: writable layers, logs, emptyDir volumes,", ephemeral)
 		c("disk_read_bytes_total", "bytes", "Bytes read from disks", 1, -1, diskRead, nil)
 		c("disk_written_bytes_total", "bytes", "Bytes written to disks", 1, -1, diskWritten, nil)
 		c("network_received_bytes_total", "bytes", "Bytes received by the network namespaces", 1, -1, netReceived, nil)
@@ -206,6 +209,13 @@ func (m *Meter) Gather(emit func(model.Sample)) {
 	}
 	counterOf(m.families.failures, labels.EmptyLabels(), float64(m.failed), m.started)
 	counterOf(m.families.spent, labels.EmptyLabels(), m.spent.Seconds(), m.started)
+	if m.kubelet != nil {
+		m.kubelet.mu.Lock()
+		for i, result := range []string{"answered", "failed"} {
+			counterOf(m.families.kubelet, labelSet("result", result), float64(m.kubelet.asked[i]), m.started)
+		}
+		m.kubelet.mu.Unlock()
+	}
 	gaugeOf(m.families.groups, labels.EmptyLabels(), float64(len(m.groups)))
 	gaugeOf(m.families.processes, labels.EmptyLabels(), float64(len(m.processes)))
 	m.mu.Unlock()

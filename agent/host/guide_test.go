@@ -26,7 +26,7 @@ func TestGuideNamesEveryFigure(t *testing.T) {
 	f.ofFilesystems(note)
 	for _, one := range []*model.Family{
 		f.nodeCPU, f.nodeCores, f.diskReads, f.diskWrites, f.diskRead, f.diskWritten, f.diskReadTime, f.diskWriteTime, f.diskTime, f.netReceived,
-		f.netReceivedPackets, f.netSent, f.netSentPackets, f.netUp, f.dropped, f.failures, f.spent, f.groups, f.processes,
+		f.netReceivedPackets, f.netSent, f.netSentPackets, f.netUp, f.dropped, f.failures, f.spent, f.groups, f.processes, f.kubelet,
 	} {
 		names = append(names, one.Name)
 	}

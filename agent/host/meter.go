@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vetch-dev/vetch/agent/process"
+	"github.com/vetch-dev/vetch/transport/kubelet"
 )
 
 const (
@@ -46,8 +47,9 @@ type Options struct {
 	// Kills: somebody calls Killed.
 	Kills bool
 	// Delays: the kernel is asked by taskstats how long processes waited; those below Root are then of this pid namespace.
-	Delays bool
-	Now    func() time.Time // nil: time.Now
+	Delays  bool
+	Kubelet *kubelet.Client  // of this node, for what cgroups do not tell; nil: there is none
+	Now     func() time.Time // nil: time.Now
 }
 
 // Meter reads the figures when it is asked for them. It may be used from any goroutine.
@@ -58,6 +60,7 @@ type Meter struct {
 	proc     string
 	families families
 	started  time.Time
+	kubelet  *told // nil: nobody is asked
 
 	mu           sync.Mutex // guards all that follows
 	tree         tree
@@ -122,6 +125,9 @@ func New(o Options) (*Meter, error) {
 		devices: make(map[string]string), groups: make(map[string]*group), processes: make(map[processKey]*running),
 		accounts: make(map[accountKey]*account), dropped: make(map[string]uint64),
 	}
+	if o.Kubelet != nil {
+		m.kubelet = &told{client: o.Kubelet}
+	}
 	var err error
 	if m.tree, err = findTree(filepath.Join(m.proc, m.first(), "mountinfo"), o.Root); err != nil {
 		return nil, fmt.Errorf("find cgroups: %w", err)
@@ -175,6 +181,7 @@ func (m *Meter) readGroups() bool {
 	if !whole {
 		m.dropped[dropGroups]++
 	}
+	m.addTold(list)
 	pods := make(map[string]*group) // of each pod with a cgroup of its own, by uid: a container that has its name, or nil
 	for _, f := range list {
 		if f.pod != "" {
@@ -184,7 +191,7 @@ func (m *Meter) readGroups() bool {
 	for path, f := range list {
 		g := m.groups[path]
 		if g == nil || g.inode != f.inode {
-			g = &group{inode: f.inode, early: m.rounds == 0 || !m.whole, seen: m.now}
+			g = &group{inode: f.inode, early: m.rounds == 0 || !m.whole || f.early, owned: f.told != nil, seen: m.now}
 			m.groups[path] = g
 		}
 		g.round = m.rounds
@@ -217,10 +224,14 @@ func (m *Meter) readGroup(f *found, g *group, inPod bool) {
 	}
 	var r reading
 	m.read(&f.dirs, &g.last, &r, g.age%limitsEvery == 0)
+	toldReading(f.told, nil, &r)
 	if m.options.Kills {
 		r.count(memoryKills, 0) // Killed counts them
 	}
 	g.identity = m.namer.Of(f.place)
+	if container, ok := containerOf(g.identity); ok {
+		m.spaceOf(f.place.PodUID, container, &r)
+	}
 	if f.place.Container != "" {
 		m.findProcess(f, g)
 	}
@@ -255,6 +266,15 @@ func (m *Meter) readGroup(f *found, g *group, inPod bool) {
 	g.age++
 }
 
+// containerOf is the name of a container within its pod.
+func containerOf(id process.Identity) (name string, ok bool) {
+	if id.Pod == "" || id.Sandbox {
+		return "", false
+	}
+	name = id.ContainerID[strings.LastIndexByte(id.ContainerID, '/')+1:]
+	return name, name != ""
+}
+
 // readPod adds what a pod did, all of its containers and what holds its namespaces. of is one of its containers; nil where none is known.
 func (m *Meter) readPod(f *found, g, of *group) {
 	if of == nil {
@@ -266,6 +286,8 @@ func (m *Meter) readPod(f *found, g, of *group) {
 	g.identity = of.identity
 	var r reading
 	m.read(&f.dirs, &g.last, &r, g.age%limitsEvery == 0)
+	toldReading(f.told, f.network, &r)
+	m.spaceOf(f.pod, "", &r)
 	m.readNetwork(g, of, &r)
 	m.settle(g, &r)
 	m.give(g.identity, &r, &g.last, isPod|isWorkload)

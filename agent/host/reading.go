@@ -31,13 +31,14 @@ const (
 // gauge is one of the figures of a cgroup that go up and down.
 type gauge uint8
 
-// The gauges. Memory is in bytes.
+// The gauges. Memory and space are in bytes.
 const (
 	cpuLimit gauge = iota // cores
 	memoryLimit
 	memoryRSS
 	memoryCache
 	memoryWorking
+	ephemeral // on the node's disk
 	gauges
 )
 

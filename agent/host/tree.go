@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vetch-dev/vetch/agent/process"
+	"github.com/vetch-dev/vetch/transport/kubelet"
 )
 
 // The bounds of the tree of cgroups.
@@ -98,6 +99,11 @@ type found struct {
 	pod   string // the uid, where it is a pod's own
 	dirs  [controllers]string
 	inode uint64 // of one of its folders: another one is another cgroup
+
+	// Where the kubelet tells of it, and not the kernel: what it says, and what it says of that which holds the network of a pod; and whether it was
+	// there already at the answer before.
+	told, network *kubelet.Group
+	early         bool
 }
 
 // walk lists the containers, pods and units of all hierarchies by their paths. whole is false where a bound ended it.

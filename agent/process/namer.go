@@ -66,6 +66,9 @@ func (n *Namer) Of(place Place) Identity {
 	return n.book.identify(probe.Owner{}, place)
 }
 
+// Learn takes the names of a container from somebody else, where no runtime of this machine has told them.
+func (n *Namer) Learn(place Place, names Names) { n.book.runtimes.learn(place.Container, names) }
+
 // PlaceOf reads the cgroups of a process that runs; ok is false when it is gone.
 func (n *Namer) PlaceOf(pid uint32) (place Place, ok bool) {
 	c, ok := n.book.proc.cgroups(pid)

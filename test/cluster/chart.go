@@ -29,6 +29,8 @@ var variety = []struct {
 	{name: "given Secrets", values: []string{"tls.mode=secrets", "tls.secrets.server=a", "tls.secrets.watcher=b", "tokens.secret=c"}, want: []string{"secretName: a", "secretName: b", "secretName: c"}, not: []string{"kind: Secret"}},
 	{name: "an Ingress", values: []string{"server.ingress.enabled=true", "server.ingress.hosts={vetch.example.org}", "server.ingress.tlsSecret=t"}, want: []string{"kind: Ingress", "host: vetch.example.org"}},
 	{name: "settings of the parts", values: []string{"agent.config.agent.hook=syscall", "server.config.metrics.retention_age=30d", "watcher.replicas=1", "agent.spool.hostPath=/var/lib/vetch"}, want: []string{"hook: syscall", "retention_age: 30d", "path: /var/lib/vetch"}, not: []string{"kind: PodDisruptionBudget"}},
+	{name: "the kubelet is asked", values: []string{"agent.kubelet.enabled=true"}, want: []string{"resources: [nodes/metrics, nodes/stats]", "token_file: /etc/vetch/kubelet/token", "unverified: true", "fieldPath: status.hostIP"}, not: []string{"ca_file: /etc/vetch/kubelet"}},
+	{name: "the kubelet is asked without a watcher", values: []string{"agent.kubelet.enabled=true", "agent.kubelet.verified=true", "watcher.enabled=false"}, want: []string{"ca_file: /etc/vetch/kubelet/ca.crt", "unverified: false"}},
 	{name: "monitors and cert-manager", custom: true, values: []string{"agent.podMonitor.enabled=true", "watcher.podMonitor.enabled=true", "server.serviceMonitor.enabled=true", "tls.mode=certManager", "tls.certManager.issuerRef.name=own", "tokens.secret=own"}, want: []string{"kind: PodMonitor", "kind: ServiceMonitor", "kind: Certificate", "listen: :4780"}, not: []string{"kind: Secret"}},
 }
 

@@ -1,4 +1,5 @@
-package kube
+// Package kubelet asks the kubelet of a node what its pods use: /stats/summary and /metrics/cadvisor.
+package kubelet
 
 import (
 	"encoding/json"
@@ -14,47 +15,36 @@ const (
 	maxContainers = 200  // of one pod
 )
 
-// Usage is what something uses now. A field is nil where that is not known.
-type Usage struct {
-	At         time.Time // when the kubelet measured the processor; zero where it did not
-	CPU        *float64  // cores
-	WorkingSet *float64  // bytes
-	RSS        *float64  // bytes
-	Carried    time.Time // when it measured the network
-	Received   *float64  // bytes since the network namespace was made
-	Sent       *float64
-	Ephemeral  *float64 // bytes on the node's disk: writable layers, logs, emptyDir volumes
-}
-
-// summary is the answer of a kubelet's /stats/summary, as far as it is read (k8s.io/kubelet/pkg/apis/stats/v1alpha1).
-type summary struct {
+// Summary is the answer of a kubelet's /stats/summary, as far as it is read (k8s.io/kubelet/pkg/apis/stats/v1alpha1).
+type Summary struct {
 	Node struct {
-		statsPart
+		Stats
 		Name string `json:"nodeName"`
 	} `json:"node"`
 	Pods []struct {
-		statsPart
+		Stats
 		Ref struct {
 			Name      string `json:"name"`
 			Namespace string `json:"namespace"`
 			UID       string `json:"uid"`
 		} `json:"podRef"`
-		Ephemeral  *usedBytes `json:"ephemeral-storage"`
+		Ephemeral  *Space `json:"ephemeral-storage"`
 		Containers []struct {
-			statsPart
-			Name   string     `json:"name"`
-			Rootfs *usedBytes `json:"rootfs"`
-			Logs   *usedBytes `json:"logs"`
+			Stats
+			Name   string `json:"name"`
+			Rootfs *Space `json:"rootfs"`
+			Logs   *Space `json:"logs"`
 		} `json:"containers"`
 	} `json:"pods"`
 }
 
-type usedBytes struct {
+// Space is what something takes on a disk; nil where the kubelet has not measured it.
+type Space struct {
 	Used *uint64 `json:"usedBytes"`
 }
 
-// statsPart is what nodes, pods and containers have in common.
-type statsPart struct {
+// Stats are what nodes, pods and containers have in common.
+type Stats struct {
 	CPU *struct {
 		Time           time.Time `json:"time"`
 		UsageNanoCores *uint64   `json:"usageNanoCores"`
@@ -70,10 +60,10 @@ type statsPart struct {
 	} `json:"network"`
 }
 
-// readSummary reads a kubelet's answer.
-func readSummary(r io.Reader) (*summary, error) {
+// ReadSummary reads a kubelet's answer, which it bounds.
+func ReadSummary(r io.Reader) (*Summary, error) {
 	limited := &io.LimitedReader{R: r, N: maxSummary + 1}
-	s := new(summary)
+	s := new(Summary)
 	err := json.NewDecoder(limited).Decode(s)
 	switch {
 	case limited.N <= 0:
@@ -91,30 +81,8 @@ func readSummary(r io.Reader) (*summary, error) {
 	return s, nil
 }
 
-func (p *statsPart) usage() (u Usage) {
-	if p.CPU != nil {
-		u.At, u.CPU = p.CPU.Time, number(p.CPU.UsageNanoCores, 1e9)
-	}
-	if p.Memory != nil {
-		u.WorkingSet, u.RSS = number(p.Memory.WorkingSet, 1), number(p.Memory.RSS, 1)
-	}
-	if p.Network != nil {
-		u.Carried = p.Network.Time
-		u.Received, u.Sent = number(p.Network.Received, 1), number(p.Network.Sent, 1)
-	}
-	return u
-}
-
-func number(v *uint64, scale float64) *float64 {
-	if v == nil {
-		return nil
-	}
-	f := float64(*v) / scale
-	return &f
-}
-
-// ephemeral adds up what a container has on the node's disk.
-func ephemeral(parts ...*usedBytes) *float64 {
+// Sum adds up spaces, such as those that a container has on the node's disk; nil where none is known.
+func Sum(parts ...*Space) *float64 {
 	var sum *float64
 	for _, p := range parts {
 		if p == nil || p.Used == nil {
