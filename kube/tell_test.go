@@ -234,7 +234,7 @@ func TestContainersThatEnd(t *testing.T) {
 	oom := h.find("OOMKilled")[0]
 	require.Equal(t, map[string]string{"container": "app", "exit_code": "137", "restarts": "2"}, oom.Fields)
 	require.Equal(t, model.SourceWatcher, oom.Source)
-	require.Equal(t, "container/uid-web-a/app/two", oom.ID)
+	require.Equal(t, "container/two", oom.ID)
 
 	now := metav1.Now()
 	leaving := ended(makePod("leaving", "n1", "10.1.1.9", nil), "w", "Error", 143, 0)

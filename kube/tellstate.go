@@ -57,10 +57,10 @@ func containerEvent(p *corev1.Pod, s *corev1.ContainerStatus) model.Event {
 func endOf(p *corev1.Pod, s *corev1.ContainerStatus, ended *corev1.ContainerStateTerminated) model.Event {
 	e := containerEvent(p, s)
 	_, run, _ := strings.Cut(ended.ContainerID, "://")
+	e.ID = model.ContainerEnd(run)
 	if run == "" { // it never began
-		run = "restart-" + e.Fields["restarts"]
+		e.ID = "never/" + string(p.UID) + "/" + s.Name + "/" + e.Fields["restarts"]
 	}
-	e.ID = "container/" + string(p.UID) + "/" + s.Name + "/" + run
 	e.First = ended.FinishedAt.Time
 	if e.First.Unix() <= 0 {
 		e.First = time.Time{} // it is not told

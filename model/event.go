@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // EventType says whether somebody should look.
 type EventType string
@@ -17,6 +20,15 @@ const (
 	SourceKubernetes = "kubernetes" // the events of a cluster's API
 	SourceWatcher    = "watcher"    // what the watcher saw change in the objects of a cluster's API
 )
+
+const containerEnd = "container/"
+
+// ContainerEnd is the Event.ID of the end of a container of a pod, by the id that its runtime gave to it: the same whoever tells of it. A container that is started
+// again in a pod has another id. A store takes two sources of one as one event.
+func ContainerEnd(container string) string { return containerEnd + container }
+
+// IsContainerEnd tells such IDs.
+func IsContainerEnd(id string) bool { return strings.HasPrefix(id, containerEnd) }
 
 // Object is what an event is about. In Kubernetes it is an object of the API; elsewhere the workload itself.
 type Object struct {

@@ -37,6 +37,9 @@ func eventOf(t taken, who process.Identity, node string) model.Event {
 		e.Object = model.Object{Namespace: parts[2], Kind: string(model.KindPod), Name: parts[3], UID: who.PodUID}
 		e.Fields["container"] = parts[4]
 	}
+	if t.First && who.Run != "" { // the cluster's API tells of it too
+		e.ID = model.ContainerEnd(who.Run)
+	}
 	signal := signalName(t.Signal())
 	if t.Signal() != 0 {
 		e.Fields["signal"] = signal

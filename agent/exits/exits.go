@@ -81,7 +81,7 @@ func New(o Options) (*Watcher, error) {
 	for _, reason := range []string{reasonNoMemory, reasonCrashed, reasonExited} {
 		w.seen.WithLabelValues(reason)
 	}
-	for _, reason := range []string{"pending", "rate", "queue", "closing"} {
+	for _, reason := range []string{"pending", "rate", "queue", "closing", "sandbox"} {
 		w.dropped.WithLabelValues(reason)
 	}
 	if o.Registerer != nil {
@@ -137,12 +137,16 @@ func (w *Watcher) Name(identity func(probe.OwnerID) (process.Identity, bool)) {
 	var events []model.Event
 	for _, t := range pending {
 		who, _ := identity(t.Owner)
+		if isSandbox(t, who) {
+			w.dropped.WithLabelValues("sandbox").Inc()
+			continue
+		}
 		e := eventOf(t, who, w.opts.Node)
 		w.seen.WithLabelValues(e.Reason).Inc()
 		if who.ContainerID != "" && w.opts.Ended != nil {
 			w.opts.Ended(who, t.Exit)
 		}
-		like := likeness{e.Reason, e.Message, e.Object, e.Workload}
+		like := likeness{e.ID, e.Reason, e.Message, e.Object, e.Workload}
 		if i, ok := merged[like]; ok {
 			events[i].Count++
 			events[i].Last = t.at
@@ -155,11 +159,14 @@ func (w *Watcher) Name(identity func(probe.OwnerID) (process.Identity, bool)) {
 	w.enqueue(events)
 }
 
+// isSandbox tells the end of what holds a pod's namespaces: it is ended with the pod, and nothing has crashed.
+func isSandbox(t taken, who process.Identity) bool { return who.Sandbox && t.First && !t.NoMemory }
+
 // likeness is what events have in common that are one with a count.
 type likeness struct {
-	reason, message string
-	object          model.Object
-	workload        model.Workload
+	id, reason, message string
+	object              model.Object
+	workload            model.Workload
 }
 
 // enqueue takes the events that the rate allows.

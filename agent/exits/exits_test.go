@@ -71,6 +71,10 @@ func TestEventOf(t *testing.T) {
 	require.Equal(t, model.Object{Namespace: "shop", Kind: "Pod", Name: "cart-1", UID: "u1"}, e.Object)
 	require.Equal(t, owned.Workload, e.Workload)
 	require.Equal(t, "app", e.Fields["container"])
+	require.Empty(t, e.ID, "it is not the first process")
+	owned.Run = "0123456789abcdef"
+	e = eventOf(taken{probe.Exit{Code: 11, First: true}, time.Now()}, owned, "host")
+	require.Equal(t, model.ContainerEnd("0123456789abcdef"), e.ID, "by which the cluster's API tells of it too")
 	tests := map[string]struct {
 		exit   probe.Exit
 		who    process.Identity
@@ -189,4 +193,33 @@ func TestEveryEndIsTold(t *testing.T) {
 	w.Take(probe.Exit{Owner: 2, PID: 3, Code: 11})
 	w.Name(named)
 	require.Equal(t, []string{"/process/program-1 1 true\n", "/process/program-1 2 true\n", "/process/program-2 3 false\n"}, told)
+}
+
+func TestSandboxesDoNotCrash(t *testing.T) {
+	s := &sink{}
+	w := watcher(t, s)
+	pause := probe.Exit{Owner: 1, PID: 1, Started: time.Hour, Code: uint32(syscall.SIGKILL), First: true}
+	hungry := probe.Exit{Owner: 1, PID: 2, Started: time.Hour, Code: uint32(syscall.SIGKILL), First: true, NoMemory: true}
+	w.Take(pause)
+	w.Take(hungry)
+	w.Name(func(probe.OwnerID) (process.Identity, bool) {
+		return process.Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "cart-1"}, PodUID: "u1", Sandbox: true}, true
+	})
+	require.NoError(t, w.store(t.Context()))
+	require.Len(t, s.events, 1, "but for want of memory")
+	require.Equal(t, "OOMKilled", s.events[0].Reason)
+	require.EqualValues(t, 1, testutil.ToFloat64(w.dropped.WithLabelValues("sandbox")))
+}
+
+func TestRunsOfAContainerStayApart(t *testing.T) {
+	s := &sink{}
+	w := watcher(t, s)
+	for n := range uint32(2) {
+		w.Take(probe.Exit{Owner: probe.OwnerID(n), PID: n, Started: time.Hour, Code: 3 << 8, First: true})
+	}
+	w.Name(func(id probe.OwnerID) (process.Identity, bool) {
+		return process.Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "cart-1"}, PodUID: "u1", Run: fmt.Sprint("run-", id)}, true
+	})
+	require.NoError(t, w.store(t.Context()))
+	require.Len(t, s.events, 2, "the API tells of each")
 }

@@ -210,8 +210,10 @@ func (b *Book) rename(now time.Time) {
 		if o.place.Container == "" || !changed && (!o.Unnamed || b.runtimes.of(o.place, &b.budget) == (Names{})) {
 			continue
 		}
-		identity := Identity{NetNS: o.NetNS, Runtime: o.Runtime, PodUID: o.PodUID}
-		b.nameContainer(&identity, o.place)
+		identity := Identity{NetNS: o.NetNS, Runtime: o.Runtime, PodUID: o.PodUID, Run: o.Run}
+		if named := b.nameContainer(&identity, o.place); !named {
+			identity.Sandbox = identity.Sandbox || o.Sandbox
+		}
 		identity.finish()
 		identity.Provisional = identity.Provisional && o.Provisional
 		if identity.Workload != o.Workload || identity.ContainerID != o.ContainerID {
@@ -221,7 +223,7 @@ func (b *Book) rename(now time.Time) {
 			b.moveIn(o)
 			continue
 		}
-		o.Provisional, o.Unnamed = identity.Provisional, identity.Unnamed
+		o.Provisional, o.Unnamed, o.Sandbox = identity.Provisional, identity.Unnamed, identity.Sandbox
 	}
 }
 

@@ -263,7 +263,7 @@ func TestOwnersInPodsAreNamedByTheFeed(t *testing.T) {
 	require.True(t, b.Stale(key, &ends))
 	ends = b.Resolve(now, []Question{{Pair: key}})[0]
 	require.False(t, ends.Missing)
-	require.Equal(t, Identity{Workload: deployment("web"), ContainerID: "/k8s/shop/web-5d9c7b6f4d-x2bkq/app", AppID: "/k8s/shop/web", NetNS: 5, PodUID: uid, Pod: "web-5d9c7b6f4d-x2bkq"}, ends.Owner)
+	require.Equal(t, Identity{Workload: deployment("web"), ContainerID: "/k8s/shop/web-5d9c7b6f4d-x2bkq/app", AppID: "/k8s/shop/web", NetNS: 5, PodUID: uid, Run: hexID, Pod: "web-5d9c7b6f4d-x2bkq"}, ends.Owner)
 	require.Equal(t, map[model.Workload]int{deployment("web"): 1}, b.tenants[5])
 	static, _ := b.Identity(2)
 	require.Equal(t, "/k8s/kube-system/api-n1/api", static.ContainerID, "by the id of its container: the kubelet has another uid for it than the API")
@@ -272,6 +272,19 @@ func TestOwnersInPodsAreNamedByTheFeed(t *testing.T) {
 	b.Update(probe.Snapshot{Time: now})
 	ends = b.Resolve(now, []Question{{Pair: key}})[0]
 	require.Equal(t, deployment("web"), ends.Owner.Workload, "it keeps its name when it is gone")
+}
+
+func TestSandboxStaysOneWhenItsPodIsNamed(t *testing.T) {
+	w := newWatcher("n1")
+	b, err := New(Options{Root: t.TempDir(), Hostname: "n1", Cluster: w.c, Addresses: func(_, _ uint32) ([]netip.Addr, error) { return nil, nil }})
+	require.NoError(t, err)
+	const uid = "0f6c2a1e-7d3b-4b0e-9a51-1c2d3e4f5a6b"
+	b.Update(probe.Snapshot{Time: w.now, Owners: []probe.Owner{{ID: 1, PID: 4_000_000, Exe: "pause", NetNS: 5, PathV1: "/kubepods/pod" + uid + "/" + hexID}}})
+	w.change(&names.Name{Id: 1, Role: names.Role_ROLE_POD, Workload: wire(deployment("web")), Node: "n1", Pod: &names.Pod{Uid: uid, Name: "web-1", Containers: []*names.Container{{Id: hexID2, Name: "app"}}}})
+	b.Update(probe.Snapshot{Time: w.now})
+	got, _ := b.Identity(1)
+	require.Equal(t, deployment("web"), got.Workload)
+	require.True(t, got.Sandbox, "no container of the pod has its id")
 }
 
 func TestWithoutAWatcherNobodyWaitsForLong(t *testing.T) {

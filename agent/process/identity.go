@@ -11,6 +11,12 @@ import (
 // shortID is how many digits of a container's id stand for it where it has no name, as the runtimes' own tools print it.
 const shortID = 12
 
+// pauseProgram is what runs in the sandboxes of pods.
+const pauseProgram = "pause"
+
+// wholeID is how many digits it has.
+const wholeID = 64
+
 // Identity is who an owner is.
 type Identity struct {
 	Workload    model.Workload
@@ -19,7 +25,9 @@ type Identity struct {
 	NetNS       uint32
 	Runtime     string // of the container; "" where there is none or it is not known
 	PodUID      string
-	Pod         string // its name; "" where it is not known
+	// Run is the id that the runtime gave to the container of a pod; "" where there is none, or the kernel's record has cut it.
+	Run string
+	Pod string // its name; "" where it is not known
 	// Sandbox says that it is what holds a pod's namespaces, and no container of it.
 	Sandbox bool
 	// Provisional says that it lives in a pod whose name is awaited from the names feed.
@@ -31,9 +39,14 @@ type Identity struct {
 // identify names an owner by its container, else its unit, else its program.
 func (b *Book) identify(o probe.Owner, place Place) Identity {
 	id := Identity{NetNS: o.NetNS, Runtime: place.Runtime, PodUID: place.PodUID}
+	if place.PodUID != "" && len(place.Container) == wholeID && isHex(place.Container) {
+		id.Run = place.Container
+	}
 	switch {
 	case place.Container != "":
-		b.nameContainer(&id, place)
+		named := b.nameContainer(&id, place)
+		// Its program does nothing until it ends, and by then the runtime has often forgotten it.
+		id.Sandbox = id.Sandbox || !named && place.PodUID != "" && o.Exe == pauseProgram
 	case place.Unit != "":
 		name := unescapeUnit(strings.TrimSuffix(place.Unit, ".service"))
 		id.Workload = model.Workload{Kind: model.KindUnit, Name: name}
@@ -53,8 +66,9 @@ func (id *Identity) finish() {
 	}
 }
 
-// nameContainer names what is in a container: by the feed of the cluster where that knows it, else by what the runtime tells.
-func (b *Book) nameContainer(id *Identity, place Place) {
+// nameContainer names what is in a container: by the feed of the cluster where that knows it, else by what the runtime tells. It is false where neither knows
+// the name of the container.
+func (b *Book) nameContainer(id *Identity, place Place) bool {
 	names := b.runtimes.of(place, &b.budget)
 	id.Sandbox, id.Unnamed = names.Sandbox, names == Names{}
 	if b.cluster != nil {
@@ -64,7 +78,7 @@ func (b *Book) nameContainer(id *Identity, place Place) {
 			id.Provisional = container == "" // it is started, so the cluster will know soon
 			id.ContainerID = "/k8s/" + pod.workload.Namespace + "/" + pod.pod + "/" + cmp.Or(container, shortened(place.Container))
 			id.AppID = "/k8s/" + pod.workload.Namespace + "/" + appOfPod(pod.pod)
-			return
+			return container != ""
 		}
 		id.Provisional = place.PodUID != ""
 	}
@@ -73,7 +87,7 @@ func (b *Book) nameContainer(id *Identity, place Place) {
 		id.Workload = model.Workload{Namespace: names.PodNamespace, Kind: model.KindPod, Name: names.Pod}
 		id.ContainerID = "/k8s/" + names.PodNamespace + "/" + names.Pod + "/" + names.Container
 		id.AppID = "/k8s/" + names.PodNamespace + "/" + appOfPod(names.Pod)
-		return
+		return names.Container != ""
 	}
 	name := names.Name
 	if name == "" {
@@ -85,6 +99,7 @@ func (b *Book) nameContainer(id *Identity, place Place) {
 		prefix = "/" + place.Runtime + "/"
 	}
 	id.ContainerID = prefix + name
+	return names.Name != ""
 }
 
 // shortened is a container's id as people see it. The kernel's record may have cut it already.

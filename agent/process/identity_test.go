@@ -158,6 +158,35 @@ func TestContainerNames(t *testing.T) {
 	}
 }
 
+func TestRunsAndSandboxesOfPods(t *testing.T) {
+	const pod = "/kubepods/pod0a1b2c3d-0123-4567-89ab-0123456789ab/"
+	app := `{"annotations":{"io.kubernetes.cri.sandbox-name":"web","io.kubernetes.cri.sandbox-namespace":"shop","io.kubernetes.cri.container-name":"app"}}`
+	for name, tc := range map[string]struct {
+		cgroup, exe, bundle, run string
+		sandbox                  bool
+	}{
+		"container":                              {pod + hexID, "web", app, hexID, false},
+		"program of that name in a container":    {pod + hexID, "pause", app, hexID, false},
+		"sandbox that the runtime has forgotten": {pod + hexID, "pause", "", hexID, true},
+		"container that nobody knows":            {pod + hexID, "web", "", hexID, false},
+		"sandbox by its label":                   {pod + hexID, "other", `{"annotations":{"io.kubernetes.cri.container-type":"sandbox"}}`, hexID, true},
+		"id that was cut":                        {pod + hexID[:40], "web", "", "", false},
+		"no pod":                                 {"/docker/" + hexID, "pause", "", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, root := testBook(t, nil)
+			if tc.bundle != "" {
+				writeFile(t, filepath.Join(root, "run/containerd/io.containerd.runtime.v2.task/k8s.io", hexID, "config.json"), tc.bundle)
+			}
+			b.Update(probe.Snapshot{Time: time.Now(), Owners: []probe.Owner{{ID: 1, Exe: tc.exe, PathV1: tc.cgroup}}})
+			got, _ := b.Identity(1)
+			if got.Run != tc.run || got.Sandbox != tc.sandbox {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
 // dockerAt serves the one call of Docker's API that we use, on the socket below a root.
 func dockerAt(t *testing.T, root string, handler http.HandlerFunc) {
 	t.Helper()

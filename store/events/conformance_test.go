@@ -26,6 +26,7 @@ func conformance(t *testing.T, d driver) {
 		"an event comes back whole":           comesBackWhole,
 		"again is counted up":                 countedUp,
 		"what is told again counts once":      toldAgain,
+		"two sources of one end are one":      joinedEnds,
 		"chosen by properties":                chosen,
 		"text and patterns":                   texts,
 		"pages":                               pages,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,8 +29,11 @@ const (
 type Embedded struct {
 	db      *columnar.DB
 	opts    columnar.Options
-	totals  *totals
 	dropped *prometheus.CounterVec
+
+	mu     sync.Mutex // of the one who appends what has an ID
+	totals *recent[uint64]
+	ends   *recent[end]
 }
 
 var _ store.Events = (*Embedded)(nil)
@@ -44,7 +48,7 @@ func Open(o columnar.Options) (*Embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open events: %w", err)
 	}
-	e := &Embedded{db: db, opts: o, totals: newTotals(), dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+	e := &Embedded{db: db, opts: o, totals: newRecent[uint64](), ends: newRecent[end](), dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "vetch_events_not_stored_total", Help: "Events that were not stored as records of their own, by reason; known: the store had them already.",
 	}, []string{"reason"})}
 	for _, reason := range []string{"known", "no_time"} {
@@ -79,30 +83,23 @@ func (e *Embedded) Append(ctx context.Context, events []model.Event) error {
 			timed = append(timed, event)
 		}
 	}
-	ids := idsOf(timed)
-	var told map[string]uint64
-	if len(ids) > 0 {
+	var known appending
+	if ids := idsOf(timed); len(ids) > 0 {
 		// What is known is looked up and moved on in one step with what is stored, or the same difference could be stored twice.
-		e.totals.mu.Lock()
-		defer e.totals.mu.Unlock()
+		e.mu.Lock()
+		defer e.mu.Unlock()
 		var err error
-		if told, err = e.told(ctx, timed, ids); err != nil {
+		if known, err = e.known(ctx, timed, ids); err != nil {
 			return err
 		}
 	}
 	records := make([]columnar.Record, 0, len(timed))
 	for i := range timed {
-		event := &timed[i]
-		if event.ID != "" {
-			before := told[event.ID]
-			if event.Count <= before {
-				e.dropped.WithLabelValues("known").Inc()
-				continue
-			}
-			told[event.ID] = event.Count
-			event.Count -= before
+		if r, ok := known.record(&timed[i]); ok {
+			records = append(records, r)
+		} else {
+			e.dropped.WithLabelValues("known").Inc()
 		}
-		records = append(records, encode(event, keyOf(event)))
 	}
 	if len(records) > 0 {
 		err := e.db.Append(ctx, records)
@@ -111,10 +108,36 @@ func (e *Embedded) Append(ctx context.Context, events []model.Event) error {
 			return fmt.Errorf("store events: %w", err)
 		}
 	}
-	for id, total := range told {
+	for id, total := range known.totals {
 		e.totals.put(id, total)
 	}
+	for id, end := range known.ends {
+		e.ends.put(id, end)
+	}
 	return nil
+}
+
+// appending is what is known of the events that are being stored, by ID, and what becomes of that.
+type appending struct {
+	totals map[string]uint64 // how often they are in the store
+	ends   map[string]end
+}
+
+// record gives what is to be stored of an event; false if the store has it.
+func (a *appending) record(event *model.Event) (r columnar.Record, ok bool) {
+	switch {
+	case event.ID == "":
+	case model.IsContainerEnd(event.ID):
+		return a.recordOfEnd(*event)
+	default:
+		before := a.totals[event.ID]
+		if event.Count <= before {
+			return r, false
+		}
+		a.totals[event.ID] = event.Count
+		event.Count -= before
+	}
+	return encode(event, keyOf(event)), true
 }
 
 // idsOf lists the IDs of events, each once.
@@ -130,13 +153,18 @@ func idsOf(events []model.Event) []string {
 	return ids
 }
 
-// told is how often events are in the store already, by their ID.
-func (e *Embedded) told(ctx context.Context, events []model.Event, ids []string) (map[string]uint64, error) {
-	told := make(map[string]uint64, len(ids))
+// known looks up what the store has of events.
+func (e *Embedded) known(ctx context.Context, events []model.Event, ids []string) (appending, error) {
+	known := appending{totals: make(map[string]uint64, len(ids)), ends: make(map[string]end)}
 	var unknown []string
 	for _, id := range ids {
-		if total, ok := e.totals.get(id); ok {
-			told[id] = total
+		total, ok := e.totals.get(id)
+		last, isEnd := e.ends.get(id)
+		if isEnd {
+			known.ends[id] = last
+		}
+		if ok && (isEnd || !model.IsContainerEnd(id)) {
+			known.totals[id] = total
 		} else {
 			unknown = append(unknown, id)
 		}
@@ -158,13 +186,17 @@ func (e *Embedded) told(ctx context.Context, events []model.Event, ids []string)
 		r.Filter = columnar.Is(fieldID, some...)
 		found, err := e.db.Merged(ctx, r, columnar.Merge{Key: fieldID, Count: fieldCount, First: fieldFirst, Last: fieldLast}, len(some), columnar.MergedPosition{})
 		if err != nil {
-			return nil, translate(err)
+			return known, translate(err)
 		}
 		for i := range found {
-			told[found[i].Row.Fields[fieldID]] = found[i].Count
+			id := found[i].Row.Fields[fieldID]
+			known.totals[id] = found[i].Count
+			if model.IsContainerEnd(id) {
+				known.ends[id] = end{decode(&found[i]), found[i].Row.Fields[fieldKey]}
+			}
 		}
 	}
-	return told, nil
+	return known, nil
 }
 
 func (e *Embedded) lookback() time.Duration { return max(e.opts.RetentionAge, 24*time.Hour) }
@@ -214,9 +246,11 @@ func (e *Embedded) Count(ctx context.Context, q store.EventQuery, by string) ([]
 	if err != nil {
 		return nil, translate(err)
 	}
-	counts := make([]store.EventCount, len(groups))
-	for i, g := range groups {
-		counts[i] = store.EventCount{Start: g.Start, Value: g.Values[0], Count: g.Sum}
+	counts := make([]store.EventCount, 0, len(groups))
+	for _, g := range groups {
+		if g.Sum > 0 { // else a second source has told of what is counted where the first did
+			counts = append(counts, store.EventCount{Start: g.Start, Value: g.Values[0], Count: g.Sum})
+		}
 	}
 	return counts, nil
 }

@@ -94,15 +94,15 @@ func TestCleanBounds(t *testing.T) {
 	require.Equal(t, maxFields, further)
 }
 
-func TestTotalsAreBounded(t *testing.T) {
-	totals := newTotals()
-	for i := range 3 * maxTotals {
+func TestWhatIsRememberedIsBounded(t *testing.T) {
+	totals := newRecent[uint64]()
+	for i := range 3 * maxRecent {
 		totals.put(fmt.Sprint(i), uint64(i))
 	}
-	require.LessOrEqual(t, len(totals.young)+len(totals.old), maxTotals)
-	total, ok := totals.get(fmt.Sprint(3*maxTotals - 1))
+	require.LessOrEqual(t, len(totals.young)+len(totals.old), maxRecent)
+	total, ok := totals.get(fmt.Sprint(3*maxRecent - 1))
 	require.True(t, ok)
-	require.EqualValues(t, 3*maxTotals-1, total)
+	require.EqualValues(t, 3*maxRecent-1, total)
 	_, ok = totals.get("0")
 	require.False(t, ok)
 }

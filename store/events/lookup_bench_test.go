@@ -33,7 +33,7 @@ func BenchmarkAppendWithID(b *testing.B) {
 		}
 		require.NoError(b, e.Append(b.Context(), list))
 	}
-	e.totals = newTotals()
+	e.totals = newRecent[uint64]()
 	for _, size := range []int{1, 100, 500} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			n := 0

@@ -138,7 +138,7 @@ func encode(e *model.Event, key string) columnar.Record {
 func decode(m *columnar.Merged) model.Event {
 	f := m.Row.Fields
 	e := model.Event{
-		First: time.UnixMicro(m.First), Last: time.UnixMicro(m.Last), Count: m.Count,
+		First: time.UnixMicro(m.First), Last: time.UnixMicro(m.Last), Count: max(m.Count, 1), // of a second source's alone it is 0
 		Type: model.EventType(f[store.EventKindOf]), Reason: f[store.EventReason], Message: m.Row.Message, Source: f[store.EventSource], Node: f[store.EventNode],
 		Object: model.Object{Namespace: f[fieldObjectPart], Kind: f[store.EventKind], Name: f[store.EventName], UID: f[store.EventUID]},
 	}

@@ -75,9 +75,10 @@ func tellTrouble(ctx context.Context, t *trial) error {
 	}
 	err := errors.Join(
 		t.tells(ctx, toldWithin, "ends again and again", "reason", "CrashLoopBackOff", "workload", crash),
-		t.tells(ctx, toldWithin, "exit code 3", "reason", "Error", "workload", crash, "source", "watcher"),
+		t.tells(ctx, toldWithin, "exit code 3", "workload", crash, "source", "watcher"),
 		t.tells(ctx, toldWithin, "restarting failed container", "reason", "BackOff", "workload", crash, "source", "kubernetes"),
-		t.tells(ctx, toldWithin, "exit code 3", "reason", "Exited", "workload", crash, "source", "kernel"),
+		t.tells(ctx, toldWithin, "exit code 3", "workload", crash, "source", "kernel"),
+		t.tells(ctx, toldWithin, "ended with exit code 3; the main process", "reason", "Exited", "workload", crash),
 	)
 	if err != nil {
 		return err
