@@ -179,7 +179,17 @@ func (r *nodeReading) machineQuestions(s selection, over time.Duration) []servic
 		return figure(sumBy(nodeLabels, rate(s.of(metric, more...), over)), func(n *Node, v float64) { *fill(n) = &v })
 	}
 	memory := func(name string) string { return maxBy(nodeLabels, s.of("node_resources_memory_"+name+"_bytes")) }
+	filled := func(free, all string) servicemap.Question {
+		share := "1 - " + s.of("node_filesystem_"+free) + " / " + s.of("node_filesystem_"+all) + " unless " + s.of("node_filesystem_readonly") + " == 1"
+		return figure(maxBy(nodeLabels, share), func(n *Node, v float64) {
+			if n.DiskUsed == nil || v > *n.DiskUsed {
+				n.DiskUsed = &v
+			}
+		})
+	}
 	return []servicemap.Question{
+		filled("avail_bytes", "size_bytes"),
+		filled("files_free", "files"),
 		total("node_resources_cpu_usage_seconds_total", func(n *Node) **float64 { return &n.CPU.Used }, busyModes),
 		figure(maxBy(nodeLabels, s.of("node_resources_cpu_logical_cores")), func(n *Node, v float64) { n.CPU.Capacity = cmp.Or(n.CPU.Capacity, &v) }),
 		figure(memory("total"), func(n *Node, v float64) { n.Memory.Capacity = cmp.Or(n.Memory.Capacity, &v) }),
@@ -196,7 +206,7 @@ func (r *nodeReading) machineQuestions(s selection, over time.Duration) []servic
 
 func (n *Node) tidy() {
 	for _, v := range []**float64{
-		&n.UptimeSeconds, &n.DiskBusy, &n.DiskReadRate, &n.DiskWriteRate, &n.NetInRate, &n.NetOutRate, &n.PodLimit,
+		&n.UptimeSeconds, &n.DiskBusy, &n.DiskUsed, &n.DiskReadRate, &n.DiskWriteRate, &n.NetInRate, &n.NetOutRate, &n.PodLimit,
 		&n.CPU.Capacity, &n.CPU.Allocatable, &n.CPU.Requests, &n.CPU.Limits, &n.CPU.Used,
 		&n.Memory.Capacity, &n.Memory.Allocatable, &n.Memory.Requests, &n.Memory.Limits, &n.Memory.Used,
 	} {
@@ -208,6 +218,7 @@ func (n *Node) tidy() {
 const (
 	fullMemory, almostFullMemory = 0.97, 0.92
 	fullCPU                      = 0.95
+	fullDisk, almostFullDisk     = 0.97, 0.90 // from the latter on a kubelet ends pods, unless told otherwise
 )
 
 func (n *Node) judge() {
@@ -237,5 +248,12 @@ func (n *Node) judge() {
 	}
 	if used := share(n.CPU); used >= fullCPU {
 		blame(servicemap.Warning, fmt.Sprintf("its processors are %.0f %% busy", 100*min(1, used)))
+	}
+	if n.DiskUsed != nil && *n.DiskUsed >= almostFullDisk {
+		h := servicemap.Warning
+		if *n.DiskUsed >= fullDisk {
+			h = servicemap.Critical
+		}
+		blame(h, fmt.Sprintf("a file system of it is %.0f %% full", 100**n.DiskUsed))
 	}
 }

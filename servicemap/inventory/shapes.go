@@ -41,6 +41,7 @@ type Node struct {
 	CPU           Resource          `json:"cpu"`
 	Memory        Resource          `json:"memory"`
 	DiskBusy      *float64          `json:"diskBusy"` // share of the time that the busiest disk works, 0 to 1
+	DiskUsed      *float64          `json:"diskUsed"` // share of the fullest file system that is used, of its bytes or inodes, 0 to 1
 	DiskReadRate  *float64          `json:"diskReadRate"`
 	DiskWriteRate *float64          `json:"diskWriteRate"`
 	NetInRate     *float64          `json:"netInRate"`

@@ -924,6 +924,8 @@ export interface components {
             memory: components["schemas"]["Resource"];
             /** @description share of the time that the busiest disk works, 0 to 1 */
             diskBusy: number | null;
+            /** @description share of the fullest file system that is used, of its bytes or inodes, 0 to 1 */
+            diskUsed: number | null;
             diskReadRate: number | null;
             diskWriteRate: number | null;
             netInRate: number | null;

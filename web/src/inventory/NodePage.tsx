@@ -92,7 +92,10 @@ function factsOf(n: InventoryNode): Fact[] {
       { name: 'Pods', value: n.podLimit ? `${n.pods} of ${n.podLimit}` : n.pods },
     )
   }
-  facts.push({ name: 'Busiest disk', value: percent(n.diskBusy) })
+  facts.push(
+    { name: 'Busiest disk', value: percent(n.diskBusy) },
+    { name: 'Fullest file system', value: percent(n.diskUsed), title: 'used, of its bytes or inodes', bad: (n.diskUsed ?? 0) >= 0.9 },
+  )
   for (const [name, value] of [['Kubelet', n.version], ['Kernel', n.kernel], ['System', n.system], ['Runtime', n.runtime], ['Address', n.ip]] as const) {
     if (value) facts.push({ name, value, title: value })
   }

@@ -34,6 +34,7 @@ const REST: readonly Column<InventoryNode>[] = [
   { id: 'memory', header: 'Memory', title: 'In use, and the share of what there is', numeric: true, width: '12.75rem', value: (n) => shareOf(n.memory, 'node'), cell: (n) => <UseCell resource={n.memory} of="node" format={bytes} /> },
   { id: 'memoryRequests', header: 'Requested', title: 'Share of the allocatable memory that pods request', numeric: true, width: '5.5rem', value: (n) => requested(n, 'memory'), cell: (n) => percent(requested(n, 'memory')) },
   { id: 'disk', header: 'Disk busy', title: 'Share of the time that the busiest disk works', numeric: true, width: '5.5rem', value: (n) => n.diskBusy, cell: (n) => <span title={`read ${byteRate(n.diskReadRate)}, written ${byteRate(n.diskWriteRate)}`}>{percent(n.diskBusy)}</span> },
+  { id: 'full', header: 'Disk full', title: 'Share of the fullest file system that is used, of its bytes or inodes', numeric: true, width: '5.5rem', value: (n) => n.diskUsed, cell: (n) => percent(n.diskUsed) },
   { id: 'pods', header: 'Pods', numeric: true, width: '5rem', value: (n) => n.pods, cell: (n) => (n.podLimit ? `${n.pods}/${n.podLimit}` : n.kubernetes || n.pods > 0 ? n.pods : '–') },
   { id: 'version', header: 'Version', title: 'Of the kubelet, else of the kernel', width: '8rem', value: (n) => n.version || n.kernel, cell: (n) => <span title={[n.version, n.kernel, n.system, n.runtime].filter(Boolean).join('\n')}>{n.version || n.kernel}</span> },
 ]
