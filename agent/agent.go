@@ -119,7 +119,7 @@ func New(o Options) (*Agent, error) {
 			return nil, err
 		}
 	}
-	o.Probe.Records = true
+	o.Probe.Records, o.Probe.Words = true, redisWords()
 	cluster, err := a.followCluster(o)
 	if err != nil {
 		return nil, err
@@ -149,6 +149,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare to measure the machine: %w", err), a.Close())
 	}
+	a.streams.streams.Match = a.probe.Matches()
 	a.digest, err = digest.New(digest.Options{
 		Log: o.Log, Book: book, Names: outside, Machine: described, Version: o.Version, ProbeStats: a.reader.Stats,
 		IgnoreRequests: o.IgnoreRequests, RoutesPerWorkload: o.RoutesPerWorkload, SeriesExpiry: o.SeriesExpiry,

@@ -40,6 +40,15 @@ type unpaired struct {
 	turns       int
 }
 
+// redisWords are what the kernel has to know to match the requests of Redis.
+func redisWords() *probe.Words {
+	w := protocol.RedisWords()
+	return &probe.Words{
+		Protocol: probe.Protocol(protocol.Redis().Name), Operations: w.Operations, Statuses: w.Statuses,
+		Commands: w.Commands, Containers: w.Containers, Special: w.Special, Errors: w.Errors,
+	}
+}
+
 func newStreams(log *slog.Logger, outside *names.Book) *streams {
 	return &streams{log: log, streams: protocol.NewStreams(protocol.Table()), hellos: protocol.NewHellos(), names: outside, datagrams: protocol.NewDatagrams()}
 }
@@ -59,6 +68,14 @@ func (s *streams) register(to prometheus.Registerer) error {
 		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return float64(g.value()) })
 		if err := to.Register(gauge); err != nil {
 			return fmt.Errorf("register %s: %w", g.name, err)
+		}
+	}
+	for event, of := range map[string]protocol.MatchEvent{"refused": protocol.MatchNone, "marked": protocol.MatchMark, "taken": protocol.MatchTaken, "back": protocol.MatchBack, "torn": protocol.MatchTorn} {
+		counter := prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "vetch_protocol_handovers_total", Help: "Connections whose requests were to be matched in the kernel from there on, or no longer, by event.", ConstLabels: prometheus.Labels{"event": event},
+		}, func() float64 { return float64(stats.Matches[of].Load()) })
+		if err := to.Register(counter); err != nil {
+			return fmt.Errorf("register vetch_protocol_handovers_total: %w", err)
 		}
 	}
 	if err := s.registerDatagrams(to); err != nil {
@@ -111,6 +128,7 @@ func (s *streams) take(r *probe.Record) (verdict probe.Verdict) {
 	piece := protocol.Piece{
 		Stream: protocol.StreamID{Socket: r.Socket, Opened: r.Opened}, Pair: r.Pair, At: r.At, Seq: r.Seq,
 		Direction: direction, Adopted: r.Adopted, Closed: r.Closed, Data: r.Data, Passed: r.Passed,
+		Match: protocol.MatchEvent(r.Match), Other: r.Other,
 	}
 	if u := r.Upgrade; u != nil {
 		piece.Upgrade = &protocol.Upgrade{Method: u.Method, Route: u.Route}
@@ -131,6 +149,10 @@ func (s *streams) take(r *probe.Record) (verdict probe.Verdict) {
 		return probe.ShipFramed(uint8(s.streams.Framing(piece.Stream)))
 	case protocol.Whole:
 		return probe.ShipFramed(0)
+	case protocol.Offer:
+		return probe.OfferMatch(uint8(s.streams.Framing(piece.Stream)))
+	case protocol.Confirm:
+		return probe.ConfirmMatch(uint8(s.streams.Framing(piece.Stream)))
 	default:
 		return probe.Ship
 	}

@@ -358,7 +358,7 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 		goto out;
 	now = bpf_ktime_get_ns();
 	bind_established(c, now);
-	if (c->protocol == PROTO_HTTP1)
+	if (c->protocol == PROTO_HTTP1 || (modern && match_ends(c, key)))
 		end_requests(c, key, now, modern);
 	if (c->shipped || c->announced)
 		ship_close(c, key, now);

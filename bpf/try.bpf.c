@@ -41,12 +41,12 @@ int try_parse(struct try_parse_t *a)
 	c->skip = 0;
 	c->streams[a->direction & 1].seq += a->length;
 	response = (c->role == ROLE_CLIENT) == (a->direction == RECEIVED);
-	if (!b.address)
+	if (!b.address && c->protocol <= PROTO_HTTP1)
 		gap(c, sk, &c->streams[a->direction & 1], a->length, a->now, response, 1);
-	else
+	else if (c->protocol <= PROTO_HTTP1)
 		parse(c, sk, a->direction & 1, &b, a->length, a->now, response, 1, 0);
 	if (c->protocol == PROTO_STREAM && !c->tls)
-		ship(c, sk, a->direction & 1, &b, a->length, c->streams[a->direction & 1].seq, a->now);
+		pass_on(c, &sk, a->direction & 1, &b, a->length, c->streams[a->direction & 1].seq, a->now, 1);
 	return 0;
 }
 

@@ -68,7 +68,10 @@ type VetchConnT struct {
 	ClientIsn     uint32
 	Whole         uint8
 	Translated    uint8
-	Pad2          [2]uint8
+	Match         [2]uint8
+	MatchNext     [2]uint32
+	MatchAt       uint32
+	Pad2          uint32
 	Requests      uint32
 	Responses     uint32
 	LastRoute     uint64
@@ -285,16 +288,18 @@ type VetchSignalledT struct {
 }
 
 type VetchSlotT struct {
-	_       structs.HostLayout
-	BeginNs uint64
-	EndNs   uint64
-	Route   uint64
-	Seq     uint32
-	State   uint32
-	Code    uint16
-	Method  uint8
-	Cut     uint8
-	Pad     uint32
+	_         structs.HostLayout
+	BeginNs   uint64
+	EndNs     uint64
+	Route     uint64
+	Seq       uint32
+	State     uint32
+	Code      uint16
+	Method    uint8
+	Cut       uint8
+	Protocol  uint8
+	Uncounted uint8
+	Pad       [2]uint8
 }
 
 type VetchSourceKeyT struct {
@@ -461,6 +466,15 @@ type VetchVerdictT struct {
 	OpenedNs uint64
 	Protocol uint32
 	Framing  uint32
+	Match    uint32
+	MatchAt  uint32
+}
+
+type VetchWordT struct {
+	_      structs.HostLayout
+	Number uint16
+	Kind   uint8
+	Pad    [5]uint8
 }
 
 type VetchWorkT struct {
@@ -484,8 +498,11 @@ type VetchWorkT struct {
 	Skip         uint32
 	Plain        uint32
 	Kept         uint32
+	Keep         uint32
+	Direction    uint32
 	Sk           uint64
 	Total        uint64
+	Slot         VetchSlotT
 	Head         VetchRecordT
 	Route        VetchRouteT
 	Chunk        [288]uint8
@@ -535,6 +552,7 @@ const (
 	VetchMapUdpSockets        = "udp_sockets"
 	VetchMapUdpWork           = "udp_work"
 	VetchMapVerdicts          = "verdicts"
+	VetchMapWords             = "words"
 	VetchMapWork              = "work"
 	VetchMapZero              = "zero"
 	VetchProgGoTlsHandshake   = "go_tls_handshake"
@@ -699,6 +717,7 @@ type VetchMapSpecs struct {
 	UdpSockets     *ebpf.MapSpec `ebpf:"udp_sockets"`
 	UdpWork        *ebpf.MapSpec `ebpf:"udp_work"`
 	Verdicts       *ebpf.MapSpec `ebpf:"verdicts"`
+	Words          *ebpf.MapSpec `ebpf:"words"`
 	Work           *ebpf.MapSpec `ebpf:"work"`
 	Zero           *ebpf.MapSpec `ebpf:"zero"`
 }
@@ -771,6 +790,7 @@ type VetchMaps struct {
 	UdpSockets     *ebpf.Map `ebpf:"udp_sockets"`
 	UdpWork        *ebpf.Map `ebpf:"udp_work"`
 	Verdicts       *ebpf.Map `ebpf:"verdicts"`
+	Words          *ebpf.Map `ebpf:"words"`
 	Work           *ebpf.Map `ebpf:"work"`
 	Zero           *ebpf.Map `ebpf:"zero"`
 }
@@ -809,6 +829,7 @@ func (m *VetchMaps) Close() error {
 		m.UdpSockets,
 		m.UdpWork,
 		m.Verdicts,
+		m.Words,
 		m.Work,
 		m.Zero,
 	)

@@ -18,7 +18,7 @@ func method(m uint8) string {
 	return ""
 }
 
-// kernelProtocol names a number of enum protocol in bpf/include/request.h. The series of the kernel are of HTTP/1 alone.
+// kernelProtocol names a number of enum protocol in bpf/include/types.h. The series of the kernel are of HTTP/1, or of Words.
 func kernelProtocol(p uint8) Protocol {
 	if p == 1 {
 		return ProtocolHTTP1

@@ -27,6 +27,7 @@ var limits = map[string]limit{
 	"partials":    {1024, 128},
 	"ignored":     {4096, 1024},
 	"verdicts":    {8192, 1024},
+	"words":       {1024, 1024},
 	"udp_sockets": {8192, 2048},
 
 	"java_processes": {1024, 1024},

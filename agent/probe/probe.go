@@ -45,6 +45,7 @@ type Options struct {
 	NoUprobes     bool          // leave out the programs for user-space functions
 	PIDNamespace  uint32        // inode of the agent's, by whose numbers processes are reported; 0 is the kernel's first
 	OnlyBelow     bool          // leave out what is not in PIDNamespace or below it
+	Words         *Words        // of the protocol that the kernel matches where user space wants it: see Matches
 	IdleTimeout   time.Duration // after which the kernel forgets pairs and series without change; default 5 min
 }
 
@@ -68,6 +69,7 @@ type Probe struct {
 	stats       stats
 	shipping    shipping
 	exitRing    *ringbuf.Reader
+	matches     bool
 	exits       *exits // nil: not wanted, or the kernel has them not
 }
 
@@ -104,8 +106,12 @@ func New(options Options) (*Probe, error) {
 		}
 	}
 	p.reader = newReader(p.objects, options.IdleTimeout, &p.stats)
+	p.reader.words = options.Words
 	return p, nil
 }
+
+// Matches says whether the kernel can match requests of Options.Words, by the verdicts OfferMatch and ConfirmMatch. Kernels before 5.17 cannot.
+func (p *Probe) Matches() bool { return p.matches }
 
 // load chooses the programs for this kernel and loads them with maps of the right size.
 func (p *Probe) load() error {
@@ -130,8 +136,15 @@ func (p *Probe) load() error {
 	}
 	withoutExits(spec)
 	setLimits(spec, kernel, runtime.NumCPU(), totalMemory())
-	if err := p.loadPrograms(spec, keep, kernel.loop && p.options.Hook != HookSyscallOld); err != nil {
+	modern := kernel.loop && p.options.Hook != HookSyscallOld
+	if err := p.loadPrograms(spec, keep, modern); err != nil {
 		return err
+	}
+	if modern && p.options.Words != nil {
+		if err := p.options.Words.enter(p.coll.Maps["words"]); err != nil {
+			return err
+		}
+		p.matches = true
 	}
 	m := p.coll.Maps // not Assign: the collection stays the owner
 	p.objects = &bpf.VetchMaps{

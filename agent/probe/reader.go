@@ -16,6 +16,7 @@ type reader struct {
 	maps    *bpf.VetchMaps
 	idle    time.Duration
 	stats   *stats
+	words   *Words // nil: the kernel matches HTTP/1 alone
 	pairs   map[uint64]*pairState
 	series  map[bpf.VetchSeriesKeyT]*seriesState
 	owners  map[OwnerID]time.Time // last time it had a pair or a listener
@@ -154,7 +155,11 @@ func (r *reader) readSeries(s *Snapshot) error {
 		d.Sum = time.Duration(cur.SumNs - st.sum)
 		pair.sent += cur.Sent - st.sent
 		pair.received += cur.Received - st.received
-		d.Route = r.route(key.Route)
+		if key.Protocol == protocolRedis && r.words != nil {
+			r.words.name(&d, key.Route, key.Code)
+		} else {
+			d.Route = r.route(key.Route)
+		}
 		st.buckets, st.sum, st.sent, st.received, st.changed = cur.Buckets, cur.SumNs, cur.Sent, cur.Received, s.Time
 		s.Requests = append(s.Requests, d)
 	}

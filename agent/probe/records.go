@@ -21,6 +21,8 @@ const (
 	recordUpgrade = 2
 	recordHello   = 3
 	recordRequest = 4
+	recordMark    = 6 // and the three behind it
+	recordTorn    = 9
 	upgradeSize   = 16                    // bytes of struct upgrade_t
 	askedSize     = 32                    // bytes of struct asked_t
 	drainEvery    = 20 * time.Millisecond // the kernel wakes the reader only when the ring fills
@@ -43,6 +45,8 @@ type Record struct {
 	Passed   uint32    // bytes in front of Data that were left out, because of the connection's framing nobody reads them
 	Datagram *Datagram // not nil: it is a datagram, of which Socket, At, Sent and Data are set
 	Asked    *Asked
+	Match    uint8  // not 0: who matches the requests of the connection changes: a protocol.MatchEvent. Data is what the direction said since Seq
+	Other    uint32 // of a mark, where the other direction is
 }
 
 // Asked says that Data is the beginning of a connection's first request in HTTP/1, and that it went to another machine. The pair is not known yet.
@@ -72,7 +76,17 @@ const (
 // ShipFramed goes on, and has the kernel leave out what nobody reads of messages in a framing, an enum framing of the kernel; none is 0.
 func ShipFramed(framing uint8) Verdict { return shipFramed + Verdict(framing) }
 
-const shipFramed Verdict = 64
+// OfferMatch goes on, and has the kernel match the requests of a connection in a framing as soon as it can.
+func OfferMatch(framing uint8) Verdict { return offerMatch + Verdict(framing) }
+
+// ConfirmMatch goes on, and says of a mark that nothing was under way there.
+func ConfirmMatch(framing uint8) Verdict { return confirmMatch + Verdict(framing) }
+
+const (
+	shipFramed   Verdict = 64
+	offerMatch   Verdict = 128
+	confirmMatch Verdict = 192
+)
 
 // shipping is what the reader of records works with.
 type shipping struct {
@@ -121,6 +135,9 @@ func (p *Probe) decide(r *Record, v Verdict) {
 	switch {
 	case v == Parse:
 		verdict.Protocol = protocolUnknown
+	case v >= offerMatch:
+		verdict.Protocol, verdict.Framing = protocolStream, uint32(v&(shipFramed-1))
+		verdict.Match, verdict.MatchAt = uint32(v>>6)-1, r.Seq
 	case v >= shipFramed:
 		verdict.Protocol, verdict.Framing = protocolStream, uint32(v-shipFramed)
 	}
@@ -161,6 +178,10 @@ func decodeRecord(b []byte) (Record, bool) {
 		return Record{}, false
 	}
 	r.Data = b[recordHead : recordHead+n]
+	if b[40] >= recordMark && b[40] <= recordTorn {
+		r.Match, r.Other, r.Passed = b[40]-recordMark+1, r.Passed, 0
+		return r, true
+	}
 	switch b[40] {
 	case recordHello:
 		r.Hello, r.Closed = true, n == 0

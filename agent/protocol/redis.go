@@ -46,6 +46,13 @@ type redisConn struct {
 	push    bool    // it is a message that nobody asked for
 	kind    string  // first element, if it says what a pub/sub answer is
 	replica bool    // what follows PSYNC is a stream of another kind
+	special bool    // not each request has one response
+}
+
+func (c *redisConn) Plain() bool { return !c.special }
+
+func (c *redisConn) Idle() bool {
+	return !c.client.open && c.left == 0 && !c.server.open && len(c.stack) == 0 && c.waiting.idle() && !c.muted && !c.skipOne && !c.replica
 }
 
 func (c *redisConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)) (int, int64, error) {
@@ -166,6 +173,7 @@ func (c *redisConn) asked(emit func(Exchange)) {
 		return
 	}
 	operation := c.operation
+	c.special = c.special || redisSpecial(operation)
 	e := c.client.asked(operation)
 	if operation == "CLIENT REPLY" && c.mute(c.mode) || c.muted || c.skipOne && operation != "CLIENT REPLY" {
 		c.skipOne = c.skipOne && operation == "CLIENT REPLY"
@@ -193,6 +201,15 @@ func (c *redisConn) mute(mode string) bool {
 		c.muted, c.skipOne = false, false
 	}
 	return c.muted || c.skipOne
+}
+
+// redisSpecial says whether a connection is not Plain after a command.
+func redisSpecial(operation string) bool {
+	switch operation {
+	case "MONITOR", "SYNC", "PSYNC", "CLIENT REPLY":
+		return true
+	}
+	return redisSubscribes(operation)
 }
 
 func redisSubscribes(operation string) bool {

@@ -123,6 +123,7 @@ func redisKind(b []byte) (string, bool) {
 func (c *redisConn) answered(emit func(Exchange)) {
 	head := c.waiting.head()
 	if c.replica || c.unasked(head) {
+		c.special = c.special || !c.push
 		return
 	}
 	if head != nil && redisSubscribes(head.exchange.Operation) && c.kind != "" {

@@ -43,6 +43,8 @@ type Piece struct {
 	Data      []byte
 	Upgrade   *Upgrade // it became a WebSocket
 	Passed    uint32   // bytes in front of Data that were left out, as the connection's Framing allows
+	Match     MatchEvent
+	Other     uint32 // of a MatchMark
 }
 
 // Upgrade says that a connection became a WebSocket by an HTTP/1 request. The Piece has no Data.
@@ -58,11 +60,13 @@ type Decision uint8
 
 // The decisions.
 const (
-	Keep   Decision = iota // go on
-	Ignore                 // nobody knows what it speaks
-	HTTP1                  // it is HTTP/1, met in the middle: the kernel counts that itself
-	Frame                  // go on, and leave out what the Framing of its protocol allows
-	Whole                  // go on, and leave out nothing: it is not framed as it was taken for
+	Keep    Decision = iota // go on
+	Ignore                  // nobody knows what it speaks
+	HTTP1                   // it is HTTP/1, met in the middle: the kernel counts that itself
+	Frame                   // go on, and leave out what the Framing of its protocol allows
+	Whole                   // go on, and leave out nothing: it is not framed as it was taken for
+	Offer                   // go on, and the kernel may match it
+	Confirm                 // go on, and at the mark nothing was under way
 )
 
 // Tally is what one kind of exchange of one pair and protocol did since the last Drain.
@@ -83,13 +87,14 @@ type Tally struct {
 
 // StreamStats say how near the bounds are and what was lost. They may be read from any goroutine.
 type StreamStats struct {
-	Streams, Bytes        atomic.Int64  // now
-	Desynced              atomic.Uint64 // times a stream was lost: bytes that did not fit
-	Missed                atomic.Uint64 // times bytes were missing where they mattered
-	Refused               atomic.Uint64 // connections over the limit
-	Unrecognised          atomic.Uint64 // connections that nobody knew
-	Held                  atomic.Uint64 // exchanges dropped because their pair stayed unknown
-	Places                atomic.Uint64 // times the place of a consumer could not be followed
+	Streams, Bytes        atomic.Int64                 // now
+	Desynced              atomic.Uint64                // times a stream was lost: bytes that did not fit
+	Missed                atomic.Uint64                // times bytes were missing where they mattered
+	Refused               atomic.Uint64                // connections over the limit
+	Unrecognised          atomic.Uint64                // connections that nobody knew
+	Held                  atomic.Uint64                // exchanges dropped because their pair stayed unknown
+	Places                atomic.Uint64                // times the place of a consumer could not be followed
+	Matches               [MatchTorn + 1]atomic.Uint64 // by MatchEvent: what was heard of the kernel; MatchNone: marks that something was under way at
 	MaxStreams, MaxMemory int64
 }
 
@@ -97,6 +102,7 @@ type StreamStats struct {
 // It is used by one goroutine; Stats may be read by others.
 type Streams struct {
 	Stats   StreamStats
+	Match   bool // whether the kernel can match requests; set before the first piece
 	table   []Protocol
 	streams map[StreamID]*stream
 	unknown finished // connections that nobody knows
@@ -128,6 +134,9 @@ type stream struct {
 	shown    int64 // bytes, until the kernel was told the framing
 	told     bool  // it was, or knows
 	unfit    bool  // something was left out that was needed
+	matching matching
+	offered  int64 // ns: when the kernel was last asked to match it, and
+	refused  int   // how often that came to nothing
 	emit     func(Exchange)
 	kind     tallyKey // of the exchange before, and
 	tally    *Tally   // where it was added, if nothing was drained since
@@ -172,6 +181,12 @@ func (s *Streams) Take(p *Piece) Decision {
 	if p.Pair != 0 {
 		s.bind(st, p.Pair)
 	}
+	if p.Match != MatchNone {
+		return s.match(st, p)
+	}
+	if s.stray(st, p) {
+		return Keep
+	}
 	s.append(st, p)
 	if st.conn == nil {
 		if d := s.detect(st); d != Keep {
@@ -190,7 +205,10 @@ func (s *Streams) Take(p *Piece) Decision {
 		return Keep
 	}
 	s.feed(st, p.Direction, p.At)
-	return st.framed(p)
+	if d := st.framed(p); d != Keep {
+		return d
+	}
+	return s.offer(st, p)
 }
 
 // Abandon lets go of a connection, whatever state it is in, and reads nothing of it any more.

@@ -318,6 +318,24 @@ static __always_inline void recheck_ignored(struct conn_t *c)
 		c->ignored = 1;
 }
 
+/* What is not parsed here: it is matched here or shipped. */
+static __always_inline void pass_on(struct conn_t *c, __u64 *sk, int direction, struct buffers_t *b, __u64 n, __u32 end, __u64 now, int modern)
+{
+	struct work_t *w = work_of(0);
+	int walked;
+
+	if (modern && c->match[0] && !c->tls && w) {
+		w->now = now;
+		w->sk = *sk;
+		walked = match_open(b->messages ? 0 : b->address, b->iovecs, n, end, direction);
+		if (walked && !match_turn(c, w) && !match_turn(c, w))
+			bpf_loop(MATCH_TURNS, match_turns, sk, 0);
+		if (!match_close(walked))
+			return;
+	}
+	ship(c, *sk, direction, b, n, end, now);
+}
+
 /* seq is the TCP sequence number that the stream has reached. */
 static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s64 ret, struct buffers_t *b, int modern)
 {
@@ -373,7 +391,7 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	if (c->protocol == PROTO_HTTP1 && now - c->last_rtt_ns < 1000000000)
 		return 0; /* its bytes are added with the response */
 	if (ships(c, s))
-		ship(c, key, direction, b, ret, seq, now);
+		pass_on(c, &key, direction, b, ret, seq, now, modern);
 	if (!c->ssl && may_be_of_library(c)) {
 		tls_wire(c, key, direction, modern);
 		if (direction == SENT && b->address && c->tls)

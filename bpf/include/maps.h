@@ -39,6 +39,7 @@ LRU_MAP(go_reads, struct go_call_key_t, struct go_call_t, 4096);
 LRU_MAP(go_waits, struct go_wait_key_t, __u64, 1024); /* the *tls.Conn */
 LRU_MAP(java_prints, struct java_print_key_t, __u64, 1024);
 HASH_MAP(java_processes, __u32, struct java_process_t, 1024); /* by pid; agent/probe enters them and takes them out */
+HASH_MAP(words, __u64, struct word_t, 1024);		      /* hash -> what it stands for; agent/probe enters them before anything is attached */
 HASH_MAP(verdicts, __u64, struct verdict_t, 1024);   /* struct sock* -> what user space wants of it */
 
 /* struct sock* -> UDP socket. No hook tells of their end, so the least used goes when there is no room. */
@@ -78,8 +79,11 @@ struct work_t {
 	__u32 skip;	/* bytes of the call that are not shipped */
 	__u32 plain;	/* where this is, see work_of() */
 	__u32 kept;	/* bytes before the next that are to be shipped */
+	__u32 keep;	/* bytes of route that a record takes along */
+	__u32 direction; /* of the call */
 	__u64 sk;
 	__u64 total;	/* bytes of the call */
+	struct slot_t slot; /* a new one */
 	struct record_t head;
 	struct route_t route;
 	__u8 chunk[CHUNK + 32];

@@ -54,7 +54,7 @@ static __always_inline __u32 bucket_of(__u64 ns)
 /* Counts one request of a bound connection. */
 static __always_inline void count_request(struct conn_t *c, struct slot_t *r)
 {
-	struct series_key_t k = {.pair = c->pair, .route = r->route, .code = r->code, .method = r->method, .cut = r->cut, .protocol = PROTO_HTTP1};
+	struct series_key_t k = {.pair = c->pair, .route = r->route, .code = r->code, .method = r->method, .cut = r->cut, .protocol = r->protocol};
 	__u64 ns = r->end_ns > r->begin_ns ? r->end_ns - r->begin_ns : 0;
 	struct series_t *s = bpf_map_lookup_elem(&series, &k);
 	__u32 i;
@@ -99,6 +99,7 @@ static __always_inline void add_request(struct conn_t *c, __u64 sk, struct strea
 		slot->route = route;
 		slot->seq = seq;
 		slot->method = s->method;
+		slot->protocol = PROTO_HTTP1;
 		if (swap_state(&slot->state, SLOT_REQUEST, atomics) == SLOT_RESPONSE) {
 			slot->state = SLOT_FREE;
 			count_request(c, slot);
@@ -110,6 +111,7 @@ static __always_inline void add_request(struct conn_t *c, __u64 sk, struct strea
 		r.route = route;
 		r.seq = seq;
 		r.method = s->method;
+		r.protocol = PROTO_HTTP1;
 		if (bpf_map_update_elem(&pending, &k, &r, BPF_ANY))
 			count_lost(LOST_PENDING_FULL, 1);
 	}

@@ -15,7 +15,11 @@ static __always_inline void ask_verdict(struct conn_t *c, __u64 sk)
 		return;
 	c->protocol = v->protocol;
 	c->framing = v->framing;
-	if (v->framing) /* the only one that a connection gets while it goes on */
+	if (v->match == MATCH_OFFERED && !c->tls && (!c->match[0] || c->match[1] == MATCH_SHADOW))
+		c->match[0] = c->match[0] ? MATCH_TORN : MATCH_OFFERED; /* a mark that was not confirmed ends before there is another */
+	else if (v->match == MATCH_CONFIRMED && c->match[1] == MATCH_SHADOW && v->match_at == c->match_at)
+		c->match[1] = MATCH_CONFIRMED;
+	if (v->framing) /* a connection that goes on may get another */
 		bpf_map_delete_elem(&verdicts, &sk);
 	if (v->protocol == PROTO_UNKNOWN) { /* it is HTTP/1 that was met in the middle */
 		c->streams[0].state = S_LOST;

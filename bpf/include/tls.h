@@ -4,7 +4,7 @@
    and right after: what was read before and what is written after must name the same connection, or nothing is bound. rustls.bpf.c says
    what is certain there. */
 #pragma once
-#include "ship.h"
+#include "match.h"
 
 enum tls_call {
 	CALL_NONE, CALL_HANDSHAKE, CALL_READ, CALL_READ_EX, CALL_WRITE, CALL_WRITE_EX, CALL_SENDFILE, CALL_INIT,

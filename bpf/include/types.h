@@ -8,8 +8,9 @@
 #define NUM_SLOTS 4
 
 enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
-/* STREAM: what it says is shipped to user space. TLS: its hellos are, and the rest is counted by its bytes only. */
-enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_TLS, PROTO_STREAM = 254, PROTO_OTHER = 255 };
+/* STREAM: what it says is shipped to user space. TLS: its hellos are, and the rest is counted by its bytes only. REDIS: of series alone, where
+   the kernel matches what user space has recognised. */
+enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_TLS, PROTO_REDIS, PROTO_STREAM = 254, PROTO_OTHER = 255 };
 /* What is known of TLS on a connection: WIRE means that its bytes are cipher text, PLAIN that uprobes show what is inside. */
 enum tls { TLS_NONE, TLS_WIRE, TLS_PLAIN };
 enum connect_error { CONNECT_REFUSED, CONNECT_TIMED_OUT, CONNECT_UNREACHABLE, CONNECT_RESET, CONNECT_CANCELED, CONNECT_OTHER, NUM_CONNECT_ERRORS };
@@ -164,11 +165,18 @@ struct slot_t {
 	__u16 code;
 	__u8 method;
 	__u8 cut;
-	__u32 pad;
+	__u8 protocol; /* an enum protocol */
+	__u8 uncounted; /* of a response that came before its request: user space has seen it */
+	__u8 pad[2];
 };
 
 /* How a connection's messages begin and end, where that is known. Names for these are in agent/protocol/framing.go. */
 enum framing { FRAMING_NONE, FRAMING_RESP, FRAMING_POSTGRES, FRAMING_MYSQL, FRAMING_KAFKA, FRAMING_MONGODB };
+
+/* Who matches the requests, and the responses, of a connection: see match.h. Names for the first two that follow NONE are in agent/probe/records.go. */
+enum match { MATCH_NONE, MATCH_OFFERED, MATCH_CONFIRMED, MATCH_SHADOW, MATCH_TAKEN, MATCH_BACK, MATCH_TORN };
+/* What a word does to the command that it names. SECOND: the next word belongs to the name. BACK: user space follows the connection from there on. */
+enum word { WORD_PLAIN, WORD_SECOND, WORD_BACK };
 
 /* Where the messages of one direction stand. */
 struct frame_t {
@@ -232,7 +240,10 @@ struct conn_t {
 	__u32 client_isn; /* the sequence number of the SYN: both ends know it, also through NAT */
 	__u8 whole;	/* rustls was seen to open its first records: no plain text went unseen */
 	__u8 translated; /* its pair is for it alone: see translated() */
-	__u8 pad2[2];
+	__u8 match[2];	/* of requests and of responses, an enum match: who matches them */
+	__u32 match_next[2]; /* likewise, the sequence number that the walk goes on at, and */
+	__u32 match_at;	     /* that of requests where it began */
+	__u32 pad2;
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
 	__u64 last_route; /* in the dictionary for sure */
@@ -263,7 +274,8 @@ struct pending_key_t {
 
 /* One piece of what a connection said, on the way to user space. */
 /* HELLO: of the handshake of TLS, whatever is shipped of what is inside; without data: it ended. */
-enum record_kind { RECORD_DATA, RECORD_CLOSE, RECORD_UPGRADE, RECORD_HELLO, RECORD_REQUEST, RECORD_DATAGRAM };
+/* MARK to TORN: who matches the requests of a connection, see match.h. */
+enum record_kind { RECORD_DATA, RECORD_CLOSE, RECORD_UPGRADE, RECORD_HELLO, RECORD_REQUEST, RECORD_DATAGRAM, RECORD_MARK, RECORD_TAKEN, RECORD_BACK, RECORD_TORN };
 
 struct record_t {
 	__u64 sk;
@@ -390,4 +402,13 @@ struct verdict_t {
 	__u64 opened_ns;
 	__u32 protocol; /* an enum protocol */
 	__u32 framing;	/* an enum framing */
+	__u32 match;	/* an enum match: OFFERED, CONFIRMED or nothing */
+	__u32 match_at; /* what is confirmed; of an offer, anything that tells it from the one before */
+};
+
+/* A word of a protocol that the kernel matches: of an operation or an error. */
+struct word_t {
+	__u16 number;
+	__u8 kind; /* an enum word */
+	__u8 pad[5];
 };

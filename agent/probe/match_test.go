@@ -1,0 +1,314 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/vetch-dev/vetch/agent/protocol"
+	"github.com/vetch-dev/vetch/bpf"
+)
+
+// matched is a kernel that matches, and the user space that it shares connections with.
+type matched struct {
+	*kernelParts
+	ring  *ringbuf.Reader
+	words *Words
+}
+
+func loadMatched(t testing.TB) *matched {
+	w := protocol.RedisWords()
+	m := &matched{words: &Words{Protocol: "redis", Operations: w.Operations, Statuses: w.Statuses, Commands: w.Commands, Containers: w.Containers, Special: w.Special, Errors: w.Errors}}
+	m.kernelParts = loadPartsWith(t, func(spec *ebpf.CollectionSpec) {
+		spec.Maps["records"].MaxEntries = 4 << 20
+		for name, value := range map[string]any{"ship_streams": uint8(1), "ring_bytes": uint32(4 << 20)} {
+			if err := spec.Variables[name].Set(value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	if err := m.words.enter(m.coll.Maps["words"]); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := ringbuf.NewReader(m.coll.Maps["records"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ring.Close() })
+	m.ring = ring
+	return m
+}
+
+// shared is a connection whose requests both of them may count.
+type shared struct {
+	*conversation
+	m       *matched
+	role    Role
+	streams *protocol.Streams
+	events  [protocol.MatchTorn + 1]int
+}
+
+func (m *matched) open(t testing.TB, sk uint64, role Role) *shared {
+	s := &shared{conversation: m.converse(t, sk, role), m: m, role: role, streams: protocol.NewStreams(protocol.Table())}
+	s.streams.Match = true
+	return s
+}
+
+// tell lets one side say something, in one call.
+func (s *shared) tell(d protocol.Direction, data string) { s.say(s.wire(d), data) }
+
+func (s *shared) wire(d protocol.Direction) uint32 {
+	if (d == protocol.FromClient) == (s.role == RoleClient) {
+		return sent
+	}
+	return received
+}
+
+// read empties the ring and tells the kernel what is made of it, as Probe.decide does.
+func (s *shared) read() {
+	s.t.Helper()
+	for {
+		s.m.ring.SetDeadline(time.Now())
+		raw, err := s.m.ring.Read()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		r, ok := decodeRecord(raw.RawSample)
+		if err != nil || !ok {
+			s.t.Fatal(err, ok)
+		}
+		d := protocol.FromServer
+		if r.Sent == (s.role == RoleClient) {
+			d = protocol.FromClient
+		}
+		s.events[r.Match]++
+		id := protocol.StreamID{Socket: r.Socket, Opened: r.Opened}
+		verdict := bpf.VetchVerdictT{OpenedNs: r.Opened, Protocol: protocolStream, Framing: 1, MatchAt: r.Seq}
+		switch s.streams.Take(&protocol.Piece{
+			Stream: id, Pair: r.Pair, At: r.At, Seq: r.Seq, Direction: d, Data: r.Data, Passed: r.Passed, Match: protocol.MatchEvent(r.Match), Other: r.Other,
+		}) {
+		case protocol.Offer:
+			verdict.Match = 1
+		case protocol.Confirm:
+			verdict.Match = 2
+		default:
+			continue
+		}
+		if err := s.m.coll.Maps["verdicts"].Put(r.Socket, &verdict); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// tallies are what both counted, and how much of that the kernel did: "GET ok" -> requests.
+func (s *shared) tallies() (all map[string]int, kernel int) {
+	s.t.Helper()
+	all = map[string]int{}
+	s.streams.Drain(int64(s.now), func(x *protocol.Tally) { all[x.Operation+" "+x.Status] += int(x.Count) })
+	var key bpf.VetchSeriesKeyT
+	var value bpf.VetchSeriesT
+	var keys []bpf.VetchSeriesKeyT
+	it := s.m.coll.Maps["series"].Iterate()
+	for it.Next(&key, &value) {
+		if key.Pair != s.sk {
+			continue
+		}
+		keys = append(keys, key)
+		var d RequestDelta
+		s.m.words.name(&d, key.Route, key.Code)
+		for _, n := range value.Buckets {
+			all[d.Route+" "+d.Code] += int(n)
+			kernel += int(n)
+		}
+	}
+	for _, key := range keys {
+		if err := s.m.coll.Maps["series"].Delete(key); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return all, kernel
+}
+
+func bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
+
+// redisTurn is a command, its answer, and how it counts.
+type redisTurn struct{ ask, tell, name string }
+
+func randomTurn(rng *rand.Rand, large bool) redisTurn {
+	value := strings.Repeat("*1\r\n$4\r\nPING\r\n-ERR x\r\n", rng.IntN(10))
+	if large && rng.IntN(10) == 0 {
+		value = strings.Repeat(value, 300)
+	}
+	turns := []redisTurn{
+		{resp("GET", "key"), bulk(value), "GET ok"},
+		{resp("get", "key"), "$-1\r\n", "GET ok"},
+		{resp("GET", "key"), "_\r\n", "GET ok"},
+		{resp("SET", "key", value), "+OK\r\n", "SET ok"},
+		{resp("SeT", "", ""), "+OK\r\n", "SET ok"},
+		{resp("INCR", "key"), ":12\r\n", "INCR ok"},
+		{resp("INCR", "key"), "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n", "INCR WRONGTYPE"},
+		{resp("LPUSH", "key"), "-ERR wrong number\r\n", "LPUSH ERR"},
+		{resp("EVAL", value, "0"), "-MYERROR of a script\r\n", "EVAL ~other"},
+		{resp("EVAL", value, "0"), "-LOADING\r\n", "EVAL LOADING"},
+		{resp("EVAL", value, "0"), "!21\r\nSYNTAX invalid syntax\r\n", "EVAL SYNTAX"},
+		{resp("EVAL", value, "0"), "!4\r\nBUSY\r\n", "EVAL BUSY"},
+		{resp("PING"), "+PONG\r\n", "PING ok"},
+		{resp("CONFIG", "get", "maxmemory"), "%1\r\n" + bulk("maxmemory") + bulk("0"), "CONFIG GET ok"},
+		{resp("CONFIG", "secret", "x"), "-ERR unknown subcommand\r\n", "CONFIG ~other ERR"},
+		{resp("CONFIG", strings.Repeat("x", 60), "x"), "-ERR unknown subcommand\r\n", "CONFIG ~other ERR"},
+		{resp("CLIENT"), "-ERR wrong number\r\n", "CLIENT ERR"},
+		{resp("CLIENT", "SETNAME", "x"), "+OK\r\n", "CLIENT SETNAME ok"},
+		{resp("hunter2", "x"), "-ERR unknown command\r\n", "~other ERR"},
+		{resp(strings.Repeat("y", 60)), "-ERR unknown command\r\n", "~other ERR"},
+		{resp("HELLO", "3"), "%3\r\n" + bulk("server") + bulk("redis") + bulk("proto") + ":3\r\n" + bulk("modules") + "*0\r\n", "HELLO ok"},
+		{resp("MULTI"), "+OK\r\n", "MULTI ok"},
+		{resp("SET", "a", "b"), "+QUEUED\r\n", "SET ok"},
+		{resp("EXEC"), "*3\r\n+OK\r\n-WRONGTYPE x\r\n*2\r\n:1\r\n" + bulk(value), "EXEC WRONGTYPE"},
+		{resp("EXEC"), "*-1\r\n", "EXEC ok"},
+		{resp("MGET", "a", "b"), "*2\r\n" + bulk(value) + "$-1\r\n", "MGET ok"},
+		{resp("HGETALL", "a"), "|1\r\n+ttl\r\n:3\r\n%2\r\n" + bulk("a") + ",1.5\r\n" + bulk("b") + "#t\r\n", "HGETALL ok"},
+		{resp("SMEMBERS", "a"), "~2\r\n" + bulk("a") + "=7\r\ntxt:abc\r\n", "SMEMBERS ok"},
+		{resp("LRANGE", "a", "0", "-1"), ">2\r\n" + bulk("invalidate") + "*1\r\n" + bulk("key") + "*30\r\n" + strings.Repeat(":1\r\n", 30), "LRANGE ok"},
+	}
+	switch rng.IntN(400) {
+	case 0:
+		return redisTurn{"PING\r\n", "+PONG\r\n", "PING ok"}
+	case 1:
+		return redisTurn{"set a  b\r\n", "+OK\r\n", "SET ok"}
+	}
+	return turns[rng.IntN(len(turns))]
+}
+
+// play has both sides say their part, requests at most so far ahead of answers, in calls of any size up to one.
+func (s *shared) play(rng *rand.Rand, turns []redisTurn, ahead, size int, every int) {
+	var ask, tell string // what waits to be said
+	asked, told, steps := 0, 0, 0
+	for told < len(turns) || ask != "" || tell != "" {
+		if steps++; steps%every == 0 {
+			s.read()
+		}
+		switch {
+		case ask == "" && asked < len(turns) && asked-told < ahead && (tell == "" || rng.IntN(3) == 0):
+			for n := 1 + rng.IntN(ahead-(asked-told)); n > 0 && asked < len(turns); n-- {
+				ask += turns[asked].ask
+				asked++
+			}
+		case ask != "" && (tell == "" || rng.IntN(2) == 0):
+			n := min(1+rng.IntN(size), len(ask))
+			s.tell(protocol.FromClient, ask[:n])
+			ask = ask[n:]
+		case tell != "":
+			n := min(1+rng.IntN(size), len(tell))
+			s.tell(protocol.FromServer, tell[:n])
+			tell = tell[n:]
+		case ask == "" && told < asked:
+			for n := 1 + rng.IntN(asked-told); n > 0; n-- {
+				tell += turns[told].tell
+				told++
+			}
+		}
+	}
+	s.read()
+}
+
+// What both count together is what was asked and answered, wherever requests change hands, and however bytes are split into calls.
+func TestMatch(t *testing.T) {
+	m := loadMatched(t)
+	rng := rand.New(rand.NewPCG(3, 4))
+	var events [protocol.MatchTorn + 1]int
+	counted, asked := 0, 0
+	for i := range 120 {
+		s := m.open(t, uint64(1<<32+i), RoleClient+Role(i%2))
+		want := map[string]int{}
+		var turns []redisTurn
+		turns = append(turns, redisTurn{resp("GET", "first"), "$-1\r\n", "GET ok"})
+		for range 300 {
+			turns = append(turns, randomTurn(rng, i%5 > 2))
+		}
+		if i%4 == 3 {
+			two := ">3\r\n" + bulk("subscribe") + bulk("a") + ":1\r\n>3\r\n" + bulk("subscribe") + bulk("b") + ":2\r\n"
+			turns[150+rng.IntN(100)] = redisTurn{resp("SUBSCRIBE", "a", "b"), two + ">3\r\n" + bulk("message") + bulk("a") + bulk("x"), "SUBSCRIBE ok"}
+		}
+		for _, turn := range turns {
+			want[turn.name]++
+		}
+		s.tell(protocol.FromClient, turns[0].ask)
+		s.tell(protocol.FromServer, turns[0].tell)
+		s.play(rng, turns[1:], []int{1, 2, 16, 100}[rng.IntN(4)], []int{1, 7, 50, 1000, 100_000}[i%5], 1+rng.IntN(20))
+		got, kernel := s.tallies()
+		if !maps.Equal(got, want) {
+			t.Errorf("conversation %d, role %d: events %v, match %v", i, s.role, s.events, s.conn().Match)
+			for name := range want {
+				if got[name] != want[name] {
+					t.Errorf("%s: counted %d, want %d", name, got[name], want[name])
+				}
+			}
+			t.Fatalf("counted %v, want %v, lost %d %d", got, want, s.streams.Stats.Missed.Load(), s.streams.Stats.Desynced.Load())
+		}
+		for e, n := range s.events {
+			events[e] += n
+		}
+		counted, asked = counted+kernel, asked+len(turns)
+		s.forget("conns")
+		s.forget("partials")
+	}
+	t.Logf("%d of %d in the kernel, events %v", counted, asked, events)
+	if counted < asked/6 || events[protocol.MatchBack] < 50 || events[protocol.MatchTorn] > 0 {
+		t.Errorf("%d of %d were counted in the kernel, with events %v", counted, asked, events)
+	}
+}
+
+// FuzzMatch feeds a connection that is matched with any bytes: the walk stays within its states, and counts no more than could be there.
+func FuzzMatch(f *testing.F) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 20 {
+		turn := randomTurn(rng, false)
+		f.Add(turn.ask+turn.ask, turn.tell+turn.tell, uint16(rng.IntN(100)))
+	}
+	f.Add("*1\r\n$99999999999\r\n", ">4294967295\r\n", uint16(1))
+	f.Add("*2\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n", "*-1\r\n!0\r\n\r\n", uint16(3))
+	m := loadMatched(f)
+	sk := uint64(1 << 33)
+	f.Fuzz(func(t *testing.T, ask, tell string, cut uint16) {
+		sk++
+		s := m.open(t, sk, RoleClient+Role(sk%2))
+		conn := s.conn()
+		conn.Match, conn.Protocol, conn.Framing = [2]uint8{4, 4}, protocolStream, 1
+		if err := m.coll.Maps["conns"].Put(sk, &conn); err != nil {
+			t.Fatal(err)
+		}
+		asks, tells := pieces(ask, 1+int(cut)%50), pieces(tell, 1+int(cut)%30)
+		for len(asks)+len(tells) > 0 {
+			if len(asks) > 0 {
+				s.tell(protocol.FromClient, asks[0])
+				asks = asks[1:]
+			}
+			if len(tells) > 0 {
+				s.tell(protocol.FromServer, tells[0])
+				tells = tells[1:]
+			}
+		}
+		conn = s.conn()
+		for _, stream := range conn.Streams {
+			if conn.Match[0] == 4 && (stream.State > 5 || stream.Out > 104) {
+				t.Errorf("state %d with %d bytes kept", stream.State, stream.Out)
+			}
+		}
+		s.read()
+		all, kernel := s.tallies()
+		if kernel > len(ask) {
+			t.Errorf("%v counted in %d bytes", all, len(ask))
+		}
+		for _, name := range []string{"conns", "pending", "partials", "verdicts"} {
+			s.forget(name)
+		}
+	})
+}

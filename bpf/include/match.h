@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/* Requests and responses of a protocol that user space has recognised, matched here and added up like those of HTTP/1. Who does it changes
+   without a request that is lost or counts twice (docs/decisions/0016-redis-in-the-kernel.md):
+
+   OFFERED    user space wants it matched here
+   SHADOW     from a MARK on both directions are walked; all is still shipped, and user space counts. It says whether nothing was under way
+   CONFIRMED  at the MARK. Then
+   TAKEN      requests and responses are matched here from a call on that begins with a response, and that is told. Those that wait go along
+   BACK       from one request on they are user space's again; the responses from where all before it are answered
+   TORN       bytes were missed, or do not fit
+
+   match[0] is written where requests are walked, match[1] where responses are, each by one thread at a time; but the first and the last. */
+#pragma once
+#include "resp.h"
+
+#define MATCH_WAITING 256 /* requests of one connection */
+#define MATCH_TURNS 32768  /* of 3 steps: a call is not longer */
+
+/* Tells user space something, which it hears in its place among what is shipped. data: what stands before seq in work_t.route. */
+static __noinline int match_tell(struct conn_t *c, struct work_t *w, __u32 kind, __u32 seq, __u32 other)
+{
+	struct record_t *r = bpf_ringbuf_reserve(&records, sizeof(*r) + ROUTE_TEXT, 0);
+
+	if (!r) {
+		count_lost(LOST_RING_FULL, 1);
+		return 0;
+	}
+	record_head(r, c, w->sk, w->now);
+	r->kind = kind;
+	r->direction = w->direction;
+	r->seq = seq;
+	r->passed = other;
+	r->length = w->keep;
+	if (w->keep)
+		__builtin_memcpy(r + 1, w->route.text, ROUTE_TEXT);
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	return 1;
+}
+
+static long match_drop(__u32 i, __u64 *sk)
+{
+	struct conn_t *c = bpf_map_lookup_elem(&conns, sk);
+	struct pending_key_t k = {};
+
+	if (!c || (__s32)(c->requests - c->responses) <= 0)
+		return 1;
+	k.sk = *sk;
+	k.seq = c->responses++;
+	bpf_map_delete_elem(&pending, &k);
+	return 0;
+}
+
+/* What waits is not matched here any more. */
+static __always_inline void match_forget(struct conn_t *c, __u64 sk)
+{
+	bpf_loop(MATCH_WAITING + 1, match_drop, &sk, 0);
+	c->match[1] = MATCH_NONE;
+	c->match[0] = MATCH_NONE;
+}
+
+/* Requests and responses do not fit together any more. Where requests show it, their counterpart ends it with its next call. */
+static __always_inline void match_tear(struct conn_t *c, struct work_t *w, int response)
+{
+	if (!response) {
+		c->match[0] = MATCH_TORN;
+		return;
+	}
+	if (c->match[1] == MATCH_TAKEN) {
+		if ((__s32)(c->requests - c->responses) > 0)
+			count_lost(LOST_RESPONSE_UNSEEN, c->requests - c->responses);
+		w->keep = 0;
+		match_tell(c, w, RECORD_TORN, c->match_next[1], 0);
+	}
+	c->match[1] = MATCH_TORN;
+}
+
+/* A command is known. It waits from here on, or is given back: 0. */
+static __always_inline int match_push(struct conn_t *c, struct stream_t *s, struct work_t *w)
+{
+	__u32 seq = c->requests;
+	__s32 waiting = seq - c->responses;
+	struct slot_t *slot = &c->slots[seq & (NUM_SLOTS - 1)];
+	struct pending_key_t k = {.sk = w->sk, .seq = seq};
+
+	if (s->match == WORD_BACK && waiting >= 0) /* else it is answered already */
+		return 0;
+	if (waiting < NUM_SLOTS) {
+		slot->begin_ns = s->tok_hash;
+		slot->route = s->code;
+		slot->seq = seq;
+		slot->method = METHOD_UNKNOWN;
+		slot->protocol = PROTO_REDIS;
+		if (swap_state(&slot->state, SLOT_REQUEST, 1) == SLOT_RESPONSE) {
+			slot->state = SLOT_FREE;
+			if (!slot->uncounted)
+				count_request(c, slot);
+		}
+	} else {
+		w = work_of(0); /* the same, as a map's value: before 6.2 a pointer that was an argument may not be given to a map */
+		if (!w || waiting >= MATCH_WAITING)
+			return 0;
+		w->slot.begin_ns = s->tok_hash;
+		w->slot.route = s->code;
+		w->slot.seq = seq;
+		w->slot.protocol = PROTO_REDIS;
+		if (bpf_map_update_elem(&pending, &k, &w->slot, BPF_ANY))
+			return 0;
+	}
+	c->requests = seq + 1;
+	return 1;
+}
+
+/* An answer is whole; 0 if nothing can have asked for it. */
+static __always_inline int match_pop(struct conn_t *c, struct stream_t *s, struct work_t *w)
+{
+	__u32 seq = c->responses;
+	__s32 waiting = c->requests - seq;
+	struct slot_t *slot = &c->slots[seq & (NUM_SLOTS - 1)], *found = slot;
+	struct pending_key_t k = {.sk = w->sk, .seq = seq};
+	int counts = c->match[1] == MATCH_TAKEN, early = 0;
+
+	if (slot->state != SLOT_REQUEST || slot->seq != seq) {
+		found = bpf_map_lookup_elem(&pending, &k);
+		if (!found) {
+			/* the reading thread was faster than the hook of the writing one */
+			if (waiting > 0 || waiting <= -NUM_SLOTS || c->role != ROLE_CLIENT || slot->state != SLOT_FREE)
+				return 0;
+			found = slot;
+			early = 1;
+		}
+	}
+	found->code = s->code ? s->code : STATUS_OK;
+	found->cut = 0;
+	found->end_ns = w->now;
+	if (early) {
+		slot->seq = seq;
+		slot->uncounted = !counts;
+		if (swap_state(&slot->state, SLOT_RESPONSE, 1) != SLOT_REQUEST)
+			counts = 0;
+		else
+			slot->state = SLOT_FREE;
+	} else if (found == slot) {
+		slot->state = SLOT_FREE;
+	}
+	if (counts)
+		count_request(c, found);
+	if (found != slot)
+		bpf_map_delete_elem(&pending, &k);
+	c->responses = seq + 1;
+	return 1;
+}
+
+/* Whether what says requests, or responses, is walked. */
+static __always_inline int matches(struct conn_t *c, int response)
+{
+	__u8 m = c->match[!!response];
+
+	return m >= MATCH_CONFIRMED && m <= MATCH_TAKEN;
+}
+
+/* How far a call is walked. */
+static __always_inline __u32 match_place(struct work_t *w)
+{
+	return w->total - w->left - (w->len - w->pos);
+}
+
+/* From the command at hand on, requests are user space's. What was read of it goes along. */
+static __always_inline void give_requests(struct conn_t *c, struct stream_t *s, struct work_t *w, __u32 begin)
+{
+	__u32 place = match_place(w);
+
+	if (c->match[0] != MATCH_TAKEN) {
+		c->match[0] = MATCH_TORN;
+		return;
+	}
+	w->keep = s->out < ROUTE_TEXT ? s->out : ROUTE_TEXT;
+	match_tell(c, w, RECORD_BACK, begin + place - w->keep, 0);
+	c->skip = place;
+	c->match[0] = MATCH_BACK;
+}
+
+/* From here on responses are user space's: what they answer is. */
+static __always_inline void give_responses(struct conn_t *c, struct work_t *w, __u32 seq)
+{
+	w->keep = 0;
+	match_tell(c, w, RECORD_BACK, seq, 0);
+	c->match[1] = MATCH_NONE;
+	c->match[0] = MATCH_NONE;
+}
+
+__noinline int match_steps(struct conn_t *c, struct work_t *w, int response)
+{
+	struct stream_t *s;
+	int r = STEP_MORE;
+
+	if (!c || !w)
+		return STEP_STOP;
+	s = &c->streams[w->direction & 1];
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 3; i++) {
+		r = resp_step(s, w, response);
+		if (r != STEP_MORE)
+			break;
+	}
+	return r;
+}
+
+/* Does what a step found; 1 if the walk of this call ends with it. */
+__noinline int match_event(struct conn_t *c, struct work_t *w, int response)
+{
+	struct stream_t *s;
+	__u32 begin;
+
+	if (!c || !w)
+		return 1;
+	s = &c->streams[w->direction & 1];
+	begin = c->match_next[response & 1];
+	if (!response) {
+		if (w->event == RESP_NAMED && match_push(c, s, w))
+			return 0;
+		if (w->event == RESP_UNFIT && s->tok_len >= 2)
+			match_tear(c, w, 0);
+		else
+			give_requests(c, s, w, begin);
+		return 1;
+	}
+	if (w->event == RESP_WHOLE && s->tok_len)
+		return 0;
+	if (w->event != RESP_WHOLE || !match_pop(c, s, w)) {
+		match_tear(c, w, 1);
+		return 1;
+	}
+	if (c->match[0] != MATCH_BACK || c->requests != c->responses)
+		return 0;
+	c->skip = match_place(w);
+	give_responses(c, w, begin + c->skip);
+	return 1;
+}
+
+/* Returns 1 when there is no more of a call. */
+static __always_inline int match_turn(struct conn_t *c, struct work_t *w)
+{
+	int response = (c->role == ROLE_CLIENT) == w->direction, r = match_steps(c, w, response);
+
+	if (r == STEP_EVENT)
+		return match_event(c, w, response) != 0;
+	return r == STEP_STOP;
+}
+
+static long match_turns(__u32 i, __u64 *sk)
+{
+	struct conn_t *c = bpf_map_lookup_elem(&conns, sk);
+	struct work_t *w = work_of(0);
+
+	return c && w ? match_turn(c, w) : 1;
+}
+
+static __always_inline void match_reset(struct stream_t *s)
+{
+	s->state = RESP_LINE;
+	s->remaining = 0;
+	s->word = 0;
+	s->out = 0;
+	s->tok_len = 0;
+	s->flags = 0;
+}
+
+/* Begins to walk with a request that follows on a response, which nothing may be under way before: user space knows. */
+static __always_inline int match_begin(struct conn_t *c, struct work_t *w, __u32 begin)
+{
+	__u32 direction = w->direction & 1, other = c->streams[!direction].seq;
+
+	w->keep = 0;
+	if (c->spoke != 2 || !c->pair || !match_tell(c, w, RECORD_MARK, begin, other))
+		return 0;
+	match_reset(&c->streams[0]);
+	match_reset(&c->streams[1]);
+	c->slots[0].state = c->slots[1].state = c->slots[2].state = c->slots[3].state = SLOT_FREE;
+	c->requests = c->responses = 0;
+	c->match_at = begin;
+	c->match_next[0] = begin;
+	c->match_next[1] = other;
+	c->match[1] = MATCH_SHADOW;
+	c->match[0] = MATCH_SHADOW;
+	return 1;
+}
+
+/* Changes who matches, where that is due before a call. */
+static __always_inline void match_change(struct conn_t *c, struct stream_t *s, struct work_t *w, __u32 begin, int response)
+{
+	if (!response) {
+		if (c->match[0] == MATCH_SHADOW && c->match[1] == MATCH_TAKEN)
+			c->match[0] = MATCH_TAKEN;
+		return;
+	}
+	if (c->match[0] == MATCH_TORN) {
+		match_tear(c, w, 1);
+	} else if (c->match[0] == MATCH_BACK && c->requests == c->responses && resp_begins(s, 1)) {
+		give_responses(c, w, begin);
+	} else if (c->match[1] == MATCH_CONFIRMED && resp_begins(s, 1)) { /* user space counts an answer before all of a value has come */
+		w->keep = 0;
+		if (match_tell(c, w, RECORD_TAKEN, begin, 0))
+			c->match[1] = MATCH_TAKEN;
+	}
+}
+
+/* Whether the bytes of a call follow on those before; what is missing inside of a value is not missed. */
+static __always_inline int match_follows(struct conn_t *c, struct stream_t *s, __u32 begin, int response)
+{
+	__u32 gap = begin - c->match_next[response & 1];
+
+	if (!gap)
+		return 1;
+	if (s->state != RESP_BODY || s->remaining <= gap)
+		return 0;
+	s->remaining -= gap;
+	return 1;
+}
+
+/* Fetches, or puts aside, what was read of a command that may be given back. */
+static __always_inline int match_partial(struct stream_t *s, struct work_t *w, int response, int fetch)
+{
+	__u64 sk = w->sk;
+	struct route_t *part;
+
+	if (response || !s->out || s->tok_len >= 2)
+		return 1;
+	if (!fetch)
+		return !bpf_map_update_elem(&partials, &sk, &w->route, BPF_ANY);
+	part = bpf_map_lookup_elem(&partials, &sk);
+	if (part)
+		__builtin_memcpy(w->route.text, part->text, ROUTE_TEXT);
+	return part != NULL;
+}
+
+/* Prepares a call to be walked; 0 if it is not to be. */
+__noinline int match_open(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 direction)
+{
+	struct work_t *w = work_of(0);
+	__u32 begin = end - n;
+	struct stream_t *s;
+	struct conn_t *c;
+	int response;
+	__u64 sk;
+
+	if (!w)
+		return 0;
+	sk = w->sk;
+	c = bpf_map_lookup_elem(&conns, &sk);
+	if (!c || !n)
+		return 0;
+	w->direction = direction & 1;
+	s = &c->streams[direction & 1];
+	response = (c->role == ROLE_CLIENT) == (direction & 1);
+	if (c->match[0] == MATCH_OFFERED) {
+		if (response || !match_begin(c, w, begin))
+			return 0;
+	}
+	match_change(c, s, w, begin, response);
+	if (!matches(c, response))
+		return 0;
+	if (!address || !match_follows(c, s, begin, response)) {
+		match_tear(c, w, response);
+		return 0;
+	}
+	c->match_next[!!response] = begin;
+	w->left = n;
+	w->total = n;
+	w->pos = 0;
+	w->len = 0;
+	w->message = 0;
+	w->messages_left = 0;
+	w->ahead.iov_base = 0;
+	w->segment = iovecs ? 0 : address;
+	w->segment_left = iovecs ? 0 : n;
+	w->iov = address;
+	w->iov_left = iovecs;
+	if (match_partial(s, w, response, 1))
+		return 1;
+	match_tear(c, w, response);
+	return 0;
+}
+
+/* Ends the walk of a call. Returns whether it, or what is behind c->skip of it, is to be shipped. */
+__noinline int match_close(__u32 walked)
+{
+	struct work_t *w = work_of(0);
+	struct stream_t *s;
+	struct conn_t *c;
+	int response;
+	__u64 sk;
+
+	if (!w)
+		return 1;
+	sk = w->sk;
+	c = bpf_map_lookup_elem(&conns, &sk);
+	if (!c)
+		return 1;
+	s = &c->streams[w->direction & 1];
+	response = (c->role == ROLE_CLIENT) == w->direction;
+	if (walked && matches(c, response)) {
+		c->match_next[!!response] += w->total;
+		if (!w->left && w->pos >= w->len && match_partial(s, w, response, 0))
+			return c->match[!!response] != MATCH_TAKEN;
+		count_lost(LOST_TOO_LONG, 1);
+		match_tear(c, w, response);
+	}
+	if (c->match[1] == MATCH_TORN)
+		match_forget(c, sk);
+	return 1;
+}
+
+/* A connection ended: what waits here is cut. */
+static __always_inline int match_ends(struct conn_t *c, __u64 sk)
+{
+	if (c->match[1] == MATCH_TAKEN)
+		return 1;
+	if (c->match[1])
+		match_forget(c, sk);
+	return 0;
+}
