@@ -13,7 +13,7 @@ enum {
 	RESP_WORD,  /* of a command */
 	RESP_BODY,  /* bytes are passed by number */
 };
-/* What a step leaves to resp_event(). NAMED: the command is known. WHOLE: an answer is. */
+/* What a step leaves to match_event(). NAMED: the command is known. WHOLE: an answer is. */
 enum { RESP_NAMED, RESP_WHOLE, RESP_UNFIT };
 
 #define RESP_WORD_MAX 48    /* bytes of a word that may be of a command */

@@ -1,0 +1,236 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vetch-dev/vetch/agent/probe"
+	"github.com/vetch-dev/vetch/agent/protocol"
+)
+
+// redisCounts is what both ends of a server of Redis were counted to have done, by the kernel and in user space: "GET ok" -> requests.
+type redisCounts struct {
+	mu      sync.Mutex
+	all     map[probe.Role]map[string]uint64
+	kernel  uint64 // how many of all the kernel matched
+	port    uint16
+	streams *protocol.Streams
+	unnamed []*protocol.Tally // their pair is not known yet
+}
+
+func (c *redisCounts) count(k probe.PairKey, operation, status string, n uint64) {
+	if endOf(k).port != c.port {
+		return
+	}
+	if c.all[k.Role] == nil {
+		c.all[k.Role] = map[string]uint64{}
+	}
+	c.all[k.Role][operation+" "+status] += n
+}
+
+// read adds a snapshot, and what user space counted until then.
+func (c *redisCounts) read(p *probe.Probe, s probe.Snapshot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range s.Requests {
+		c.count(r.Pair, r.Route, r.Code, r.Count)
+		if endOf(r.Pair).port == c.port {
+			c.kernel += r.Count
+		}
+	}
+	c.streams.Drain(0, func(t *protocol.Tally) { c.unnamed = append(c.unnamed, t) })
+	waiting := c.unnamed
+	c.unnamed = nil
+	for _, t := range waiting {
+		if key, ok := p.PairKey(t.Pair); ok {
+			c.count(key, t.Operation, t.Status, t.Count)
+		} else {
+			c.unnamed = append(c.unnamed, t)
+		}
+	}
+}
+
+// take reads a record as the agent does.
+func (c *redisCounts) take(r *probe.Record) probe.Verdict {
+	if r.Hello || r.Datagram != nil || r.Asked != nil || r.Upgrade != nil {
+		return probe.Ship
+	}
+	direction := protocol.FromServer
+	if r.Sent == (r.Role == probe.RoleClient) {
+		direction = protocol.FromClient
+	}
+	piece := protocol.Piece{
+		Stream: protocol.StreamID{Socket: r.Socket, Opened: r.Opened}, Pair: r.Pair, At: r.At, Seq: r.Seq, Direction: direction,
+		Adopted: r.Adopted, Closed: r.Closed, Data: r.Data, Passed: r.Passed, Match: protocol.MatchEvent(r.Match), Other: r.Other,
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	framing := func() uint8 { return uint8(c.streams.Framing(piece.Stream)) }
+	switch c.streams.Take(&piece) {
+	case protocol.Ignore:
+		return probe.Ignore
+	case protocol.Frame:
+		return probe.ShipFramed(framing())
+	case protocol.Whole:
+		return probe.ShipFramed(0)
+	case protocol.Offer:
+		return probe.OfferMatch(framing())
+	case protocol.Confirm:
+		return probe.ConfirmMatch(framing())
+	}
+	return probe.Ship
+}
+
+// redisSaid is a command, its answer, and how it counts.
+type redisSaid struct{ ask, tell, name string }
+
+var redisAll = []redisSaid{
+	{"*2\r\n$3\r\nGET\r\n$1\r\na\r\n", "$3\r\nabc\r\n", "GET ok"},
+	{"*2\r\n$3\r\nget\r\n$1\r\na\r\n", "$-1\r\n", "GET ok"},
+	{"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$500\r\n" + strings.Repeat("*1\r\n$", 100) + "\r\n", "+OK\r\n", "SET ok"},
+	{"*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$1\r\na\r\n", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "CONFIG GET ok"},
+	{"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n", "-WRONGTYPE not a number\r\n", "INCR WRONGTYPE"},
+	{"*1\r\n$7\r\nunknown\r\n", "-ERR unknown command\r\n", "~other ERR"},
+}
+
+// inline is given back by the kernel.
+var inline = redisSaid{"PING\r\n", "+PONG\r\n", "PING ok"}
+
+// TestRedis has connections speak RESP to each other in pipelines until the kernel took over and gave back several times, where it can match
+// requests. Each command counts once at each end.
+func TestRedis(t *testing.T) {
+	for _, hook := range []string{probe.HookSocket, probe.HookSyscall} {
+		t.Run(hook, func(t *testing.T) {
+			listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			require.NoError(t, err)
+			defer listener.Close()
+			c := probingRedis(t, hook, uint16(listener.Addr().(*net.TCPAddr).Port))
+			require.Equal(t, atLeast(5, 17), c.streams.Match)
+			said := c.talk(t, listener)
+			want := map[probe.Role]map[string]uint64{probe.RoleClient: said, probe.RoleServer: said}
+			assert.EventuallyWithT(t, func(e *assert.CollectT) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				assert.Equal(e, want, c.all)
+			}, time.Minute, 100*time.Millisecond)
+			t.Logf("%d matched in the kernel, %d taken, %d given back, %d torn", c.kernel, c.event(protocol.MatchTaken), c.event(protocol.MatchBack), c.event(protocol.MatchTorn))
+		})
+	}
+}
+
+// probingRedis runs a probe until the test ends, which counts what is said to a port.
+func probingRedis(t *testing.T, hook string, port uint16) *redisCounts {
+	t.Helper()
+	w := protocol.RedisWords()
+	p, err := probe.New(probe.Options{Hook: hook, PollInterval: 200 * time.Millisecond, Records: true, Words: &probe.Words{
+		Protocol: "redis", Operations: w.Operations, Statuses: w.Statuses, Commands: w.Commands, Containers: w.Containers, Special: w.Special, Errors: w.Errors,
+	}})
+	if errors.Is(err, probe.ErrUnsupported) && hook == probe.HookSocket && !atLeast(6, 3) {
+		t.Skipf("this kernel has no such hook: %v", err)
+	}
+	require.NoError(t, err)
+	c := &redisCounts{all: map[probe.Role]map[string]uint64{}, port: port, streams: protocol.NewStreams(protocol.Table())}
+	c.streams.Match = p.Matches()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- p.Run(ctx, func(s probe.Snapshot) { c.read(p, s) }) }()
+	go func() { done <- p.ReadRecords(ctx, c.take, func() {}) }()
+	t.Cleanup(func() {
+		t.Log("lost in all:", p.Stats().Lost)
+		cancel()
+		require.NoError(t, errors.Join(<-done, <-done, p.Close()))
+	})
+	return c
+}
+
+func (c *redisCounts) event(e protocol.MatchEvent) uint64 { return c.streams.Stats.Matches[e].Load() }
+
+// talk speaks on three connections until they changed hands often enough, and returns what was said on all.
+func (c *redisCounts) talk(t *testing.T, listener *net.TCPListener) map[string]uint64 {
+	t.Helper()
+	said := map[string]uint64{}
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	for i := range uint64(3) {
+		client, err := net.Dial("tcp", listener.Addr().String())
+		require.NoError(t, err)
+		server, err := listener.Accept()
+		require.NoError(t, err)
+		group.Go(func() {
+			defer client.Close()
+			defer server.Close()
+			rng := rand.New(rand.NewPCG(i, 1))
+			for round := 0; round < 100 || !c.changed(); round++ {
+				names, err := exchange(client, server, rng, round%60 == 59)
+				if err = errors.Join(err, ctx.Err()); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				for _, name := range names {
+					said[name]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return said
+}
+
+// changed says whether connections changed hands often enough for the test.
+func (c *redisCounts) changed() bool {
+	return !c.streams.Match || c.event(protocol.MatchTaken) >= 6 && c.event(protocol.MatchBack) >= 3
+}
+
+// exchange sends some commands and then their answers, each in calls of any size, and returns how they count.
+func exchange(client, server net.Conn, rng *rand.Rand, odd bool) (names []string, err error) {
+	var ask, tell string
+	for i := range 1 + rng.IntN(20) {
+		one := redisAll[rng.IntN(len(redisAll))]
+		if odd && i == 0 {
+			one = inline
+		}
+		ask, tell, names = ask+one.ask, tell+one.tell, append(names, one.name)
+	}
+	if err := carry(client, server, rng, ask); err != nil {
+		return nil, fmt.Errorf("ask: %w", err)
+	}
+	if err := carry(server, client, rng, tell); err != nil {
+		return nil, fmt.Errorf("answer: %w", err)
+	}
+	return names, nil
+}
+
+// carry writes text at one end and reads it at the other, meanwhile.
+func carry(from, to net.Conn, rng *rand.Rand, text string) error {
+	size := []int{20, 1000, 100_000}[rng.IntN(3)]
+	written := make(chan error, 1)
+	cuts := rand.New(rand.NewPCG(rng.Uint64(), 2))
+	go func() {
+		for rest := text; rest != ""; {
+			n := min(1+cuts.IntN(size), len(rest))
+			if _, err := io.WriteString(from, rest[:n]); err != nil {
+				written <- err
+				return
+			}
+			rest = rest[n:]
+		}
+		written <- nil
+	}()
+	_, err := io.ReadFull(to, make([]byte, len(text)))
+	return errors.Join(err, <-written)
+}
