@@ -47,6 +47,20 @@ func loadMatched(t testing.TB) *matched {
 	return m
 }
 
+// A machine with little memory has smaller maps, but not too small a one for the words.
+func TestWordsFit(t *testing.T) {
+	spec, err := bpf.LoadVetch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	setLimits(spec, kernel{dynamicMaps: true}, 2, 1<<30)
+	w := protocol.RedisWords()
+	(&Words{Commands: w.Commands, Errors: w.Errors}).fit(spec.Maps["words"])
+	if room, need := int(spec.Maps["words"].MaxEntries), len(w.Commands)+len(w.Errors); room < need {
+		t.Errorf("room for %d words of %d", room, need)
+	}
+}
+
 // shared is a connection whose requests both of them may count.
 type shared struct {
 	*conversation

@@ -136,6 +136,7 @@ func (p *Probe) load() error {
 	}
 	withoutExits(spec)
 	setLimits(spec, kernel, runtime.NumCPU(), totalMemory())
+	p.options.Words.fit(spec.Maps["words"])
 	modern := kernel.loop && p.options.Hook != HookSyscallOld
 	if err := p.loadPrograms(spec, keep, modern); err != nil {
 		return err

@@ -36,6 +36,13 @@ func wordHash(seed uint64, word string) uint64 {
 	return seed
 }
 
+// fit makes the kernel's map large enough for all words, however little memory the machine has.
+func (w *Words) fit(m *ebpf.MapSpec) {
+	if w != nil {
+		m.MaxEntries = max(m.MaxEntries, uint32(len(w.Commands)+len(w.Errors)))
+	}
+}
+
 // enter puts all words into the kernel's map.
 func (w *Words) enter(m *ebpf.Map) error {
 	for command, number := range w.Commands {
