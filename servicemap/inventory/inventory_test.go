@@ -110,11 +110,13 @@ const shop = `load 15s
 	node_resources_memory_total_bytes{cluster="west",node="n1"} 990x240
 	node_resources_memory_available_bytes{cluster="west",node="n1"} 590x240
 	node_filesystem_size_bytes{cluster="west",node="n1",mountpoint="/"} 100x240
-	node_filesystem_avail_bytes{cluster="west",node="n1",mountpoint="/"} 40x240
+	node_filesystem_free_bytes{cluster="west",node="n1",mountpoint="/"} 40x240
+	node_filesystem_avail_bytes{cluster="west",node="n1",mountpoint="/"} 20x240
 	node_filesystem_readonly{cluster="west",node="n1",mountpoint="/"} 0x240
 	node_filesystem_files{cluster="west",node="n1",mountpoint="/"} 10x240
-	node_filesystem_files_free{cluster="west",node="n1",mountpoint="/"} 3x240
+	node_filesystem_files_free{cluster="west",node="n1",mountpoint="/"} 5x240
 	node_filesystem_size_bytes{cluster="west",node="n1",mountpoint="/media"} 100x240
+	node_filesystem_free_bytes{cluster="west",node="n1",mountpoint="/media"} 0x240
 	node_filesystem_avail_bytes{cluster="west",node="n1",mountpoint="/media"} 0x240
 	node_filesystem_readonly{cluster="west",node="n1",mountpoint="/media"} 1x240
 	node_resources_disk_io_time_seconds_total{cluster="west",node="n1",device="sda"} 0+3x240
@@ -250,7 +252,7 @@ func TestNodes(t *testing.T) {
 	require.InDelta(t, 1000, *n1.Memory.Capacity, 0, "what Kubernetes says goes first")
 	require.InDelta(t, 400, *n1.Memory.Used, 0)
 	require.InDelta(t, 0.4, *n1.DiskBusy, 1e-6, "the busiest disk")
-	require.InDelta(t, 0.7, *n1.DiskUsed, 1e-6, "of inodes, which are shorter than bytes; what is read only does not fill")
+	require.InDelta(t, 0.75, *n1.DiskUsed, 1e-6, "of bytes, which are shorter than inodes; what is read only does not fill")
 	require.Nil(t, l.Nodes[0].CPU.Requests, "what has ended holds nothing")
 	require.Equal(t, []bool{false, true}, []bool{l.Nodes[1].Kubernetes, l.Nodes[1].Watched})
 

@@ -179,17 +179,18 @@ func (r *nodeReading) machineQuestions(s selection, over time.Duration) []servic
 		return figure(sumBy(nodeLabels, rate(s.of(metric, more...), over)), func(n *Node, v float64) { *fill(n) = &v })
 	}
 	memory := func(name string) string { return maxBy(nodeLabels, s.of("node_resources_memory_"+name+"_bytes")) }
-	filled := func(free, all string) servicemap.Question {
-		share := "1 - " + s.of("node_filesystem_"+free) + " / " + s.of("node_filesystem_"+all) + " unless " + s.of("node_filesystem_readonly") + " == 1"
-		return figure(maxBy(nodeLabels, share), func(n *Node, v float64) {
+	filled := func(share string) servicemap.Question {
+		return figure(maxBy(nodeLabels, share+" unless "+s.of("node_filesystem_readonly")+" == 1"), func(n *Node, v float64) {
 			if n.DiskUsed == nil || v > *n.DiskUsed {
 				n.DiskUsed = &v
 			}
 		})
 	}
+	filesystem := func(name string) string { return s.of("node_filesystem_" + name) }
+	used := "(" + filesystem("size_bytes") + " - " + filesystem("free_bytes") + ")"
 	return []servicemap.Question{
-		filled("avail_bytes", "size_bytes"),
-		filled("files_free", "files"),
+		filled(used + " / (" + used + " + " + filesystem("avail_bytes") + ")"), // as df(1) has it: of what others than root may have
+		filled("1 - " + filesystem("files_free") + " / " + filesystem("files")),
 		total("node_resources_cpu_usage_seconds_total", func(n *Node) **float64 { return &n.CPU.Used }, busyModes),
 		figure(maxBy(nodeLabels, s.of("node_resources_cpu_logical_cores")), func(n *Node, v float64) { n.CPU.Capacity = cmp.Or(n.CPU.Capacity, &v) }),
 		figure(memory("total"), func(n *Node, v float64) { n.Memory.Capacity = cmp.Or(n.Memory.Capacity, &v) }),
@@ -218,7 +219,7 @@ func (n *Node) tidy() {
 const (
 	fullMemory, almostFullMemory = 0.97, 0.92
 	fullCPU                      = 0.95
-	fullDisk, almostFullDisk     = 0.97, 0.90 // from the latter on a kubelet ends pods, unless told otherwise
+	fullDisk, almostFullDisk     = 0.97, 0.90
 )
 
 func (n *Node) judge() {
