@@ -19,23 +19,32 @@ func twoDays(t *testing.T) (dir, day string) {
 	dir = t.TempDir()
 	db, err := Open(Options{Dir: dir, Name: "test"})
 	require.NoError(t, err)
+	now := time.Now()
 	for day := range 2 {
 		for i := range 10 {
-			put(t, db, record(time.Now().Add(-time.Duration(day)*24*time.Hour), strconv.Itoa(10*day+i), "a"))
+			at := now.Add(-time.Duration(day)*24*time.Hour - time.Duration(i*i*i)*time.Microsecond) // uneven, so that there is something to store of it
+			put(t, db, record(at, strconv.Itoa(10*day+i), "a"))
 		}
 	}
 	require.NoError(t, db.Close())
-	return dir, time.Now().Add(-24 * time.Hour).UTC().Format(dayFormat)
+	return dir, now.Add(-24 * time.Hour).UTC().Format(dayFormat)
 }
 
-// flip changes a bit in the middle of a file.
+// flip changes a bit in the middle of a file, in place: an open store has it mapped.
 func flip(t *testing.T, path string) {
 	t.Helper()
-	text, err := os.ReadFile(path)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	require.NoError(t, err)
-	require.NotEmpty(t, text)
-	text[len(text)/2] ^= 0x10
-	require.NoError(t, os.WriteFile(path, text, 0o600))
+	defer f.Close()
+	info, err := f.Stat()
+	require.NoError(t, err)
+	require.Positive(t, info.Size())
+	var b [1]byte
+	_, err = f.ReadAt(b[:], info.Size()/2)
+	require.NoError(t, err)
+	b[0] ^= 0x10
+	_, err = f.WriteAt(b[:], info.Size()/2)
+	require.NoError(t, err)
 }
 
 // files lists those below a folder, by their names there.
@@ -100,14 +109,13 @@ func TestFlippedBitOfAnOpenStore(t *testing.T) {
 
 // Parts get their sums while the store is open, so that a killed process has them too; those of days that are gone go.
 func TestSumsOfAnOpenStore(t *testing.T) {
-	dir := t.TempDir()
-	db := open(t, Options{Dir: dir, checkpoint: 5 * time.Millisecond})
-	today := time.Now().UTC().Format(dayFormat)
+	dir, now := t.TempDir(), time.Now()
 	gone := sumsPath(dir, "20000101")
 	require.NoError(t, sums{}.write(gone))
-	put(t, db, record(time.Now(), "1", "a"))
+	db := open(t, Options{Dir: dir, checkpoint: 5 * time.Millisecond})
+	put(t, db, record(now, "1", "a"))
 	require.Eventually(t, func() bool {
-		s, err := readSums(sumsPath(dir, today))
+		s, err := readSums(sumsPath(dir, now.UTC().Format(dayFormat)))
 		require.NoError(t, err)
 		return len(s) > 0
 	}, time.Minute, 5*time.Millisecond)
