@@ -125,6 +125,9 @@ func (c *cluster) begin() {
 	}
 	c.ready = true
 	c.series.Ready()
+	if c.teller != nil {
+		c.teller.begin()
+	}
 	for _, n := range c.nodes {
 		c.publishNode(n)
 	}

@@ -74,6 +74,7 @@ func everyKind() []*kind {
 		owner(batch, "jobs", "Job", &batchv1.Job{}),
 		owner(batch, "cronjobs", "CronJob", &batchv1.CronJob{}),
 		unnamed(core, "events", "Event", &corev1.Event{}),
+		unnamed(apps, "controllerrevisions", "ControllerRevision", &appsv1.ControllerRevision{}),
 		unnamed(core, "namespaces", "Namespace", &corev1.Namespace{}),
 		unnamed(core, "persistentvolumes", "PersistentVolume", &corev1.PersistentVolume{}),
 		unnamed(core, "persistentvolumeclaims", "PersistentVolumeClaim", &corev1.PersistentVolumeClaim{}),

@@ -33,12 +33,13 @@ type happening struct {
 func happenings() map[string]*happening {
 	workload := &happening{keepRollout, (*teller).putRollout, (*teller).dropRollout}
 	return map[string]*happening{
-		"events":       {keepEvent, (*teller).putEvent, (*teller).dropEvent},
-		"pods":         {keepEnds, (*teller).putEnds, (*teller).dropEnds},
-		"nodes":        {keepReady, (*teller).putReady, (*teller).dropReady},
-		"deployments":  workload,
-		"statefulsets": workload,
-		"daemonsets":   workload,
+		"events":              {keepEvent, (*teller).putEvent, (*teller).dropEvent},
+		"pods":                {keepEnds, (*teller).putEnds, (*teller).dropEnds},
+		"nodes":               {keepReady, (*teller).putReady, (*teller).dropReady},
+		"deployments":         workload,
+		"statefulsets":        workload,
+		"daemonsets":          workload,
+		"controllerrevisions": {keepRevision, (*teller).putRevision, (*teller).dropRevision},
 	}
 }
 
@@ -59,19 +60,21 @@ type teller struct {
 	told    *prometheus.CounterVec
 	lost    *prometheus.CounterVec
 
-	queue    []notice
-	events   map[types.UID]uint64   // how often the API has told of each of its events
-	ends     map[types.UID][]string // ids of what was told of the containers of a pod
-	ready    map[types.UID]readiness
-	rollouts map[types.UID]*rollout
-	pods     map[types.UID]template // of pods that may belong to custom resources
-	customs  map[model.Workload]*customRollout
+	queue     []notice
+	events    map[types.UID]uint64   // how often the API has told of each of its events
+	ends      map[types.UID][]string // ids of what was told of the containers of a pod
+	ready     map[types.UID]readiness
+	rollouts  map[types.UID]*rollout
+	revisions map[types.UID]map[types.UID]*revision // of StatefulSets and DaemonSets, by their owner
+	revised   map[types.UID]types.UID               // the owner of a revision
+	pods      map[types.UID]template                // of pods that may belong to custom resources
+	customs   map[model.Workload]*customRollout
 }
 
 func newTeller(c *cluster, send func(context.Context, []model.Event) error) *teller {
 	t := &teller{
 		cluster: c, send: send, events: make(map[types.UID]uint64), ends: make(map[types.UID][]string), ready: make(map[types.UID]readiness),
-		rollouts: make(map[types.UID]*rollout), pods: make(map[types.UID]template), customs: make(map[model.Workload]*customRollout),
+		rollouts: make(map[types.UID]*rollout), revisions: make(map[types.UID]map[types.UID]*revision), revised: make(map[types.UID]types.UID), pods: make(map[types.UID]template), customs: make(map[model.Workload]*customRollout),
 		told: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vetch_kube_told_events_total", Help: "Events of the cluster that were handed over to be sent, by who tells them: kubernetes, or what the watcher saw.",
 		}, []string{"source"}),

@@ -191,17 +191,26 @@ func (t *teller) putRollout(uid types.UID, body any) {
 		return
 	}
 	r.running, r.before = before.running, before.before
+	byRevision := false
+	if last, _ := t.newest(uid); last != nil {
+		r.revision, byRevision = last.text(), true
+	}
 	changed := !r.template.equal(before.template)
 	if changed && r.before == nil {
 		was := before.template
 		r.before = &was
 	}
 	begins := changed && r.generation > before.generation
-	if r.object.Kind == "Deployment" {
+	if r.object.Kind == "Deployment" || byRevision {
 		begins = r.revision != before.revision && before.revision != ""
+	}
+	if r.object.Kind != "Deployment" && !t.cluster.ready {
+		return // it is told when all revisions are known
 	}
 	now := t.cluster.now()
 	switch {
+	case begins && byRevision:
+		t.startedRevision(uid, r)
 	case begins:
 		if r.before == nil { // the template is told of with the revision, or has not changed at all
 			was := before.template

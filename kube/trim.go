@@ -20,6 +20,9 @@ const ingressClassOf = "kubernetes.io/ingress.class"
 // trim takes from an object what nobody here looks at, before it goes to disk: what containers are told (commands and environments, which hold passwords),
 // annotations unless they are told as series, and who manages which field. What is made of the rest is the same as of the whole.
 func trim(o runtime.Object, annotations bool) error {
+	if r, ok := o.(*appsv1.ControllerRevision); ok {
+		return trimRevision(r)
+	}
 	if m, ok := o.(metav1.Object); ok {
 		m.SetManagedFields(nil)
 		if !annotations {

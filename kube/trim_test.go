@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
@@ -59,10 +60,14 @@ func TestOfARecordTheSameIsMade(t *testing.T) {
 	for _, k := range whole() {
 		t.Run(k.name, func(t *testing.T) {
 			list := fixtures(t, k)
-			require.True(t, len(list) > 0 || k.name == "Event")
+			require.True(t, len(list) > 0 || k.name == "Event" || k.name == "ControllerRevision")
 			switch o := k.empty().(type) {
 			case *corev1.Event:
 				o.UID, o.Reason, o.InvolvedObject.FieldPath, o.Count = "u", "BackOff", "spec.containers{app}", 3
+				list = append(list, o)
+			case *appsv1.ControllerRevision:
+				o = revisionFor("db", 2, "shop:2", 0)
+				o.CreationTimestamp = metav1.Unix(1_800_000_000, 0)
 				list = append(list, o)
 			case *appsv1.Deployment:
 				o.Spec.Template.Annotations = map[string]string{restartedAt: "2026-11-21"}
