@@ -1,13 +1,18 @@
 package host
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"golang.org/x/sys/unix"
 
 	"github.com/vetch-dev/vetch/agent/process"
+	"github.com/vetch-dev/vetch/model"
 )
+
+// maxEnded bounds the ends of one container that are kept between two readings.
+const maxEnded = 64
 
 // home is a container or unit, as its processes tell in one reading.
 type home struct {
@@ -82,6 +87,16 @@ func (m *Meter) settleIn(h *home, id process.Identity, place process.Place) {
 
 // countRestarts compares when the containers and units of this reading began with what was known, and tells what they are.
 func (m *Meter) countRestarts() {
+	alive := make(map[accountKey]*home, len(m.homes))
+	for _, h := range m.homes {
+		if h.settled {
+			alive[h.account] = h
+		}
+	}
+	for key, e := range m.ended {
+		m.countEnded(key, e, alive[key])
+	}
+	clear(m.ended)
 	for key, h := range m.homes {
 		a := m.accounts[h.account]
 		if !h.settled || a == nil {
@@ -94,18 +109,56 @@ func (m *Meter) countRestarts() {
 	}
 }
 
-// Ended counts the life of a container whose main process ended, which may have begun after the last reading. started is that process's, by
-// CLOCK_MONOTONIC.
+// ended are the first processes of pid namespaces of a container that ended since the last reading.
+type ended struct {
+	identity process.Identity
+	began    []uint64 // as home.oldest
+}
+
+// Ended notes the end of the first process of a pid namespace, which may be the main process of a container whose life began after the last reading.
+// started is that process's, by CLOCK_MONOTONIC.
 func (m *Meter) Ended(id process.Identity, started time.Duration) {
-	if id.Sandbox || id.Provisional || id.Unnamed && id.PodUID != "" {
-		return // it is no container, or nobody knows which
+	switch {
+	case id.Workload.Kind == model.KindUnit || id.Workload.Kind == model.KindProcess: // programs make such namespaces too
+		return
+	case id.Sandbox || id.Provisional || id.Unnamed && id.PodUID != "": // it is no container, or nobody knows which
+		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if a := m.account(containerKey(id), id); a != nil {
-		a.lives(life{began: uint64(started+suspended()) / tick, home: a.life.home, pod: id.PodUID}, m.lately())
-		a.changed = m.options.Now()
+	key := containerKey(id)
+	e := m.ended[key]
+	if e == nil {
+		if len(m.ended) >= maxAccounts {
+			m.dropped[dropAccounts]++
+			return
+		}
+		e = &ended{identity: id}
+		m.ended[key] = e
 	}
+	if len(e.began) < maxEnded {
+		e.began = append(e.began, uint64(started+suspended())/tick)
+	}
+}
+
+// countEnded counts the lives of a container that ended since the last reading. h is what lives there now; nil where nothing does. What was there at the
+// last reading and is there now has not begun again: some program in it made a pid namespace of its own, which has ended.
+func (m *Meter) countEnded(key accountKey, e *ended, h *home) {
+	if h != nil && h.stayed {
+		return
+	}
+	a := m.account(key, e.identity)
+	if a == nil {
+		return
+	}
+	slices.Sort(e.began)
+	for _, began := range e.began {
+		if h != nil && began >= h.oldest {
+			break
+		}
+		a.lives(life{began: began, home: a.life.home, pod: e.identity.PodUID}, m.since)
+	}
+	a.changed = m.now
 }
 
 // suspended is how long the machine slept since boot: the clock that the starts of processes are told by goes on meanwhile.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vetch-dev/vetch/agent/process"
+	"github.com/vetch-dev/vetch/model"
 )
 
 // machineOf is a machine of files, some containers and processes of which a test begins and ends.
@@ -59,7 +60,10 @@ func TestRestartsOfAContainerOfAPod(t *testing.T) {
 	read := func() float64 { return m.restarts("/k8s/shop/db-0/pg", "/k8s/shop/db") }
 	require.Zero(t, read(), "it was there before us")
 	m.process(11, 700, pod+"/"+webID)
-	require.Zero(t, read(), "one more process in it")
+	id := process.Identity{ContainerID: "/k8s/shop/db-0/pg", AppID: "/k8s/shop/db", PodUID: podA, Pod: "db-0"}
+	at := func(ticks uint64) time.Duration { return time.Duration(ticks*tick) - suspended() }
+	m.meter.Ended(id, at(700))
+	require.Zero(t, read(), "one more process in it, and the end of a pid namespace that a program in it made")
 	m.ends(11, "")
 	require.Zero(t, read())
 
@@ -72,17 +76,20 @@ func TestRestartsOfAContainerOfAPod(t *testing.T) {
 
 	m.ends(12, pod+"/"+next)
 	require.InDelta(t, 1, read(), 0, "it goes on while it is away")
-	id := process.Identity{ContainerID: "/k8s/shop/db-0/pg", AppID: "/k8s/shop/db", PodUID: podA, Pod: "db-0"}
-	at := func(ticks uint64) time.Duration { return time.Duration(ticks*tick) - suspended() }
 	m.meter.Ended(id, at(900))
 	require.InDelta(t, 1, read(), 0, "the end of the life that was seen")
 	m.meter.Ended(id, at(1200))
 	m.meter.Ended(id, at(1500))
 	require.InDelta(t, 3, read(), 0, "two lives between readings, which the kernel told the ends of")
 
-	bundle(next, "db-0", "pg", "container").write(t, m.root)
+	m.process(14, 1800, pod+"/"+next)
+	m.meter.Ended(id, at(1600))
+	m.meter.Ended(id, at(1900))
+	require.InDelta(t, 5, read(), 0, "a life that ended and the one that is there; what ended within that is none")
+	m.ends(14, pod+"/"+next)
+
 	m.process(13, 2000, "kubepods/burstable/pod1"+podA[1:]+"/"+next)
-	require.InDelta(t, 3, read(), 0, "another pod of that name has not begun again")
+	require.InDelta(t, 5, read(), 0, "another pod of that name has not begun again")
 }
 
 func TestRestartsOfUnitsAndOfContainersOfDocker(t *testing.T) {
@@ -107,8 +114,10 @@ func TestRestartsOfUnitsAndOfContainersOfDocker(t *testing.T) {
 
 	m.meter.Ended(process.Identity{ContainerID: "/docker/x", AppID: "/docker/x", Sandbox: true}, time.Second)
 	m.meter.Ended(process.Identity{ContainerID: "/docker/y", AppID: "/docker/y", PodUID: podA, Unnamed: true}, time.Second)
+	m.meter.Ended(process.Identity{ContainerID: "/process/z", AppID: "/process/z", Workload: model.Workload{Kind: model.KindProcess, Name: "z"}}, time.Second)
+	m.clock.step()
 	for _, s := range gather(m.meter) {
-		require.NotContains(t, []string{"/docker/x", "/docker/y"}, s.Labels.Get("container_id"), "what is no container, and what has no name yet")
+		require.NotContains(t, []string{"/docker/x", "/docker/y", "/process/z"}, s.Labels.Get("container_id"), "what is no container, and what has no name yet")
 	}
 }
 

@@ -71,12 +71,13 @@ type Meter struct {
 	devices      map[string]string // by "MAJOR:MINOR"
 	groups       map[string]*group // by path
 	processes    map[processKey]*running
-	homes        map[string]*home // of this reading, by homeKey
-	tasks        *taskstats       // nil: nobody is asked for delays
-	tasksLater   time.Time        // they are not asked until then
-	delays       bool             // they are, in this reading
-	diskDelays   bool             // the kernel counts those of disks
-	budget       time.Duration    // that runtimes and systemd may still take in this reading
+	homes        map[string]*home      // of this reading, by homeKey
+	ended        map[accountKey]*ended // since the last reading
+	tasks        *taskstats            // nil: nobody is asked for delays
+	tasksLater   time.Time             // they are not asked until then
+	delays       bool                  // they are, in this reading
+	diskDelays   bool                  // the kernel counts those of disks
+	budget       time.Duration         // that runtimes and systemd may still take in this reading
 	accounts     map[accountKey]*account
 	ordered      []*account // in order of birth
 	programsOpen int        // accounts of workloads that are programs
@@ -123,7 +124,7 @@ func New(o Options) (*Meter, error) {
 	m := &Meter{
 		options: o, log: o.Log, namer: o.Namer, proc: filepath.Join(o.Root, "proc"), families: newFamilies(), started: o.Now(),
 		devices: make(map[string]string), groups: make(map[string]*group), processes: make(map[processKey]*running),
-		accounts: make(map[accountKey]*account), dropped: make(map[string]uint64),
+		accounts: make(map[accountKey]*account), ended: make(map[accountKey]*ended), dropped: make(map[string]uint64),
 	}
 	if o.Kubelet != nil {
 		m.kubelet = &told{client: o.Kubelet}
