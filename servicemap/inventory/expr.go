@@ -63,11 +63,13 @@ func before(expr string, ago time.Duration) string {
 	return expr + " offset " + servicemap.Window(ago)
 }
 
+// boundMetrics are what containers request and are limited to.
+const boundMetrics = `__name__=~"kube_pod_container_resource_(requests|limits)"`
+
 // requested sums what pods that have not ended request of each resource, and are limited to, at each time of a chart: by metric name and resource.
 // pods limits the pods whose phases are read.
 func requested(s, pods selection) string {
-	const metrics = `__name__=~"kube_pod_container_resource_(requests|limits)"`
 	return fmt.Sprintf("sum by (__name__,resource) (%s and on (%s) %s)",
-		maxBy("__name__,resource,"+containerLabels, s.of("", metrics, `resource=~"cpu|memory"`)), podLabels,
+		maxBy("__name__,resource,"+containerLabels, s.of("", boundMetrics, `resource=~"cpu|memory"`)), podLabels,
 		maxBy(podLabels, pods.of("kube_pod_status_phase", `phase=~"Pending|Running|Unknown"`)+" == 1"))
 }

@@ -89,9 +89,11 @@ const shop = `load 15s
 	vetch_pod_cpu_seconds_total{cluster="west",node="n1",namespace="shop",pod="cart-1",kind="Deployment",workload="cart",mode="user"} 0+6x240
 	vetch_pod_cpu_seconds_total{cluster="west",node="n1",namespace="shop",pod="cart-1",kind="Deployment",workload="cart",mode="system"} 0+1.5x240
 	vetch_pod_memory_working_set_bytes{cluster="west",node="n1",namespace="shop",pod="cart-1",kind="Deployment",workload="cart"} 190x240
-	vetch_pod_memory_working_set_bytes{cluster="west",node="n3",namespace="plain",pod="agent-only",kind="DaemonSet",workload="logs"} 5x240
+	vetch_pod_memory_working_set_bytes{cluster="north",node="n3",namespace="plain",pod="agent-only",kind="DaemonSet",workload="logs"} 5x240
+	vetch_pod_memory_working_set_bytes{cluster="west",node="n2",namespace="jobs",pod="gone-2",kind="Job",workload="gone"} 5x240
 	container_resources_cpu_usage_seconds_total{cluster="west",node="n1",container_id="/k8s/shop/cart-1/app"} 0+6x240
 	container_resources_cpu_usage_seconds_total{cluster="west",node="n1",container_id="/k8s/shop/cart-10/app"} 0+60x240
+	container_resources_cpu_throttled_seconds_total{cluster="west",node="n1",container_id="/k8s/shop/cart-1/app"} 0+1.5x240
 	container_resources_memory_working_set_bytes{cluster="west",node="n1",container_id="/k8s/shop/cart-1/app"} 120x240
 	kube_node_info{cluster="west",node="n1",kernel_version="6.1",os_image="Debian",container_runtime_version="containerd://2",kubelet_version="v1.36.0",internal_ip="1.1.1.1"} 1x240
 	kube_node_info{cluster="west",node="n2",kubelet_version="v1.36.0"} 1x240
@@ -153,7 +155,7 @@ func TestPodsAreSortedByTrouble(t *testing.T) {
 		"shop/cart-1 | warning | Running | shop/Deployment/cart | its memory is at 95 % of its limit",
 		"jobs/lost-1 | warning | Evicted | jobs/Pod/lost-1 | it failed: Evicted",
 		"east:shop/cart-1 | ok | Running | east:shop/Rollout/cart | ",
-		"plain/agent-only | ok |  | plain/DaemonSet/logs | ",
+		"north:plain/agent-only | ok |  | north:plain/DaemonSet/logs | ",
 		"jobs/done-1 | idle | Succeeded | jobs/CronJob/nightly | ",
 	}, got)
 	cart := l.Pods[2]
@@ -214,6 +216,16 @@ func TestPod(t *testing.T) {
 	require.InDelta(t, 0.75, *d.Charts["cpuRequests"].Values[last], 0)
 	require.InDelta(t, 200, *d.Charts["memoryLimits"].Values[last], 0)
 	require.InDelta(t, 190, *d.Charts["memoryUsed"].Values[last], 0)
+
+	ends := map[string]float64{}
+	for line, s := range app.Charts {
+		ends[line] = *s.Values[len(s.Values)-1]
+	}
+	require.InDeltaMapValues(t, map[string]float64{
+		"cpuUsed": 0.4, "cpuThrottled": 0.1, "cpuRequests": 0.5, "cpuLimits": 1, "memoryUsed": 120, "memoryLimits": 100, "restarts": 4,
+	}, ends, 1e-3)
+	require.NotContains(t, d.Containers[1].Charts, "cpuUsed", "nothing was measured of it")
+	require.InDelta(t, 4, *d.Charts["restarts"].Values[last], 0)
 
 	d, err = i.Pod(t.Context(), "shop/crash-1", servicemap.Query{})
 	require.NoError(t, err)
@@ -281,7 +293,7 @@ func TestNamespaces(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"shop | critical | critical: web; 1 pod: CrashLoopBackOff; 1 pod: Unschedulable; 1 pod: warning", "jobs | warning | 1 pod: Evicted",
-		"east:shop | ok | ", "plain | ok | ", "empty | idle | ",
+		"east:shop | ok | ", "north:plain | ok | ", "empty | idle | ",
 	}, got)
 	shop := l.Namespaces[0]
 	require.Equal(t, []any{2, 3, 3, 3.0}, []any{shop.Workloads, shop.Pods, shop.Troubled, shop.Restarted})

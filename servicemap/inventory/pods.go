@@ -83,7 +83,7 @@ func (i *Inventory) allPods(ctx context.Context, q servicemap.Query) (*PodList, 
 			if err != nil {
 				return nil, 0, err
 			}
-			l := &PodList{Start: sp.Start().UTC(), End: sp.End().UTC(), Known: r.known, Pods: r.list(sp)}
+			l := &PodList{Start: sp.Start().UTC(), End: sp.End().UTC(), Known: len(r.known) > 0, Pods: r.list(sp)}
 			l.Total = len(l.Pods)
 			return l, 2 * len(l.Pods), nil
 		})
@@ -136,7 +136,7 @@ func (f *figures) container(ls labels.Labels) *containerFigures {
 type reading struct {
 	i     *Inventory
 	pods  map[podKey]*figures
-	known bool // there is object state at all
+	known map[string]bool // clusters that a watcher tells of the objects of
 	jobs  map[place]owner
 	sets  map[place]owner
 }
@@ -157,7 +157,7 @@ func (r *reading) pod(ls labels.Labels) *figures {
 
 // readPods asks for all of a selection. past: also what is gone by the end of the span.
 func (i *Inventory) readPods(ctx context.Context, sp servicemap.Span, s selection, past bool) (*reading, error) {
-	r := &reading{i: i, pods: map[podKey]*figures{}, jobs: map[place]owner{}, sets: map[place]owner{}}
+	r := &reading{i: i, pods: map[podKey]*figures{}, known: map[string]bool{}, jobs: map[place]owner{}, sets: map[place]owner{}}
 	state := func(metric string, more ...string) string {
 		if past {
 			return last(s.of(metric, more...), sp.Length())
@@ -184,7 +184,7 @@ func (r *reading) podQuestions(state func(string, ...string) string) []servicema
 	}
 	return []servicemap.Question{
 		ask(maxBy(podLabels+",node,pod_ip,host_network", state("kube_pod_info")), func(f *figures, ls labels.Labels, _ float64) {
-			r.known, f.hasState = true, true
+			r.known[f.key.cluster], f.hasState = true, true
 			f.node, f.ip, f.hostNetwork = cmp.Or(ls.Get("node"), f.node), cmp.Or(ls.Get("pod_ip"), f.ip), ls.Get("host_network") == "true"
 		}),
 		ask(maxBy(podLabels+",phase", state("kube_pod_status_phase")+" == 1"), func(f *figures, ls labels.Labels, _ float64) { f.phase = ls.Get("phase") }),
@@ -303,11 +303,11 @@ func later(a, b *figures) bool {
 	return a.created.After(*b.created)
 }
 
-// list puts the pods in order.
+// list puts the pods in order. What only an agent tells of is a pod where no watcher tells of any: else it is gone, and its last figures are still there.
 func (r *reading) list(sp servicemap.Span) []Pod {
 	out := make([]Pod, 0, len(r.pods))
 	for _, f := range r.pods {
-		if f.hasState || f.key.uid == "" {
+		if f.hasState || f.key.uid == "" && !r.known[f.key.cluster] {
 			out = append(out, r.shape(f, sp))
 		}
 	}

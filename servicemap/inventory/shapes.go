@@ -120,6 +120,8 @@ type Container struct {
 	Started   *time.Time `json:"started"`
 	CPU       Resource   `json:"cpu"`
 	Memory    Resource   `json:"memory"`
+
+	Charts map[string]servicemap.Series `json:"charts"` // keyed by what they show; only those that something is known of
 }
 
 // PodDetail is everything about one pod. Gone: it ended before the end of the range, and what is told of it is what was known last.

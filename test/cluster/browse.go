@@ -9,15 +9,30 @@ import (
 	"path/filepath"
 )
 
+// browse makes a check of one of the walks of browse.mjs.
+func browse(walk string) func(context.Context, *trial) error {
+	return func(ctx context.Context, t *trial) error { return t.browse(ctx, walk) }
+}
+
+// browseTrouble walks among what goes wrong.
+func browseTrouble(ctx context.Context, t *trial) error {
+	if _, err := t.kubectl(ctx, "-n", "trouble", "get", "deployment", "crash"); err != nil { // the checks before were left out by -run
+		if err := tellRollout(ctx, t); err != nil {
+			return err
+		}
+	}
+	if err := t.hasState(ctx, "crash", ".state.waiting.reason", "CrashLoopBackOff"); err != nil {
+		return err
+	}
+	return t.browse(ctx, "trouble")
+}
+
 // browse opens the server's page in a real browser, by a port of this machine's loopback that leads to it. Pictures stay in STATE/screenshots.
-func browse(ctx context.Context, t *trial) error {
+func (t *trial) browse(ctx context.Context, walk string) error {
 	if out, err := exec.CommandContext(ctx, "scripts/web.sh", "modules").CombinedOutput(); err != nil {
 		return fmt.Errorf("install the page's modules: %w\n%s", err, out)
 	}
 	pictures := filepath.Join(t.state, "screenshots")
-	if err := os.RemoveAll(pictures); err != nil {
-		return fmt.Errorf("remove old pictures: %w", err)
-	}
 	if err := os.MkdirAll(pictures, 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
@@ -35,7 +50,7 @@ func browse(ctx context.Context, t *trial) error {
 	}
 	defer listener.Close()
 	go t.carry(ctx, listener, net.JoinHostPort(service.Spec.ClusterIP, "4780"))
-	cmd := exec.CommandContext(ctx, "node", "test/cluster/browse.mjs", "https://"+listener.Addr().String(), pictures)
+	cmd := exec.CommandContext(ctx, "node", "test/cluster/browse.mjs", walk, "https://"+listener.Addr().String(), pictures)
 	cmd.Env = append(os.Environ(), "TOKEN="+string(token))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("walk through the page: %w\n%s\npictures are in %s", err, out, pictures)

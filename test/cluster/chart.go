@@ -31,6 +31,8 @@ var variety = []struct {
 	{name: "settings of the parts", values: []string{"agent.config.agent.hook=syscall", "server.config.metrics.retention_age=30d", "watcher.replicas=1", "agent.spool.hostPath=/var/lib/vetch"}, want: []string{"hook: syscall", "retention_age: 30d", "path: /var/lib/vetch"}, not: []string{"kind: PodDisruptionBudget"}},
 	{name: "the kubelet is asked", values: []string{"agent.kubelet.enabled=true"}, want: []string{"resources: [nodes/metrics, nodes/stats]", "token_file: /etc/vetch/kubelet/token", "unverified: true", "fieldPath: status.hostIP"}, not: []string{"ca_file: /etc/vetch/kubelet"}},
 	{name: "the kubelet is asked without a watcher", values: []string{"agent.kubelet.enabled=true", "agent.kubelet.verified=true", "watcher.enabled=false"}, want: []string{"ca_file: /etc/vetch/kubelet/ca.crt", "unverified: false"}},
+	{name: "a network tracer's socket", values: []string{"agent.tracer.listen=/run/tracer/t.sock"}, want: []string{"listen: /run/tracer/t.sock", "{path: /run/tracer, type: DirectoryOrCreate}", "mountPath: /run/tracer}"}},
+	{name: "a network tracer that is read", values: []string{"agent.tracer.source=/opt/t/t.sock", "watcher.enabled=false"}, want: []string{"source: /opt/t/t.sock", "{path: /opt/t, type: Directory}", "mountPath: /opt/t, readOnly: true}"}},
 	{name: "monitors and cert-manager", custom: true, values: []string{"agent.podMonitor.enabled=true", "watcher.podMonitor.enabled=true", "server.serviceMonitor.enabled=true", "tls.mode=certManager", "tls.certManager.issuerRef.name=own", "tokens.secret=own"}, want: []string{"kind: PodMonitor", "kind: ServiceMonitor", "kind: Certificate", "listen: :4780"}, not: []string{"kind: Secret"}},
 }
 
@@ -38,6 +40,7 @@ var variety = []struct {
 var refused = []string{
 	"agent.capabilites={BPF}", "tls.mode=none", "image.pullPolicy=Sometimes", "watcher.replicas=0", "server.persistence.size=many", "agent.port=70000",
 	"server.url=vetch:4780", "image.digest=sha256:1", "agent.spool.hostPath=spool", "insecure=true", "agent.resources.limits=null",
+	"agent.tracer.listen=/t.sock", "agent.tracer.listen=/run/a/t.sock,agent.tracer.source=/run/b/t.sock",
 }
 
 // render gives the manifests of the chart with values, as "helm template" does, which asks no cluster.

@@ -44,11 +44,13 @@ func checks() []check {
 		{"the server knows the state of the shop's objects", false, stateOfShop},
 		{"a Job of 200 ms is seen", false, seeShortJob},
 		{"a Job of 200 ms is named", false, nameShortJob},
-		{"the page shows the shop in a browser", false, browse},
+		{"a browser shows the shop on every page", false, browse("pages")},
+		{"a browser leads from the map by namespace over workload and pod to the node", false, browse("path")},
 		{"a watcher that is killed comes back, and agents hear it", false, killWatcher},
 		{"the state of a workload follows its scaling, after another watcher took over", false, stateFollows},
 		{"CrashLoopBackOff, OOMKilled and Unhealthy are events within 10 s", false, tellTrouble},
 		{"a rollout is events within 10 s, with the images that change", false, tellRollout},
+		{"a browser shows what is in trouble, and its events", false, browseTrouble},
 		{"a watcher that takes over tells no event twice", false, tellOnce},
 		{"a pod with the address of one that ended has its own name", false, reuseAddress},
 		{"nothing is lost", false, loseNothing},
@@ -58,6 +60,7 @@ func checks() []check {
 		{"deleted and scaled workloads leave no ghost", false, leaveNoGhost},
 		{"an agent that is killed comes back and counts", false, killAgent},
 		{"a node that is killed and brought back is whole again", false, killWholeNode},
+		{"a browser shows that the node was away", false, browse("outage")},
 		{"helm uninstall leaves nothing in the cluster, and nothing on the nodes", false, leaveNothing},
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -145,7 +146,9 @@ func TestConfigurationsOfNodesAreFilledIn(t *testing.T) {
 	}
 	text, err := os.ReadFile(filepath.Join(n.dir, "cni/10-bridge.conflist"))
 	require.NoError(t, err)
-	require.Contains(t, string(text), `"subnet": "10.244.2.0/24"`)
+	require.Contains(t, string(text), `[{"subnet": "10.244.2.0/24"}]`)
+	require.Equal(t, hasIPv6(), strings.Contains(string(text), `[{"subnet": "fd10:244:0:2::/64"}]`))
+	require.True(t, json.Valid(text))
 }
 
 func TestLibrariesOfAProgram(t *testing.T) {

@@ -136,7 +136,7 @@ func authenticated(file string) []string {
 func apiServerFlags(pki string) []string {
 	return []string{
 		"--bind-address=0.0.0.0", "--advertise-address=" + apiAddress, "--secure-port=6443",
-		"--service-cluster-ip-range=" + serviceCIDR, "--authorization-mode=Node,RBAC", "--allow-privileged=true",
+		"--service-cluster-ip-range=" + inAll(func(f family) string { return f.services }), "--authorization-mode=Node,RBAC", "--allow-privileged=true",
 		"--client-ca-file=" + pki + "/ca.crt", "--tls-cert-file=" + pki + "/apiserver.crt", "--tls-private-key-file=" + pki + "/apiserver.key",
 		"--kubelet-client-certificate=" + pki + "/apiserver-kubelet-client.crt", "--kubelet-client-key=" + pki + "/apiserver-kubelet-client.key",
 		"--kubelet-certificate-authority=" + pki + "/ca.crt", "--kubelet-preferred-address-types=InternalIP",
@@ -152,8 +152,8 @@ func apiServerFlags(pki string) []string {
 // startNodes makes the objects of the nodes, because each has its fixed pod network, boots them, and waits until they are ready.
 func (c *cluster) startNodes(ctx context.Context) error {
 	for _, node := range nodeNames {
-		object := fmt.Sprintf("{apiVersion: v1, kind: Node, metadata: {name: %[1]s, labels: {kubernetes.io/hostname: %[1]s}}, spec: {podCIDR: %[2]s, podCIDRs: [%[2]s]}}",
-			node, nodePods(node))
+		object := fmt.Sprintf("{apiVersion: v1, kind: Node, metadata: {name: %[1]s, labels: {kubernetes.io/hostname: %[1]s}}, spec: {podCIDR: '%[2]s', podCIDRs: ['%[3]s']}}",
+			node, ipv4.podsOf(node), strings.ReplaceAll(inAll(func(f family) string { return f.podsOf(node) }), ",", "','"))
 		if err := c.apply(ctx, object); err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ func (c *cluster) startNodes(ctx context.Context) error {
 		}
 	}
 	if err == nil {
-		c.say("nodes ready: %s", strings.Join(nodeNames, ", "))
+		c.say("nodes ready: %s, with %s", strings.Join(nodeNames, ", "), inAll(func(f family) string { return f.name }))
 	}
 	return err
 }

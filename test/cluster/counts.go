@@ -54,7 +54,7 @@ func countServing(ctx context.Context, t *trial) error {
 // countCalling does the same for the calling ends: the driver, and nginx.
 func countCalling(ctx context.Context, t *trial) error {
 	return t.exactly(ctx, map[[2]string]int{
-		{outboundHTTP, "drive"}: 5 * requestsEach,
+		{outboundHTTP, "drive"}: t.shop.calls,
 		{outboundHTTP, "front"}: t.shop.sent["front"],
 	})
 }

@@ -24,7 +24,7 @@ func nameEdges(ctx context.Context, t *trial) error {
 	want := map[[2]string]int{
 		{"drive", "front"}:   t.shop.sent["front"], // by the address of the service, and by a port of either node
 		{"drive", "cart"}:    t.shop.sent["cart"],
-		{"drive", "catalog"}: requestsEach, // by the address of the pod
+		{"drive", "catalog"}: t.shop.sent["catalog"] - t.shop.sent["front"], // by the addresses of the pod
 		{"front", "catalog"}: t.shop.sent["front"],
 	}
 	return eventually(ctx, settle, func() error {

@@ -81,15 +81,19 @@ func (c *cluster) makeNetwork() error {
 			func() error {
 				return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}})
 			},
-			func() error { return addAddress("br0", apiAddress+"/24") },
 			func() error { return upLink("br0") },
-			func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644) },
 		}
 		for _, node := range nodeNames {
-			steps = append(steps, func() error { return c.plug(node) }, func() error { return addRoute(nodePods(node), nodeAddress(node)) })
+			steps = append(steps, func() error { return c.plug(node) })
 		}
-		// Webhooks and aggregated APIs: the API server reaches services through the first node.
-		steps = append(steps, func() error { return addRoute(serviceCIDR, nodeAddress(nodeNames[0])) })
+		for _, f := range families() {
+			steps = append(steps, func() error { return addAddress("br0", f.api, f.length) }, func() error { return os.WriteFile(f.forwarding, []byte("1"), 0o644) })
+			for _, node := range nodeNames {
+				steps = append(steps, func() error { return addRoute(f.podsOf(node), f.node(node)) })
+			}
+			// Webhooks and aggregated APIs: the API server reaches services through the first node.
+			steps = append(steps, func() error { return addRoute(f.services, f.node(nodeNames[0])) })
+		}
 		return inOrder(steps)
 	})
 	if err != nil {
@@ -132,15 +136,13 @@ func (c *cluster) plug(node string) error {
 }
 
 func configureNode(node string) error {
-	steps := []func() error{
-		func() error { return upLink("lo") },
-		func() error { return addAddress("eth0", nodeAddress(node)+"/24") },
-		func() error { return upLink("eth0") },
-		func() error { return addRoute("0.0.0.0/0", apiAddress) },
-	}
-	for _, other := range nodeNames {
-		if other != node {
-			steps = append(steps, func() error { return addRoute(nodePods(other), nodeAddress(other)) })
+	steps := []func() error{func() error { return upLink("lo") }, func() error { return upLink("eth0") }}
+	for _, f := range families() {
+		steps = append(steps, func() error { return addAddress("eth0", f.node(node), f.length) }, func() error { return addRoute(f.everywhere, f.api) })
+		for _, other := range nodeNames {
+			if other != node {
+				steps = append(steps, func() error { return addRoute(f.podsOf(other), f.node(other)) })
+			}
 		}
 	}
 	return inOrder(steps)
@@ -154,15 +156,16 @@ func upLink(name string) error {
 	return netlink.LinkSetUp(link)
 }
 
-func addAddress(name, cidr string) error {
+func addAddress(name, address string, length int) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("find link %s: %w", name, err)
 	}
-	addr, err := netlink.ParseAddr(cidr)
+	addr, err := netlink.ParseAddr(fmt.Sprintf("%s/%d", address, length))
 	if err != nil {
 		return fmt.Errorf("read address: %w", err)
 	}
+	addr.Flags = unix.IFA_F_NODAD // nobody else is there, and an address of IPv6 waits for that otherwise
 	return netlink.AddrAdd(link, addr)
 }
 

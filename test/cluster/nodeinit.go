@@ -120,7 +120,21 @@ func (n *bootingNode) sysctls() error {
 			return fmt.Errorf("mount sysctl %s: %w", name, err)
 		}
 	}
-	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
+	for _, f := range families() {
+		if err := os.WriteFile(f.forwarding, []byte("1"), 0o644); err != nil {
+			return fmt.Errorf("let %s be forwarded: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// podRanges and podRoutes are what the CNI plugin gives to each pod: an address and a route of each family, as JSON.
+func podRanges(node string) string {
+	return inAll(func(f family) string { return fmt.Sprintf(`[{"subnet": %q}]`, f.podsOf(node)) })
+}
+
+func podRoutes() string {
+	return inAll(func(f family) string { return fmt.Sprintf(`{"dst": %q}`, f.everywhere) })
 }
 
 // configure writes the configurations of containerd, CNI and kubelet.
@@ -129,7 +143,7 @@ func (n *bootingNode) configure() error {
 	if err != nil {
 		return err
 	}
-	words := strings.NewReplacer("$PLUGINS", plugins, "$PODS", nodePods(n.name), "$DNS", dnsService, "$SOCKET", containerdSocket,
+	words := strings.NewReplacer("$PLUGINS", plugins, "$RANGES", podRanges(n.name), "$ROUTES", podRoutes(), "$DNS", dnsService, "$SOCKET", containerdSocket,
 		"$PKI", n.path("pki"), "$NODE", n.name, "$GROUP", n.group, "$DIR", n.dir)
 	for from, to := range map[string]string{
 		"containerd.toml": "containerd.toml", "kubelet.yaml": "kubelet.yaml", "cni.conflist": "cni/10-bridge.conflist", "resolv.conf": "resolv.conf",
@@ -171,10 +185,10 @@ func (n *bootingNode) daemons() error {
 	hyper := n.program("hyper")
 	return errors.Join(
 		n.daemon("kubelet", hyper, "kubelet", "--config="+filepath.Join(n.dir, "kubelet.yaml"), "--kubeconfig="+n.path("pki", n.name+".kubeconfig"),
-			"--hostname-override="+n.name, "--node-ip="+nodeAddress(n.name), "--v=2"),
+			"--hostname-override="+n.name, "--node-ip="+inAll(func(f family) string { return f.node(n.name) }), "--v=2"),
 		// Without its limits of the connection tracker, which are the whole machine's.
 		n.daemon("kube-proxy", hyper, "kube-proxy", "--kubeconfig="+n.path("pki", "kube-proxy.kubeconfig"), "--hostname-override="+n.name,
-			"--oom-score-adj=0", "--proxy-mode="+n.proxy, "--cluster-cidr="+podCIDR, "--conntrack-max-per-core=0", "--conntrack-min=0",
+			"--oom-score-adj=0", "--proxy-mode="+n.proxy, "--cluster-cidr="+inAll(func(f family) string { return f.pods }), "--conntrack-max-per-core=0", "--conntrack-min=0",
 			"--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0", "--v=2"),
 	)
 }

@@ -56,7 +56,7 @@ func identities() []identity {
 	}
 	for _, node := range nodeNames {
 		list = append(list, identity{
-			file: node, name: "system:node:" + node, organization: "system:nodes", dns: []string{node}, addresses: append(local, nodeAddress(node)),
+			file: node, name: "system:node:" + node, organization: "system:nodes", dns: []string{node}, addresses: append(local, ipv4.node(node)),
 		})
 	}
 	return list

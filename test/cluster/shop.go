@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type pod struct {
 	Status struct {
 		Phase             string
 		PodIP             string
+		PodIPs            []struct{ IP string }
 		ContainerStatuses []struct {
 			Name, ContainerID string
 			Ready             bool
@@ -46,6 +48,16 @@ func (p pod) container() string {
 	return "/k8s/" + p.Metadata.Namespace + "/" + p.Metadata.Name + "/" + p.Status.ContainerStatuses[0].Name
 }
 
+// address is that of a family, "" where the pod has none.
+func (p pod) address(f family) string {
+	for _, at := range p.Status.PodIPs {
+		if strings.Contains(at.IP, ":") == (f == ipv6) {
+			return at.IP
+		}
+	}
+	return ""
+}
+
 // containerID is the runtime's id of the first container.
 func (p pod) containerID() string {
 	_, id, _ := strings.Cut(p.Status.ContainerStatuses[0].ContainerID, "://")
@@ -61,8 +73,9 @@ func (c *cluster) pods(ctx context.Context, namespace, selector string) ([]pod, 
 
 // shop is who serves, and how many requests the driver sent to whom.
 type shop struct {
-	pods map[string]pod // by name of the pod
-	sent map[string]int // HTTP requests, by the name of the serving pod; of those behind a service the sum, by the name of the app
+	pods  map[string]pod // by name of the pod
+	sent  map[string]int // HTTP requests, by the name of the app that served them
+	calls int            // HTTP requests of the driver
 }
 
 // of lists the pods of an app.
@@ -79,8 +92,17 @@ func (s *shop) of(app string) []pod {
 var shopRollouts = []string{"statefulset/postgres", "statefulset/redis", "deployment/catalog", "statefulset/cart", "deployment/front"}
 
 func startShop(ctx context.Context, t *trial) error {
-	if err := t.applyFile(ctx, "shop.yaml"); err != nil {
+	listen := ""
+	if hasIPv6() {
+		listen = "listen [::]:80;"
+	}
+	if err := t.applyFile(ctx, "shop.yaml", "$LISTEN", listen); err != nil {
 		return err
+	}
+	if hasIPv6() {
+		if err := t.applyFile(ctx, "shop6.yaml"); err != nil {
+			return err
+		}
 	}
 	for _, name := range shopRollouts {
 		if _, err := t.kubectl(ctx, "-n", "shop", "rollout", "status", name, "--timeout="+settle.String()); err != nil {
@@ -107,22 +129,41 @@ func startShop(ctx context.Context, t *trial) error {
 // requestsEach is how many requests the driver sends to each target.
 const requestsEach = 120
 
+// target is what the driver sends requests to.
+type target struct {
+	url string
+	app string // which service answers, or
+	pod string // which pod
+}
+
+// targetsIn are all kinds of addresses that the shop has in a family: of a service, of a port of either node, of a headless service, and of a pod.
+func targetsIn(f family, direct pod) []target {
+	suffix, port := "", "30080" // of the services that have this family only
+	if f == ipv6 {
+		suffix, port = "6", "30086"
+	}
+	return []target{
+		{url: "http://front" + suffix + ".shop.svc.cluster.local/items/1", app: "front"},
+		{url: "http://" + net.JoinHostPort(f.node("node1"), port) + "/items/1", app: "front"},
+		{url: "http://" + net.JoinHostPort(f.node("node2"), port) + "/items/1", app: "front"},
+		{url: "POST http://cart" + suffix + ".shop.svc.cluster.local:8080/carts/1", app: "cart"},
+		{url: "http://" + net.JoinHostPort(direct.address(f), "8080") + "/items/1", app: "catalog", pod: direct.Metadata.Name},
+	}
+}
+
 // driveShop runs the driver on node2 and notes who had to serve what.
 func driveShop(ctx context.Context, t *trial) error {
 	direct := t.shop.of("catalog")[0]
-	targets := []struct {
-		url string
-		app string // which service answers
-		pod string // or which pod
-	}{
-		{"http://front.shop.svc.cluster.local/items/1", "front", ""},
-		{"http://" + nodeAddress("node1") + ":30080/items/1", "front", ""},
-		{"http://" + nodeAddress("node2") + ":30080/items/1", "front", ""},
-		{"POST http://cart.shop.svc.cluster.local:8080/carts/1", "cart", ""},
-		{"http://" + direct.Status.PodIP + ":8080/items/1", "catalog", direct.Metadata.Name},
+	var targets []target
+	for _, f := range families() {
+		targets = append(targets, targetsIn(f, direct)...)
+	}
+	if !hasIPv6() {
+		t.say("this kernel has no IPv6: nothing is checked with it")
 	}
 	args := []string{"-requests", fmt.Sprint(requestsEach), "drive"}
 	t.shop.sent = map[string]int{}
+	t.shop.calls = len(targets) * requestsEach
 	for _, target := range targets {
 		args = append(args, target.url)
 		t.shop.sent[target.app] += requestsEach

@@ -13,13 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The networks of a cluster. They lie in network namespaces of its own, so that clusters may have the same.
+// Addresses that certificates and pods know; see family for all networks.
 const (
 	apiAddress  = "10.99.0.1"
 	serviceCIDR = "10.96.0.0/16"
 	apiService  = "10.96.0.1" // the first of serviceCIDR
 	dnsService  = "10.96.0.10"
-	podCIDR     = "10.244.0.0/16"
 )
 
 var nodeNames = []string{"node1", "node2"}
@@ -114,7 +113,3 @@ func nodeNumber(name string) int {
 	}
 	return 0
 }
-
-func nodeAddress(name string) string { return fmt.Sprintf("10.99.0.%d", 10+nodeNumber(name)) }
-
-func nodePods(name string) string { return fmt.Sprintf("10.244.%d.0/24", nodeNumber(name)) }

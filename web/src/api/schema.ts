@@ -1008,6 +1008,10 @@ export interface components {
             started: string | null;
             cpu: components["schemas"]["Resource"];
             memory: components["schemas"]["Resource"];
+            /** @description cpuUsed cpuThrottled cpuRequests cpuLimits (cores), memoryUsed memoryRSS memoryRequests memoryLimits (bytes), restarts (ever); only those that something is known of */
+            charts: {
+                [key: string]: components["schemas"]["Series"];
+            };
         };
         PodDetail: {
             start: string;
@@ -1016,7 +1020,7 @@ export interface components {
             gone: boolean;
             pod: components["schemas"]["Pod"];
             containers: components["schemas"]["Container"][];
-            /** @description cpuUsed cpuRequests cpuLimits (cores), memoryUsed memoryRequests memoryLimits, diskRead diskWritten netIn netOut (bytes a second), cpuThrottled, memoryRSS; only those that something is known of */
+            /** @description cpuUsed cpuRequests cpuLimits (cores), memoryUsed memoryRequests memoryLimits, diskRead diskWritten netIn netOut (bytes a second), cpuThrottled, memoryRSS, restarts (of all containers, ever); only those that something is known of */
             charts: {
                 [key: string]: components["schemas"]["Series"];
             };

@@ -1,4 +1,5 @@
 import uPlot from 'uplot'
+import { byteRate, bytes, cores, significant } from '../format/number.ts'
 import type { Line } from './data.ts'
 
 /** Something that happened at one instant, drawn across the chart. */
@@ -54,7 +55,7 @@ export function chartOptions(wishes: Wishes): uPlot.Options {
     },
     axes: [
       { ...axis, space: 64, size: 26, values: clockValues },
-      { ...axis, space: 34, size: 62, values: (_, splits) => splits.map((v) => format(v)) },
+      { ...axis, space: 34, size: 62, ...stepsOf(format) },
     ],
     // Stacked lines come from the top down: a lower one covers those that add nothing to it. Between two lies the share of the upper one.
     series: [{}, ...(stacked ? [...lines].reverse() : lines).map((line) => lineOptions(line, stacked))],
@@ -69,6 +70,15 @@ export function chartOptions(wishes: Wishes): uPlot.Options {
       setCursor: [(u) => wishes.onCursor(u.cursor.idx ?? null)],
     },
   }
+}
+
+// Bytes are told in powers of two, and their steps are round in these only.
+const BINARY_STEPS = Array.from({ length: 70 }, (_, i) => 2 ** (i - 10))
+
+/** The steps of the axis of values, and how they are written: a little use is a figure of its own here, and not "less than". */
+function stepsOf(format: Wishes['format']): Partial<uPlot.Axis> {
+  const write = format === cores ? significant : format
+  return { values: (_, splits) => splits.map((v) => write(v)), ...(format === bytes || format === byteRate ? { incrs: BINARY_STEPS } : {}) }
 }
 
 /** A dashed line for each mark in sight; of those on one pixel the worst is drawn. */

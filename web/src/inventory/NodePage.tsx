@@ -2,6 +2,7 @@ import { Skeleton } from '@mantine/core'
 import { useMemo } from 'react'
 import { useClusters, useNode } from '../api/hooks.ts'
 import type { InventoryNode, NodeDetail } from '../api/types.ts'
+import { marksOf } from '../events/events.ts'
 import { bytes, cores, duration, percent, UNKNOWN } from '../format/number.ts'
 import { HealthMark } from '../ui/Health.tsx'
 import { splitCluster } from '../ui/ids.ts'
@@ -53,7 +54,8 @@ function Content({ data, cluster }: { data: NodeDetail; cluster: string }) {
   const { id, name } = data.node
   const on = useMemo(() => ({ cluster, node: name }), [cluster, name])
   const itself = useMemo(() => ({ cluster, kind: 'Node', name }), [cluster, name])
-  const { events, marks } = useHappened(on, itself)
+  const { events } = useHappened(on, itself)
+  const marks = useMemo(() => marksOf(events.filter((e) => e.type === 'Warning' || e.object.kind === 'Node')), [events]) // of its pods only what went wrong
   const filter = useMemo(() => ({ node: id }), [id])
   return (
     <>

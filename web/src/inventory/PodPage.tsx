@@ -1,7 +1,8 @@
-import { Skeleton } from '@mantine/core'
+import { NativeSelect, Skeleton } from '@mantine/core'
 import { useMemo } from 'react'
 import { useClusters, usePod } from '../api/hooks.ts'
 import type { Container, PodDetail } from '../api/types.ts'
+import type { Mark } from '../chart/options.ts'
 import { age, bytes, cores } from '../format/number.ts'
 import { stamp } from '../time/clock.ts'
 import { type Column, DataTable } from '../ui/DataTable.tsx'
@@ -71,13 +72,11 @@ function PodFacts({ data: { pod, end } }: { data: PodDetail }) {
 }
 
 function Content({ data, cluster }: { data: PodDetail; cluster: string }) {
-  const { namespace, name, cpu, memory } = data.pod
+  const { namespace, name } = data.pod
   const { events, marks } = useHappened(useMemo(() => ({ cluster, kind: 'Pod', namespace, name }), [cluster, namespace, name]))
-  // A sum of limits that not all containers have bounds nothing.
-  const leave = useMemo(() => [...(cpu.limits === null ? ['cpuLimits'] : []), ...(memory.limits === null ? ['memoryLimits'] : [])], [cpu.limits, memory.limits])
   return (
     <>
-      <UsageCharts charts={data.charts} marks={marks} leave={leave} />
+      <PodCharts data={data} marks={marks} />
       <Panel title="Containers" flush>
         {data.containers.length > 0 ? <DataTable label="Containers" columns={COLUMNS} rows={data.containers} rowKey={(c) => c.name} sortParam="containers" rowHeight={32} minWidth="62rem" />
           : <p className={styles.none}>Nothing is known of its containers.</p>}
@@ -87,11 +86,29 @@ function Content({ data, cluster }: { data: PodDetail; cluster: string }) {
   )
 }
 
+/** The charts of the pod, or of one of its containers. */
+function PodCharts({ data, marks }: { data: PodDetail; marks: readonly Mark[] }) {
+  const { params, set } = useUrlState()
+  const { cpu, memory } = data.pod
+  const chosen = data.containers.find((c) => c.name === params.get('container'))
+  // A sum of limits that not all containers have bounds nothing.
+  const leave = useMemo(() => [...(cpu.limits === null ? ['cpuLimits'] : []), ...(memory.limits === null ? ['memoryLimits'] : [])], [cpu.limits, memory.limits])
+  return (
+    <>
+      {data.containers.length > 1 && (
+        <NativeSelect className={styles.choice} aria-label="Charts of" value={chosen?.name ?? ''} onChange={(event) => set({ container: event.currentTarget.value || null })}
+          data={[{ value: '', label: `All ${data.containers.length} containers` }, ...data.containers.map((c) => c.name)]} />
+      )}
+      {chosen ? <UsageCharts charts={chosen.charts} marks={marks} /> : <UsageCharts charts={data.charts} marks={marks} leave={leave} />}
+    </>
+  )
+}
+
 const COLUMNS: readonly Column<Container>[] = [
   { id: 'container', header: 'Container', width: '12%', value: (c) => c.name, cell: (c) => <b title={c.name}>{c.name}</b> },
   { id: 'image', header: 'Image', value: (c) => c.image, cell: (c) => <span title={c.image}>{c.image}</span> },
   {
-    id: 'state', header: 'State', width: '13%', value: (c) => c.state,
+    id: 'state', header: 'State', width: '17%', value: (c) => c.state,
     cell: (c) => <span className={c.state === 'running' && c.ready ? undefined : styles.bad}>{[c.state, c.reason].filter(Boolean).join(': ')}{c.state === 'running' && !c.ready && ', not ready'}</span>,
   },
   { id: 'restarts', header: 'Restarts', numeric: true, width: '5rem', value: (c) => c.restarts, cell: (c) => c.restarts },

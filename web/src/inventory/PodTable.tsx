@@ -17,15 +17,15 @@ const HEALTH: Column<Pod> = {
   cell: (p) => <span title={p.reasons.join('\n')}><HealthMark health={p.health} /></span>,
 }
 const STATUS: Column<Pod> = {
-  id: 'status', header: 'Status', width: '16%', value: (p) => p.status,
+  id: 'status', header: 'Status', width: '15%', value: (p) => p.status,
   cell: (p) => <span className={styles.reason} data-health={p.health} title={p.reasons.join('\n') || p.status}>{[p.status, ...p.reasons].filter(Boolean).join(' · ')}</span>,
 }
 const WORKLOAD: Column<Pod> = {
-  id: 'workload', header: 'Workload', width: '13%', value: (p) => splitId(p.workload).name,
+  id: 'workload', header: 'Workload', width: '11%', value: (p) => splitId(p.workload).name,
   cell: (p) => <Link to="/workload" with={{ id: p.workload }} title={p.workload}>{splitId(p.workload).name}</Link>,
 }
 const NODE: Column<Pod> = {
-  id: 'node', header: 'Node', width: '10%', value: (p) => p.node,
+  id: 'node', header: 'Node', width: '8%', value: (p) => p.node,
   cell: (p) => (p.node ? <Link to="/node" with={{ id: p.nodeId }} title={p.node}>{p.node}</Link> : <span className="muted">none</span>),
 }
 const FIGURES: readonly Column<Pod>[] = [
@@ -34,8 +34,8 @@ const FIGURES: readonly Column<Pod>[] = [
     id: 'restarts', header: 'Restarts', title: 'Ever, and in the time range', numeric: true, width: '5.5rem', value: (p) => p.restarted * 1e6 + p.restarts,
     cell: (p) => <span className={p.restarted > 0 ? styles.bad : undefined} title={p.lastEnd ? `last after ${p.lastEnd}` : undefined}>{p.restarts}{p.restarted > 0 && ` (+${p.restarted})`}</span>,
   },
-  { id: 'cpu', header: 'Processor', title: 'Cores, and the share of the limit or else the request', numeric: true, width: '12.75rem', value: (p) => p.cpu.used, cell: (p) => <UseCell resource={p.cpu} of="pod" format={cores} /> },
-  { id: 'memory', header: 'Memory', title: 'Working set, and the share of the limit or else the request', numeric: true, width: '12.75rem', value: (p) => p.memory.used, cell: (p) => <UseCell resource={p.memory} of="pod" format={bytes} /> },
+  { id: 'cpu', header: 'Processor', title: 'Cores, and the share of the limit or else the request', numeric: true, width: '12rem', value: (p) => p.cpu.used, cell: (p) => <UseCell resource={p.cpu} of="pod" format={cores} /> },
+  { id: 'memory', header: 'Memory', title: 'Working set, and the share of the limit or else the request', numeric: true, width: '12rem', value: (p) => p.memory.used, cell: (p) => <UseCell resource={p.memory} of="pod" format={bytes} /> },
 ]
 
 /** Pods as the server orders them, trouble first, unless a column is chosen. Only rows in sight are drawn. */

@@ -11,25 +11,26 @@ import { Empty, Failure } from '../ui/States.tsx'
 import { useSlashFocus } from '../ui/useSlashFocus.ts'
 import { useTitle } from '../ui/useTitle.ts'
 import { useUrlState } from '../url/location.ts'
-import { chosenPods } from './filter.ts'
+import { ALL_PODS, chosenPods, narrowed } from './filter.ts'
 import styles from './inventory.module.css'
 import { NoObjects } from './NoObjects.tsx'
 import { PodTable } from './PodTable.tsx'
 
 const NO_PODS: Pod[] = []
-const NO_FILTER = {}
 
-/** All pods. The search and the choices are of what was fetched, so they answer at once. */
+/** All pods. The search and the choices are of what was fetched, so they answer at once; only of very many the server is asked for those of a namespace. */
 export default function PodsPage() {
   useTitle('Pods')
   const { params, set } = useUrlState()
   const search = useSlashFocus()
-  const { data, error, isPending, refetch } = usePods(NO_FILTER)
-  const all = data?.pods ?? NO_PODS
-  const named = useMemo(() => apart(all), [all])
+  const first = usePods(ALL_PODS).data
+  const listed = useMemo(() => apart(first?.pods ?? NO_PODS), [first])
   const [text, space, health] = [params.get('q') ?? '', params.get('ns') ?? '', params.get('health') ?? '']
-  const shown = useMemo(() => chosenPods(all, named, { text, space, health }), [all, named, text, space, health])
-  const spaces = useMemo(() => [...new Set(named.map((p) => p.namespace))].sort(), [named])
+  const filter = useMemo(() => narrowed(first, listed, space), [first, listed, space])
+  const { data, error, isPending, refetch } = usePods(filter)
+  const all = data?.pods ?? NO_PODS
+  const shown = useMemo(() => chosenPods(all, apart(all), { text, space: filter === ALL_PODS ? space : '', health }), [all, filter, text, space, health])
+  const spaces = useMemo(() => [...new Set(listed.map((p) => p.namespace))].sort(), [listed])
   return (
     <div className={styles.full}>
       <h1 className="sr-only">Pods</h1>

@@ -9,13 +9,15 @@ const WIDTH = 46
 export function UseCell({ resource, of, format }: { resource: Resource; of: 'node' | 'pod'; format: (v: number | null) => string }) {
   const share = shareOf(resource, of)
   const bound = boundOf(resource, of)
-  const color = share === null ? 'var(--line-strong)' : share >= 0.9 && bound?.word !== 'of request' ? 'var(--critical)' : 'var(--series-0)'
+  const color = (share ?? 0) >= 0.9 && bound?.word !== 'of request' ? 'var(--critical)' : 'var(--series-0)'
   return (
     <span className={styles.use} title={inWords(resource, format)}>
-      <svg width={WIDTH} height="8" viewBox={`0 0 ${WIDTH} 8`} aria-hidden="true">
-        <rect width={WIDTH} height="8" rx="2" fill="var(--line)" />
-        {share !== null && <rect width={Math.max(1, Math.min(1, share) * WIDTH)} height="8" rx="2" fill={color} />}
-      </svg>
+      {share !== null && (
+        <svg width={WIDTH} height="8" viewBox={`0 0 ${WIDTH} 8`} aria-hidden="true">
+          <rect width={WIDTH} height="8" rx="2" fill="var(--line)" />
+          <rect width={Math.max(1, Math.min(1, share) * WIDTH)} height="8" rx="2" fill={color} />
+        </svg>
+      )}
       <span>{format(resource.used)}</span>
       <small>{share !== null ? percent(share) : bound === null ? 'no bound' : ''}</small>
     </span>

@@ -3,8 +3,8 @@ import type { Pod, Resource } from '../api/types.ts'
 import { markAt } from '../chart/data.ts'
 import { age, cores } from '../format/number.ts'
 import { idIn, splitCluster } from '../ui/ids.ts'
-import { chosenPods } from './filter.ts'
-import { boundOf, flowLines, inWords, linesOf, shareOf } from './resources.ts'
+import { ALL_PODS, chosenPods, narrowed } from './filter.ts'
+import { boundOf, flowLines, inWords, linesOf, restartLines, shareOf } from './resources.ts'
 
 const resource = (some: Partial<Resource>): Resource => ({ capacity: null, allocatable: null, requests: null, limits: null, used: null, ...some })
 const series = (...values: number[]) => ({ start: 100, step: 10, values })
@@ -30,6 +30,8 @@ describe('charts', () => {
     expect(linesOf(charts, 'memory')).toMatchObject({ times: [100, 110], lines: [{ values: [5, 6] }] })
     expect(flowLines({ ...charts, diskRead: series(1) }).lines.map((l) => l.label)).toEqual(['read'])
     expect(flowLines(charts).lines).toEqual([])
+    expect(restartLines({ restarts: series(0, 2) }).lines.map((l) => l.values)).toEqual([[0, 2]])
+    expect(restartLines({ restarts: series(0, 0) }).lines).toEqual([])
   })
   it('tell what is marked under the cursor, the worst first', () => {
     const marks = [{ time: 103, bad: false, text: 'a' }, { time: 104, bad: true, text: 'b' }, { time: 110, bad: true, text: 'c' }]
@@ -47,6 +49,15 @@ it('chooses pods by all words, namespace and health', () => {
   expect(choose({ text: 'crash n2' })).toEqual([])
   expect(choose({ health: 'ok' })).toEqual(['cart-1'])
   expect(choose({ space: 'eu › shop' }, [pods[0]!, pod({ namespace: 'eu › shop' })])).toEqual(['web-1'])
+})
+
+it('asks the server for a namespace only where one answer does not hold all pods', () => {
+  const pods = [{ cluster: 'eu', namespace: 'shop' }] as Pod[]
+  const list = (total: number) => ({ start: '', end: '', known: true, total, pods })
+  expect(narrowed(list(1), pods, 'shop')).toBe(ALL_PODS)
+  expect(narrowed(list(9), pods, '')).toBe(ALL_PODS)
+  expect(narrowed(list(9), pods, 'shop')).toEqual({ cluster: 'eu', namespace: 'shop' })
+  expect(narrowed(undefined, [], 'shop')).toBe(ALL_PODS)
 })
 
 it('reads and writes ids within a cluster', () => {

@@ -41,6 +41,13 @@ export function linesOf(charts: Record<string, Series>, what: 'cpu' | 'memory', 
   return { times, lines: found.map((name, i) => ({ ...LINES[name]!, values: rows[i]! })) }
 }
 
+/** How often containers were started again, where they were. */
+export function restartLines({ restarts }: Record<string, Series>): { times: number[]; lines: Line[] } {
+  if (!restarts?.values.some((v) => v !== null && v > 0)) return { times: [], lines: [] }
+  const { times, rows } = align([restarts])
+  return { times, lines: [{ label: 'restarts', color: 'var(--critical)', values: rows[0]! }] }
+}
+
 /** What goes in and out of disks and network, as lines. */
 export function flowLines(charts: Record<string, Series>): { times: number[]; lines: Line[] } {
   const all: [string, string, string][] = [

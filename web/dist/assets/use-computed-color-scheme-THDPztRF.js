@@ -1,1 +1,0 @@
-import{C as e,y as t}from"./index-BdwhW3iR.js";function n(n,r={getInitialValueInEffect:!0}){let i=e(n,r),{colorScheme:a}=t();return a===`auto`?i:a}export{n as t};
