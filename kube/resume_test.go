@@ -144,7 +144,11 @@ func TestKilledWatcherGoesOn(t *testing.T) {
 	aShop(f)
 	first := running(t, f, dir, events)
 	eventually(t, first.book, shopBefore...)
-	require.NoError(t, first.saved.Write())
+	require.EventuallyWithT(t, func(t *assert.CollectT) { // the last list is written when the names are there already
+		files, err := filepath.Glob(filepath.Join(dir, "*.snapshot"))
+		require.NoError(t, err)
+		require.Len(t, files, len(first.cluster.kinds))
+	}, time.Minute, 10*time.Millisecond)
 	require.NoError(t, os.CopyFS(killed, os.DirFS(dir)))
 	lists, streams := f.asks()
 	whatHappens(f)
