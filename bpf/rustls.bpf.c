@@ -161,10 +161,7 @@ static __always_inline void tear(struct conn_t *c, int direction)
 	c->whole = 0;
 	if (c->tls != TLS_PLAIN)
 		return;
-	s->state = S_LOST;
-	c->synced = 0;
-	if ((c->role == ROLE_CLIENT) == (direction == RECEIVED))
-		s->flags |= STREAM_UNSEEN;
+	lose(c, s);
 }
 
 /* n bytes of plain text at buf, or in the buffers that are listed there. */

@@ -202,6 +202,40 @@ func TestGaps(t *testing.T) {
 	}
 }
 
+// A response that cannot be read, or is none, costs the requests that wait: none of them is taken for answered by what comes later.
+func TestResponseNotRead(t *testing.T) {
+	k := loadParts(t)
+	for i, tt := range []struct {
+		name string
+		pass func(c *conversation)
+	}{
+		{"a buffer that cannot be read", func(c *conversation) { c.misread(sent, 0) }},
+		{"a list of buffers that cannot be read", func(c *conversation) { c.misread(sent, 3) }},
+		{"no status", func(c *conversation) { c.say(sent, "HTTP/1.1 OK\r\n\r\n") }},
+		{"bytes past every hook", func(c *conversation) { c.miss(sent, 57) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := k.lost(t, "response_unseen")
+			c := k.converse(t, 1<<39+uint64(i), RoleServer)
+			c.say(received, "GET /a HTTP/1.1\r\n\r\n")
+			c.say(sent, ok)
+			c.say(received, "GET /b HTTP/1.1\r\n\r\nGET /c HTTP/1.1\r\n\r\n")
+			tt.pass(c)
+			c.say(sent, ok) // to /c, which is not certain
+			for range 3 {
+				c.say(received, "GET /d HTTP/1.1\r\n\r\n")
+				c.say(sent, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+			}
+			if got, want := c.counted(), map[string]int{"GET /a 200": 1, "GET /d 404": 3}; !maps.Equal(got, want) {
+				t.Errorf("counted %v, want %v", got, want)
+			}
+			if n := k.lost(t, "response_unseen") - before; n != 2 {
+				t.Errorf("response_unseen is %d, want 2", n)
+			}
+		})
+	}
+}
+
 // The reading thread of a client may be faster than the hook of the writing one.
 func TestResponseBeforeRequest(t *testing.T) {
 	k := loadParts(t)

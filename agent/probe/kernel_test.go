@@ -104,6 +104,14 @@ func (c *conversation) miss(direction uint32, n int) {
 	run(c.t, c.parts.coll.Programs["try_parse"], &arg)
 }
 
+// misread lets the parser see a call whose bytes, or whose list of buffers, cannot be read.
+func (c *conversation) misread(direction uint32, iovecs uint32) {
+	c.t.Helper()
+	c.now += uint64(time.Millisecond)
+	arg := bpf.VetchTryParseT{Sk: c.sk, Address: 8, Iovecs: iovecs, Length: 100, Now: c.now, Direction: direction}
+	run(c.t, c.parts.coll.Programs["try_parse"], &arg)
+}
+
 // counted takes out of the map what the kernel counted for the connection: "GET /a 200" -> requests.
 func (c *conversation) counted() map[string]int {
 	c.t.Helper()

@@ -469,7 +469,7 @@ static __always_inline int step(struct conn_t *c, struct stream_t *s, struct wor
 	n = w->segment_left < CHUNK ? w->segment_left : CHUNK;
 	if (bpf_probe_read_user(w->chunk, n & (CHUNK * 2 - 1), (void *)w->segment)) {
 		count_lost(LOST_READ_FAULT, 1);
-		s->state = S_LOST;
+		lose(c, s);
 		return STEP_STOP;
 	}
 	w->segment += n;

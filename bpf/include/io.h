@@ -23,8 +23,8 @@ static __always_inline int resync(struct conn_t *c, struct stream_t *s, struct w
 		return 0;
 	if (response) {
 		hit = head[0] == LETTERS('H', 'T', 'T', 'P') && (head[1] & 0xffffff) == LETTERS('/', '1', '.', 0);
-		if (hit && c->requests == c->responses)
-			return 0; /* to a request that was not seen; the next one will be */
+		if (hit && (c->requests == c->responses || s->flags & STREAM_UNSEEN))
+			return 0; /* to a request that was not seen, or is not known; the next one will be */
 	} else {
 		switch (head[0]) {
 		case LETTERS('G', 'E', 'T', ' '): case LETTERS('P', 'O', 'S', 'T'): case LETTERS('P', 'U', 'T', ' '):
@@ -62,10 +62,7 @@ static __always_inline void gap(struct conn_t *c, __u64 sk, struct stream_t *s, 
 	}
 	if (c->protocol == PROTO_HTTP1)
 		count_lost(LOST_GAP, 1);
-	c->synced = 0;
-	s->state = S_LOST;
-	if (response)
-		s->flags |= STREAM_UNSEEN;
+	lose(c, s);
 }
 
 static __noinline struct conn_t *adopt(struct sock *sk, __u64 now)
@@ -168,7 +165,7 @@ static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, s
 }
 
 /* Keeps what the next call needs, and says so if this call was longer than the parser may walk. */
-static __always_inline void close_buffers(struct conn_t *c, __u64 sk, struct stream_t *s, struct work_t *w, int response)
+static __always_inline void close_buffers(struct conn_t *c, __u64 sk, struct stream_t *s, struct work_t *w)
 {
 	if (s->state >= S_PATH && s->state <= S_VERSION && s->out && bpf_map_update_elem(&partials, &sk, &w->route, BPF_ANY))
 		count_lost(LOST_PARTIALS_FULL, 1);
@@ -176,10 +173,7 @@ static __always_inline void close_buffers(struct conn_t *c, __u64 sk, struct str
 		return;
 	if (w->left || w->pos < w->len) {
 		count_lost(LOST_TOO_LONG, 1);
-		s->state = S_LOST;
-		c->synced = 0;
-		if (response)
-			s->flags |= STREAM_UNSEEN;
+		lose(c, s);
 	}
 }
 
@@ -288,8 +282,10 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, str
 	struct work_t *w = open_buffers(c, sk, s, b, n, now, plain);
 	struct turn_t t;
 
-	if (!w)
+	if (!w) {
+		lose(c, s);
 		return;
+	}
 	w->sk = sk;
 	if (s->state == S_LOST && !resync(c, s, w, response))
 		return;
@@ -305,7 +301,7 @@ static __always_inline void parse(struct conn_t *c, __u64 sk, int direction, str
 		t = (struct turn_t){.c = c, .w = w, .direction = direction};
 		bpf_loop(65536, turns, &t, 0);
 	}
-	close_buffers(c, sk, s, w, response);
+	close_buffers(c, sk, s, w);
 }
 
 /* A cgroup may be put on the list while its connections are open. */

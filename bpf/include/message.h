@@ -54,6 +54,16 @@ static __always_inline __u8 method_of(__u64 w)
 	return METHOD_OTHER;
 }
 
+/* Bytes of a stream were not seen, or not understood: the next message is looked for. Where they were of a response, all that wait are given up when the
+   next request comes, for which of them was answered is not known. */
+static __always_inline void lose(struct conn_t *c, struct stream_t *s)
+{
+	c->synced = 0;
+	s->state = S_LOST;
+	if (s == &c->streams[c->role == ROLE_CLIENT])
+		s->flags |= STREAM_UNSEEN;
+}
+
 /* What comes is not HTTP, or not any more. */
 static __always_inline int give_up(struct conn_t *c, struct stream_t *s)
 {
@@ -62,8 +72,7 @@ static __always_inline int give_up(struct conn_t *c, struct stream_t *s)
 	} else {
 		if (s->flags & STREAM_VERIFIED)
 			count_lost(LOST_MALFORMED, 1);
-		s->state = S_LOST;
-		c->synced = 0;
+		lose(c, s);
 	}
 	return STEP_STOP;
 }
