@@ -195,76 +195,6 @@ static __always_inline void on_closed(struct sock *sk, struct conn_t *c, int old
 	c->closed_seq[1] = copied - (copied == BPF_CORE_READ(tp, rcv_nxt) && old != TCP_ESTABLISHED && old != TCP_FIN_WAIT1);
 }
 
-static __always_inline int on_state(struct sock *sk, int old, int new, __u32 scratch)
-{
-	__u64 key = (__u64)sk, now;
-	struct conn_t *c;
-
-	if (!is_tcp(sk))
-		return 0;
-	if (new == TCP_LISTEN)
-		return on_listen(sk, (struct task_struct *)bpf_get_current_task(), scratch);
-	if (old == TCP_LISTEN)
-		return on_unlisten(sk);
-	now = bpf_ktime_get_ns();
-	if (new == TCP_SYN_SENT)
-		return on_connect(sk, now, scratch);
-	if (old == TCP_SYN_RECV && new == TCP_ESTABLISHED) {
-		c = bpf_map_lookup_elem(&conns, &key);
-		if (!c || c->role != ROLE_CLIENT)
-			return on_accepted(sk, now);
-		return on_connected(sk, c, now);
-	}
-	if (old != TCP_SYN_SENT && new != TCP_CLOSE)
-		return 0;
-	c = bpf_map_lookup_elem(&conns, &key);
-	if (!c)
-		return 0;
-	if (old != TCP_SYN_SENT) {
-		/* Now, for a reset moves these numbers later; to be compared only when the socket is destroyed, for the call that
-		   this happens in has not reached its hook yet. */
-		on_closed(sk, c, old);
-		return 0;
-	}
-	if (new == TCP_ESTABLISHED)
-		return on_connected(sk, c, now);
-	if (new == TCP_CLOSE)
-		return on_failed(sk, c, now);
-	return 0;
-}
-
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
-{
-	__u32 key = 0;
-	volatile __u8 *running = bpf_map_lookup_elem(&state_running, &key);
-
-	if (!running)
-		return 0;
-	*running = 1;
-	on_state(sk, old, new, SCRATCH_HOOK);
-	*running = 0;
-	return 0;
-}
-
-/*
- * The kernel leaves a program out where it runs on this CPU already. That happens here, for programs connect and close in process context, where an
- * interrupt may bring segments that change the state of other sockets. So each change is shown to this second one too, and what the first was left out of
- * is its own.
- */
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(tcp_state_within, struct sock *sk, int old, int new)
-{
-	__u32 key = 0;
-	volatile __u8 *running = bpf_map_lookup_elem(&state_running, &key);
-
-	if (!running || !*running)
-		return 0;
-	on_state(sk, old, new, SCRATCH_WITHIN);
-	count(COUNT_STATES_WITHIN);
-	return 0;
-}
-
 /* An ICMP error while connecting does not end the socket: the program reads it, and closes. 5.14+ */
 SEC("tp_btf/inet_sk_error_report")
 int BPF_PROG(tcp_error, struct sock *sk)
@@ -336,13 +266,14 @@ static __always_inline void end_requests(struct conn_t *c, __u64 sk, __u64 now, 
 		count_lost(LOST_RESPONSE_UNSEEN, c->requests - c->responses);
 }
 
-static __always_inline int on_destroy(struct sock *sk, int modern)
+/* A connection ends. sk is NULL where its end was not seen, and another has its place in memory now. */
+static __always_inline int end_connection(__u64 key, struct sock *sk, int modern)
 {
-	__u64 key = (__u64)sk, now;
 	struct conn_t *c = bpf_map_lookup_elem(&conns, &key);
 	struct source_key_t k;
 	struct source_t *v;
 	struct pair_t *p;
+	__u64 now;
 
 	if (!c)
 		return 0;
@@ -372,7 +303,8 @@ static __always_inline int on_destroy(struct sock *sk, int modern)
 		c->received += unseen(&c->streams[1], c->closed_seq[1]);
 	}
 	flush(c, p, now);
-	sample_rtt(sk, c, p, now);
+	if (sk)
+		sample_rtt(sk, c, p, now);
 	__sync_fetch_and_add(&p->active, -1);
 	__sync_fetch_and_add(&p->closed, 1);
 out:
@@ -385,15 +317,107 @@ out:
 	return 0;
 }
 
+/* A socket may be destroyed without a run of any hook, in an interrupt that came while a program ran on this CPU. That is made up for when its place in
+   memory is used again: else what the next one says would be taken for what the old one says. */
+static __noinline void end_forgotten(__u64 key)
+{
+	end_connection(key, NULL, 0);
+}
+
+/* A socket begins: what is noted at its address is of another one, and ends. To be called by a program itself, for below there is no room on the stack. */
+static __always_inline void begin_anew(struct sock *sk, int old, int new)
+{
+	__u64 key = (__u64)sk;
+	struct conn_t *c;
+
+	if (new != TCP_SYN_SENT && (old != TCP_SYN_RECV || new != TCP_ESTABLISHED))
+		return;
+	c = bpf_map_lookup_elem(&conns, &key);
+	if (c && (c->established_ns || c->adopted || c->failed))
+		end_forgotten(key);
+}
+
+static __noinline int on_state(struct sock *sk, int old, int new, __u32 scratch)
+{
+	__u64 key = (__u64)sk, now;
+	struct conn_t *c;
+
+	if (!is_tcp(sk))
+		return 0;
+	if (new == TCP_LISTEN)
+		return on_listen(sk, (struct task_struct *)bpf_get_current_task(), scratch);
+	if (old == TCP_LISTEN)
+		return on_unlisten(sk);
+	now = bpf_ktime_get_ns();
+	if (new == TCP_SYN_SENT)
+		return on_connect(sk, now, scratch);
+	if (old == TCP_SYN_RECV && new == TCP_ESTABLISHED) {
+		c = bpf_map_lookup_elem(&conns, &key);
+		if (!c || c->role != ROLE_CLIENT)
+			return on_accepted(sk, now);
+		return on_connected(sk, c, now); /* both ends connect to each other at once */
+	}
+	if (old != TCP_SYN_SENT && new != TCP_CLOSE)
+		return 0;
+	c = bpf_map_lookup_elem(&conns, &key);
+	if (!c)
+		return 0;
+	if (old != TCP_SYN_SENT) {
+		/* Now, for a reset moves these numbers later; to be compared only when the socket is destroyed, for the call that
+		   this happens in has not reached its hook yet. */
+		on_closed(sk, c, old);
+		return 0;
+	}
+	if (new == TCP_ESTABLISHED)
+		return on_connected(sk, c, now);
+	if (new == TCP_CLOSE)
+		return on_failed(sk, c, now);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
+{
+	__u32 key = 0;
+	volatile __u8 *running = bpf_map_lookup_elem(&state_running, &key);
+
+	if (!running)
+		return 0;
+	*running = 1;
+	begin_anew(sk, old, new);
+	on_state(sk, old, new, SCRATCH_HOOK);
+	*running = 0;
+	return 0;
+}
+
+/*
+ * The kernel leaves a program out where it runs on this CPU already. That happens here, for programs connect and close in process context, where an
+ * interrupt may bring segments that change the state of other sockets. So each change is shown to this second one too, and what the first was left out of
+ * is its own.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state_within, struct sock *sk, int old, int new)
+{
+	__u32 key = 0;
+	volatile __u8 *running = bpf_map_lookup_elem(&state_running, &key);
+
+	if (!running || !*running)
+		return 0;
+	begin_anew(sk, old, new);
+	on_state(sk, old, new, SCRATCH_WITHIN);
+	count(COUNT_STATES_WITHIN);
+	return 0;
+}
+
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tcp_destroy, struct sock *sk)
 {
-	return on_destroy(sk, 1);
+	return end_connection((__u64)sk, sk, 1);
 }
 
 /* For kernels before 5.17: no bpf_loop. */
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tcp_destroy_old, struct sock *sk)
 {
-	return on_destroy(sk, 0);
+	return end_connection((__u64)sk, sk, 0);
 }
