@@ -185,12 +185,12 @@ static __always_inline int on_unlisten(struct sock *sk)
 }
 
 /* How far both streams were, without the number of the sequence that a FIN takes where one was sent or read. */
-static __always_inline void on_closed(struct sock *sk, struct conn_t *c, int old)
+static __always_inline void on_closed(struct sock *sk, struct conn_t *c, int old, __u64 now)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
 	__u32 copied = BPF_CORE_READ(tp, copied_seq);
 
-	c->closed = 1;
+	c->closed_ns = now;
 	c->closed_seq[0] = BPF_CORE_READ(tp, write_seq) - (old != TCP_ESTABLISHED && old != TCP_CLOSE_WAIT);
 	c->closed_seq[1] = copied - (copied == BPF_CORE_READ(tp, rcv_nxt) && old != TCP_ESTABLISHED && old != TCP_FIN_WAIT1);
 }
@@ -287,10 +287,12 @@ static __always_inline int end_connection(__u64 key, struct sock *sk, int modern
 	}
 	if (!c->established_ns && !c->adopted)
 		goto out;
-	now = bpf_ktime_get_ns();
+	now = sk || !c->closed_ns ? bpf_ktime_get_ns() : c->closed_ns;
 	bind_established(c, now);
 	if (c->protocol == PROTO_HTTP1 || (modern && match_ends(c, key)))
 		end_requests(c, key, now, modern);
+	else if (!modern && c->match[1] == MATCH_TAKEN && (__s32)(c->requests - c->responses) > 0)
+		count_lost(LOST_RESPONSE_UNSEEN, c->requests - c->responses);
 	if (c->shipped || c->announced)
 		ship_close(c, key, now);
 	if (c->tls && !c->streams[0].shown != !c->streams[1].shown)
@@ -298,7 +300,7 @@ static __always_inline int end_connection(__u64 key, struct sock *sk, int modern
 	p = pair_of(c);
 	if (!p)
 		goto out;
-	if (c->closed) {
+	if (c->closed_ns) {
 		c->sent += unseen(&c->streams[0], c->closed_seq[0]);
 		c->received += unseen(&c->streams[1], c->closed_seq[1]);
 	}
@@ -365,7 +367,7 @@ static __noinline int on_state(struct sock *sk, int old, int new, __u32 scratch)
 	if (old != TCP_SYN_SENT) {
 		/* Now, for a reset moves these numbers later; to be compared only when the socket is destroyed, for the call that
 		   this happens in has not reached its hook yet. */
-		on_closed(sk, c, old);
+		on_closed(sk, c, old, now);
 		return 0;
 	}
 	if (new == TCP_ESTABLISHED)

@@ -38,7 +38,7 @@ int try_parse(struct try_parse_t *a)
 		return 1;
 	if (c->protocol == PROTO_OTHER || c->protocol == PROTO_TLS)
 		return 0;
-	c->skip = 0;
+	c->skip[a->direction & 1] = 0;
 	c->streams[a->direction & 1].seq += a->length;
 	response = (c->role == ROLE_CLIENT) == (a->direction == RECEIVED);
 	if (!b.address && c->protocol <= PROTO_HTTP1)

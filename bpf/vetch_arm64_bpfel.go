@@ -44,12 +44,12 @@ type VetchConnT struct {
 	Owned         uint8
 	Failed        uint8
 	Retransmits   uint16
-	Closed        uint32
+	ClosedNs      uint64
 	ClosedSeq     [2]uint32
 	MmsgNext      uint32
-	Mmsg          uint64
 	Error         uint32
-	Skip          uint32
+	Mmsg          uint64
+	Skip          [2]uint32
 	Sent          uint64
 	Received      uint64
 	StreamNs      uint64

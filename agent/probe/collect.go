@@ -147,17 +147,25 @@ func (r *reader) collectStrayRequests() {
 	entries := 0
 	var key bpf.VetchPendingKeyT
 	var slot bpf.VetchSlotT
-	var c bpf.VetchConnT
 	var stray []bpf.VetchPendingKeyT
 	for it := r.maps.Pending.Iterate(); it.Next(&key, &slot); entries++ {
-		if err := r.maps.Conns.Lookup(key.Sk, &c); errors.Is(err, ebpf.ErrKeyNotExist) || err == nil && !isAwaited(key.Seq, &c) {
+		if r.isStrayRequest(key) {
 			stray = append(stray, key)
 		}
 	}
 	for _, key := range stray {
-		r.maps.Pending.Delete(key) //nolint:errcheck // it is gone either way
+		if r.isStrayRequest(key) { // a new connection may have its address by now
+			r.maps.Pending.Delete(key) //nolint:errcheck // it is gone either way
+			entries--
+		}
 	}
-	r.stats.setEntries("pending", entries-len(stray))
+	r.stats.setEntries("pending", entries)
+}
+
+func (r *reader) isStrayRequest(key bpf.VetchPendingKeyT) bool {
+	var c bpf.VetchConnT
+	err := r.maps.Conns.Lookup(key.Sk, &c)
+	return errors.Is(err, ebpf.ErrKeyNotExist) || err == nil && !isAwaited(key.Seq, &c)
 }
 
 // isAwaited reports whether a response may still come for a request. Numbers of requests go round; one that is just being entered has the next.

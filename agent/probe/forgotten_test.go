@@ -43,7 +43,7 @@ func TestForgottenEnds(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d of %d places in memory were used again", again, 2*requests)
+	require.NotZero(t, again, "places in memory that were used again, of %d", 2*requests)
 	require.NoError(t, server.Close())
 	require.ErrorIs(t, <-served, http.ErrServerClosed)
 	counted := map[Role]uint64{}

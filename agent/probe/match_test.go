@@ -272,7 +272,6 @@ func TestMatch(t *testing.T) {
 		}
 		counted, asked = counted+kernel, asked+len(turns)
 		s.forget("conns")
-		s.forget("partials")
 	}
 	t.Logf("%d of %d in the kernel, events %v", counted, asked, events)
 	if counted < asked/6 || events[protocol.MatchBack] < 50 || events[protocol.MatchTorn] > 0 {

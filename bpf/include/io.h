@@ -156,10 +156,12 @@ static __always_inline struct work_t *open_buffers(struct conn_t *c, __u64 sk, s
 		return NULL;
 	if (s->state >= S_PATH && s->state <= S_VERSION && s->out) {
 		part = bpf_map_lookup_elem(&partials, &sk);
-		if (part)
+		if (part) {
 			__builtin_memcpy(w->route.text, part->text, ROUTE_TEXT);
-		else
+			bpf_map_delete_elem(&partials, &sk);
+		} else {
 			s->flags |= STREAM_TEXTLESS;
+		}
 	}
 	return w;
 }
@@ -371,7 +373,7 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	if (!c->bound && (c->role == ROLE_SERVER || direction == RECEIVED || now - c->established_ns > 2000000))
 		bind_established(c, now);
 	response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
-	c->skip = 0;
+	c->skip[direction & 1] = 0;
 	if (c->protocol <= PROTO_HTTP1 && !c->tls) {
 		if (n > ret)
 			gap(c, key, s, n - ret, now, response, modern);

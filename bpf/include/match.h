@@ -120,7 +120,7 @@ static __always_inline int match_pop(struct conn_t *c, struct stream_t *s, struc
 	int counts = c->match[1] == MATCH_TAKEN, early = 0;
 
 	if (slot->state != SLOT_REQUEST || slot->seq != seq) {
-		found = bpf_map_lookup_elem(&pending, &k);
+		found = waiting > 0 ? bpf_map_lookup_elem(&pending, &k) : NULL;
 		if (!found) {
 			/* the reading thread was faster than the hook of the writing one */
 			if (waiting > 0 || waiting <= -NUM_SLOTS || c->role != ROLE_CLIENT || slot->state != SLOT_FREE)
@@ -175,7 +175,7 @@ static __always_inline void give_requests(struct conn_t *c, struct stream_t *s, 
 	}
 	w->keep = s->out < ROUTE_TEXT ? s->out : ROUTE_TEXT;
 	match_tell(c, w, RECORD_BACK, begin + place - w->keep, 0);
-	c->skip = place;
+	c->skip[w->direction & 1] = place;
 	c->match[0] = MATCH_BACK;
 }
 
@@ -232,8 +232,8 @@ __noinline int match_event(struct conn_t *c, struct work_t *w, int response)
 	}
 	if (c->match[0] != MATCH_BACK || c->requests != c->responses)
 		return 0;
-	c->skip = match_place(w);
-	give_responses(c, w, begin + c->skip);
+	c->skip[w->direction & 1] = match_place(w);
+	give_responses(c, w, begin + match_place(w));
 	return 1;
 }
 
@@ -328,9 +328,11 @@ static __always_inline int match_partial(struct stream_t *s, struct work_t *w, i
 	if (!fetch)
 		return !bpf_map_update_elem(&partials, &sk, &w->route, BPF_ANY);
 	part = bpf_map_lookup_elem(&partials, &sk);
-	if (part)
-		__builtin_memcpy(w->route.text, part->text, ROUTE_TEXT);
-	return part != NULL;
+	if (!part)
+		return 0;
+	__builtin_memcpy(w->route.text, part->text, ROUTE_TEXT);
+	bpf_map_delete_elem(&partials, &sk);
+	return 1;
 }
 
 /* Prepares a call to be walked; 0 if it is not to be. */
@@ -388,6 +390,7 @@ __noinline int match_close(__u32 walked)
 	struct stream_t *s;
 	struct conn_t *c;
 	int response;
+	__u32 begin;
 	__u64 sk;
 
 	if (!w)
@@ -399,11 +402,17 @@ __noinline int match_close(__u32 walked)
 	s = &c->streams[w->direction & 1];
 	response = (c->role == ROLE_CLIENT) == w->direction;
 	if (walked && matches(c, response)) {
-		c->match_next[!!response] += w->total;
-		if (!w->left && w->pos >= w->len && match_partial(s, w, response, 0))
+		begin = c->match_next[!!response];
+		c->match_next[!!response] = begin + w->total;
+		if (w->left || w->pos < w->len) {
+			count_lost(LOST_TOO_LONG, 1);
+			match_tear(c, w, response);
+		} else if (match_partial(s, w, response, 0)) {
 			return c->match[!!response] != MATCH_TAKEN;
-		count_lost(LOST_TOO_LONG, 1);
-		match_tear(c, w, response);
+		} else {
+			count_lost(LOST_PARTIALS_FULL, 1);
+			give_requests(c, s, w, begin);
+		}
 	}
 	if (c->match[1] == MATCH_TORN)
 		match_forget(c, sk);

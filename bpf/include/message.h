@@ -148,7 +148,7 @@ static __always_inline void change_protocol(struct conn_t *c, struct stream_t *s
 {
 	struct stream_t *other = &c->streams[c->role != ROLE_CLIENT];
 
-	c->skip = w->total - w->left - (w->len - w->pos);
+	c->skip[c->role == ROLE_CLIENT] = w->total - w->left - (w->len - w->pos);
 	if (c->upgraded) {
 		c->protocol = ship_streams ? PROTO_STREAM : PROTO_OTHER;
 		return;

@@ -72,7 +72,7 @@ static __always_inline int on_plain(__u64 sk, __u64 address, __u64 n, __u64 begi
 	response = (c->role == ROLE_CLIENT) == direction;
 	if (direction == SENT && !response)
 		now = begin; /* a request begins before it is on the wire */
-	c->skip = 0;
+	c->skip[direction & 1] = 0;
 	if (c->protocol <= PROTO_HTTP1) {
 		if (address)
 			parse(c, sk, direction, &b, n, now, response, modern, 1);

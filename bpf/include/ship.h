@@ -222,7 +222,7 @@ __noinline int ship_call(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32 
 	record_head(&w->head, c, sk, w->now);
 	w->head.direction = direction;
 	w->head.seq = end - n;
-	w->skip = c->skip;
+	w->skip = c->skip[direction & 1];
 	if (c->upgraded && !c->announced)
 		announce(c, w, direction, end - n + w->skip);
 	if (n <= w->skip)

@@ -216,12 +216,12 @@ struct conn_t {
 	__u8 owned;   /* owner was taken from the process that does the I/O */
 	__u8 failed;
 	__u16 retransmits;
-	__u32 closed; /* closed_seq is set: how far both streams were when it closed */
-	__u32 closed_seq[2];
-	__u32 mmsg_next; /* sendmmsg: number of the next message, and */
-	__u64 mmsg;	 /* the address of their array */
-	__u32 error;	 /* that the socket reported while it connected */
-	__u32 skip;	 /* bytes of the call at hand that belong to what was spoken before */
+	__u64 closed_ns;     /* when it closed, and */
+	__u32 closed_seq[2]; /* how far both streams were then */
+	__u32 mmsg_next;     /* sendmmsg: number of the next message, and */
+	__u32 error;	     /* that the socket reported while it connected */
+	__u64 mmsg;	     /* the address of their array */
+	__u32 skip[2];	     /* bytes of the call at hand, sent and received, that belong to what was spoken before */
 	__u64 sent; /* not yet added to the pair */
 	__u64 received;
 	__u64 stream_ns; /* when what is shipped of it began, if that was not the connection's beginning */
