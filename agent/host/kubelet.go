@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"path"
 	"strings"
 	"sync"
@@ -57,7 +59,7 @@ func (m *Meter) Run(ctx context.Context) error {
 	}
 }
 
-// heard counts an answer.
+// heard counts an answer. The first failure is a warning: what is wrong with an address or with rights stays so.
 func (m *Meter) heard(err error) {
 	m.kubelet.mu.Lock()
 	defer m.kubelet.mu.Unlock()
@@ -66,7 +68,11 @@ func (m *Meter) heard(err error) {
 		return
 	}
 	m.kubelet.asked[1]++
-	m.log.Debug("the kubelet does not tell what pods use", "err", err)
+	level := slog.LevelDebug
+	if m.kubelet.asked[1] == 1 && !errors.Is(err, context.Canceled) {
+		level = slog.LevelWarn
+	}
+	m.log.Log(context.Background(), level, "the kubelet does not tell what pods use", "err", err)
 }
 
 func (t *told) askGroups(ctx context.Context, now func() time.Time) error {

@@ -1,7 +1,10 @@
 package host
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -87,7 +90,8 @@ func TestKubeletThatDoesNotAnswer(t *testing.T) {
 	files{"proc/self/mountinfo": mountsV2, "proc/1/mountinfo": mountsV2}.write(t, root)
 	c, err := kubelet.NewClient(kubelet.Options{Address: "127.0.0.1:1", Unverified: true})
 	require.NoError(t, err)
-	m := newMeter(t, Options{Root: root, Kubelet: c})
+	var log bytes.Buffer
+	m := newMeter(t, Options{Root: root, Kubelet: c, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx) }()
@@ -99,6 +103,8 @@ func TestKubeletThatDoesNotAnswer(t *testing.T) {
 	require.Eventually(t, failed, time.Minute, 10*time.Millisecond)
 	cancel()
 	require.NoError(t, <-done)
+	m.heard(errors.New("again"))
+	require.Equal(t, 1, strings.Count(log.String(), "level=WARN msg=\"the kubelet does not tell"), "once, not each 15 s")
 	require.NoError(t, newMeter(t, Options{Root: root}).Run(context.Background()), "there is none to ask")
 }
 

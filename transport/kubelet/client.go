@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	configutil "github.com/prometheus/common/config"
@@ -19,7 +20,7 @@ const (
 
 // Options say where a kubelet is, and who asks. Files are read again when they change.
 type Options struct {
-	Address    string // "10.0.0.5", "node1:10250", "[fd00::5]:10250"
+	Address    string // "10.0.0.5", "node1:10250", "fd00::5", "[fd00::5]", "[fd00::5]:10250"
 	CAFile     string // certificates that the kubelet's must be signed by; "": those of the system
 	TokenFile  string // holds a bearer token of Kubernetes
 	Unverified bool   // whatever certificate the kubelet shows is believed: most sign their own
@@ -35,7 +36,7 @@ type Client struct {
 func NewClient(o Options) (*Client, error) {
 	host := o.Address
 	if _, _, err := net.SplitHostPort(host); err != nil {
-		host = net.JoinHostPort(host, port)
+		host = net.JoinHostPort(strings.Trim(host, "[]"), port)
 	}
 	c := configutil.HTTPClientConfig{
 		TLSConfig:   configutil.TLSConfig{CAFile: o.CAFile, InsecureSkipVerify: o.Unverified, MinVersion: configutil.TLSVersions["TLS12"]},

@@ -75,7 +75,7 @@ func TestKubelet(t *testing.T) {
 	}
 	_, err := NewClient(Options{Address: address, CAFile: "/does/not/exist"})
 	require.Error(t, err)
-	for address, want := range map[string]string{"10.0.0.5": "10.0.0.5:10250", "fd00::5": "[fd00::5]:10250", "node1:1": "node1:1", "[fd00::5]:2": "[fd00::5]:2"} {
+	for address, want := range map[string]string{"10.0.0.5": "10.0.0.5:10250", "fd00::5": "[fd00::5]:10250", "[fd00::5]": "[fd00::5]:10250", "node1:1": "node1:1", "[fd00::5]:2": "[fd00::5]:2"} {
 		c, err := NewClient(Options{Address: address})
 		require.NoError(t, err)
 		require.Equal(t, want, c.base.Host)
