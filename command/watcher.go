@@ -75,18 +75,18 @@ func runWatcher(ctx context.Context, p program, l *config.Loaded) error {
 		Gatherer: prometheus.Gatherers{reg}, Stream: watcher, Ready: watcher.Ready,
 	})
 	if err != nil {
-		return errors.Join(err, events.Close())
+		return errors.Join(err, watcher.Close(), events.Close())
 	}
 	w := l.Watcher
 	served, err := names.NewServer(names.ServerOptions{
 		Feed: feed, Listen: w.Listen, CertFile: w.CertFile, KeyFile: w.KeyFile, ClientCAFile: w.ClientCAFile, TokenFile: w.TokenFile,
 	})
 	if err != nil {
-		return errors.Join(err, server.Close(), events.Close())
+		return errors.Join(err, server.Close(), watcher.Close(), events.Close())
 	}
 	ship, err := newWatcherShip(l, log, reg, watcher)
 	if err != nil {
-		return errors.Join(err, server.Close(), events.Close())
+		return errors.Join(err, server.Close(), watcher.Close(), events.Close())
 	}
 	printWhere(p, l, server, "watches the cluster, when no other replica does; names at "+w.Listen, false)
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))

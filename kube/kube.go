@@ -35,7 +35,7 @@ type Options struct {
 	// Events takes what happens in the cluster, all or none; it must not wait. What this replica sees again after a start has the same ID. nil: nothing is told.
 	Events     func(context.Context, []model.Event) error
 	Lease      string // "namespace/name" of the Lease that one replica holds; "": there is only one replica
-	Identity   string // of this replica, no other's; "": the host name and something random, and after a restart that of before, where there is Dir
+	Identity   string // of this replica, no other's; "": the host name and something random, and after a restart on the same host that of before, where there is Dir
 	Dir        string // keeps what a restart goes on from; "": it lists everything
 	DirBytes   int64  // how much of that there may be
 	UserAgent  string
@@ -87,7 +87,10 @@ func New(o Options) (*Watcher, error) {
 		}
 	}
 	w.openSaved()
-	return w, w.identify()
+	if err := w.identify(); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
 }
 
 // openSaved opens what a restart goes on from. Without it a start lists, so nothing else depends on it.
@@ -112,9 +115,10 @@ func (w *Watcher) identify() error {
 	if err != nil {
 		return fmt.Errorf("read host name: %w", err)
 	}
-	w.options.Identity = name + "_" + rand.Text()[:8]
+	random := rand.Text()[:8]
+	w.options.Identity = name + "_" + random
 	if w.saved != nil {
-		w.options.Identity = w.saved.Identity(w.options.Identity)
+		w.options.Identity = w.saved.Identity(name, random)
 	}
 	return nil
 }

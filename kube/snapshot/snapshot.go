@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,16 +107,25 @@ func (d *Directory) Write() error {
 // identityForm is what Identity accepts of a file.
 var identityForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}$`)
 
-// Identity is what this directory was first asked for with: a restart is the same replica as before. Nobody else can have it meanwhile, because of the lock.
-func (d *Directory) Identity(otherwise string) string {
+// Identity is host_random as this directory was first asked for it on this host: a restart is the same replica as before. The lock keeps other processes from
+// having it meanwhile, but not those that use a copy of the directory (a cloned machine, a volume made of a snapshot): these have another host name, for which
+// there is a new identity.
+func (d *Directory) Identity(host, random string) string {
 	path := filepath.Join(d.opts.Dir, "identity")
 	if text, err := os.ReadFile(path); err == nil && identityForm.Match(text) {
-		return string(text)
+		if of := strings.LastIndexByte(string(text), '_'); of >= 0 && string(text[:of]) == host {
+			return string(text)
+		}
 	}
-	if err := os.WriteFile(path, []byte(otherwise), 0o600); err != nil {
+	identity := host + "_" + random
+	err := os.WriteFile(path+newName, []byte(identity), 0o600)
+	if err == nil {
+		err = os.Rename(path+newName, path)
+	}
+	if err != nil {
 		d.opts.Log.Warn("remember the identity of this replica", "err", err)
 	}
-	return otherwise
+	return identity
 }
 
 // Resource is the file of one resource. form tells apart what records of different shape are.
