@@ -73,8 +73,16 @@ type teller struct {
 
 func newTeller(c *cluster, send func(context.Context, []model.Event) error) *teller {
 	t := &teller{
-		cluster: c, send: send, events: make(map[types.UID]uint64), ends: make(map[types.UID][]string), ready: make(map[types.UID]readiness),
-		rollouts: make(map[types.UID]*rollout), revisions: make(map[types.UID]map[types.UID]*revision), revised: make(map[types.UID]types.UID), pods: make(map[types.UID]template), customs: make(map[model.Workload]*customRollout),
+		cluster:   c,
+		send:      send,
+		events:    make(map[types.UID]uint64),
+		ends:      make(map[types.UID][]string),
+		ready:     make(map[types.UID]readiness),
+		rollouts:  make(map[types.UID]*rollout),
+		revisions: make(map[types.UID]map[types.UID]*revision),
+		revised:   make(map[types.UID]types.UID),
+		pods:      make(map[types.UID]template),
+		customs:   make(map[model.Workload]*customRollout),
 		told: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vetch_kube_told_events_total", Help: "Events of the cluster that were handed over to be sent, by who tells them: kubernetes, or what the watcher saw.",
 		}, []string{"source"}),

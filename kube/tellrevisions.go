@@ -92,6 +92,10 @@ func (t *teller) putRevision(uid types.UID, body any) {
 	if newest, _ := t.newest(r.owner); before == nil || newest != r || before.revision == r.text() {
 		return
 	}
+	if !t.recent(r.since) { // the API gave no list of revisions until now
+		before.revision = r.text()
+		return
+	}
 	now := *before
 	// What is known of the owner may be from before or after this.
 	now.complete = before.complete && before.template.equal(r.template)
@@ -143,9 +147,13 @@ func (t *teller) begin() {
 			continue
 		}
 		r.revision = last.text()
-		if before != nil && t.recent(last.since) {
+		switch {
+		case before == nil: // its first pods
+		case t.recent(last.since):
 			t.startedRevision(uid, r)
-			t.goesOn(r, false, last.since)
+			t.goesOn(r, false, t.cluster.now()) // when it was done is not known
+		case !r.replaced: // its end is told. Pods that are new and cannot serve are no rollout of days ago
+			r.running = r.id()
 		}
 	}
 }

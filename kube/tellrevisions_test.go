@@ -11,6 +11,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/vetch-dev/vetch/transport/names"
 )
 
 // stateful is a StatefulSet whose pods are all of one image.
@@ -54,6 +56,7 @@ func TestRolloutsByRevisions(t *testing.T) {
 	missed := h.find("RolloutStarted")[0]
 	require.Equal(t, ago(time.Hour).Truncate(time.Minute), missed.First.Truncate(time.Minute), "nobody watched then")
 	require.Equal(t, "2", missed.Fields["revision"])
+	require.WithinDuration(t, time.Now(), h.find("RolloutFinished")[0].Last, 2*time.Minute, "it was done some time after it began")
 
 	next := stateful(3, "shop:3")
 	next.Status.ObservedGeneration = 2
@@ -77,4 +80,48 @@ func TestRolloutsByRevisions(t *testing.T) {
 	following(t, f, h)
 	require.EventuallyWithT(t, func(t *assert.CollectT) { require.Greater(t, h.count(), told) }, time.Minute, 10*time.Millisecond)
 	h.wait(t, want...) // the last one again, under the same ID
+}
+
+// TestRevisionsThatAreListedLate refuses them at first: what is old then is not told.
+func TestRevisionsThatAreListedLate(t *testing.T) {
+	c := newCluster(names.NewFeed(names.FeedOptions{}), nil, (&heard{}).take)
+	teller := c.teller
+	teller.putRollout("uid-db", keepRollout(stateful(9, "shop:3")))
+	c.ready = true
+	teller.begin()
+	for i, since := range []time.Duration{72 * time.Hour, 48 * time.Hour, 36 * time.Hour} {
+		r := revisionFor("db", int64(i+1), fmt.Sprintf("shop:%d", i+1), since)
+		teller.putRevision(r.UID, keepRevision(r))
+	}
+	teller.putRollout("uid-db", keepRollout(stateful(9, "shop:3")))
+	require.Empty(t, teller.queue)
+	r := revisionFor("db", 4, "shop:4", 0)
+	teller.putRevision(r.UID, keepRevision(r))
+	require.Len(t, teller.queue, 1)
+	require.Equal(t, "new pods: image of app shop:3 -> shop:4", teller.queue[0].Message)
+}
+
+func TestOldRolloutsAtTheStart(t *testing.T) {
+	c := newCluster(names.NewFeed(names.FeedOptions{}), nil, (&heard{}).take)
+	teller := c.teller
+	slow, broken := stateful(2, "shop:2"), stateful(2, "shop:2")
+	slow.Status.CurrentRevision = "shop:1"
+	broken.Name, broken.UID, broken.Status.ReadyReplicas = "broken", "uid-broken", 0
+	for _, s := range []*appsv1.StatefulSet{slow, broken} {
+		teller.putRollout(s.UID, keepRollout(s))
+		for number, since := range map[int64]time.Duration{1: 72 * time.Hour, 2: 48 * time.Hour} {
+			r := revisionFor(s.Name, number, fmt.Sprintf("shop:%d", number), since)
+			teller.putRevision(r.UID, keepRevision(r))
+		}
+	}
+	c.ready = true
+	teller.begin()
+	require.Empty(t, teller.queue)
+	for _, s := range []*appsv1.StatefulSet{slow, broken} {
+		s.Status.CurrentRevision, s.Status.ReadyReplicas = "shop:2", 1
+		teller.putRollout(s.UID, keepRollout(s))
+	}
+	require.Len(t, teller.queue, 1, "that a pod can serve again ends no rollout")
+	require.Equal(t, "rollout/uid-db/revision-2/finished", teller.queue[0].ID)
+	require.WithinDuration(t, time.Now(), teller.queue[0].Last, time.Minute)
 }

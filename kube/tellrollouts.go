@@ -42,6 +42,7 @@ type rollout struct {
 	rest                 uint64 // of the specification, without template and replicas
 	replicas             int32
 	complete             bool // all pods are of the present template, and can serve
+	replaced             bool // all pods are of the present template; of StatefulSets and DaemonSets alone
 	stuck                bool
 	progressed           time.Time // when a Deployment's rollout last went on
 
@@ -144,7 +145,8 @@ func keepRollout(o runtime.Object) any {
 		r.of("StatefulSet", &from.ObjectMeta)
 		r.observed, r.replicas = from.Status.ObservedGeneration, orElse(from.Spec.Replicas, 1)
 		s := &from.Status
-		r.complete = s.UpdateRevision == s.CurrentRevision && s.Replicas == r.replicas && s.ReadyReplicas == r.replicas
+		r.replaced = s.UpdateRevision == s.CurrentRevision
+		r.complete = r.replaced && s.Replicas == r.replicas && s.ReadyReplicas == r.replicas
 		spec := from.Spec.DeepCopy()
 		r.template = madeOf(&spec.Template)
 		spec.Template, spec.Replicas = corev1.PodTemplateSpec{}, nil
@@ -153,7 +155,8 @@ func keepRollout(o runtime.Object) any {
 		r.of("DaemonSet", &from.ObjectMeta)
 		s := &from.Status
 		r.observed = s.ObservedGeneration
-		r.complete = s.UpdatedNumberScheduled == s.DesiredNumberScheduled && s.NumberAvailable == s.DesiredNumberScheduled
+		r.replaced = s.UpdatedNumberScheduled == s.DesiredNumberScheduled
+		r.complete = r.replaced && s.NumberAvailable == s.DesiredNumberScheduled
 		spec := from.Spec.DeepCopy()
 		r.template = madeOf(&spec.Template)
 		spec.Template = corev1.PodTemplateSpec{}
