@@ -82,7 +82,9 @@ func newCluster(feed *names.Feed, told *state.Options, send func(context.Context
 		c.teller = newTeller(c, send)
 	}
 	for _, k := range kinds(tables, send != nil) {
-		k.annotations = told != nil && len(told.Annotations[k.resource.Resource]) > 0
+		if told != nil {
+			k.annotations = told.Annotations[k.resource.Resource]
+		}
 		c.kinds[k] = &kindState{}
 	}
 	return c
@@ -284,7 +286,7 @@ func newMetrics() metrics {
 	for _, result := range []string{"found", "absent", "failed", "too_many"} {
 		m.lookedUp.WithLabelValues(result)
 	}
-	for _, result := range []string{resumed, resumeExpired} {
+	for _, result := range []string{resumed, resumeExpired, resumeRefused} {
 		m.resumes.WithLabelValues(result)
 	}
 	for _, r := range resumeResults {

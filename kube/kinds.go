@@ -27,7 +27,7 @@ type kind struct {
 	state *state.Kind                    // its series; nil: it has none
 	tell  *happening                     // its events; nil: it has none
 
-	annotations bool // its annotations are told as series
+	annotations []string // those that are told as series; "*" is all, as state.Told has it
 }
 
 // kinds lists what is watched: for names alone, or with series of these kinds and with events too. Owners are there for their own owners only, where there are
@@ -63,10 +63,10 @@ func everyKind() []*kind {
 		return &kind{resource: gv.WithResource(resource), name: name, object: object}
 	}
 	return []*kind{
-		{core.WithResource("pods"), "Pod", &corev1.Pod{}, keepPod, (*cluster).putPod, (*cluster).dropPod, nil, nil, false},
-		{core.WithResource("nodes"), "Node", &corev1.Node{}, keepNode, (*cluster).putNode, (*cluster).dropNode, nil, nil, false},
-		{core.WithResource("services"), "Service", &corev1.Service{}, keepService, (*cluster).putService, (*cluster).dropService, nil, nil, false},
-		{discoveryv1.SchemeGroupVersion.WithResource("endpointslices"), "EndpointSlice", &discoveryv1.EndpointSlice{}, keepSlice, (*cluster).putSlice, (*cluster).dropSlice, nil, nil, false},
+		{resource: core.WithResource("pods"), name: "Pod", object: &corev1.Pod{}, keep: keepPod, put: (*cluster).putPod, drop: (*cluster).dropPod},
+		{resource: core.WithResource("nodes"), name: "Node", object: &corev1.Node{}, keep: keepNode, put: (*cluster).putNode, drop: (*cluster).dropNode},
+		{resource: core.WithResource("services"), name: "Service", object: &corev1.Service{}, keep: keepService, put: (*cluster).putService, drop: (*cluster).dropService},
+		{resource: discoveryv1.SchemeGroupVersion.WithResource("endpointslices"), name: "EndpointSlice", object: &discoveryv1.EndpointSlice{}, keep: keepSlice, put: (*cluster).putSlice, drop: (*cluster).dropSlice},
 		owner(apps, "replicasets", "ReplicaSet", &appsv1.ReplicaSet{}),
 		owner(apps, "deployments", "Deployment", &appsv1.Deployment{}),
 		owner(apps, "statefulsets", "StatefulSet", &appsv1.StatefulSet{}),

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +33,7 @@ const (
 const (
 	resumed         = "resumed"
 	resumeExpired   = "expired" // the API has forgotten what came after it
+	resumeRefused   = "refused" // the API gives a list, but not a watch from there on
 	resumeOtherForm = "other_form"
 )
 
@@ -63,7 +66,16 @@ func (s *source) resuming(lw *cache.ListWatch) *cache.ListWatch {
 	}
 	tried := false // calls come one after the other
 	return &cache.ListWatch{
-		ListWithContextFunc: lw.ListWithContextFunc,
+		// The reflector asks for a list where a watch has failed and it does not expect the next one to do better. From then on the snapshot is older than what is
+		// known: it must not be gone on from when the watch breaks some hours later.
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			list, err := lw.ListWithContextFunc(ctx, o)
+			if err == nil && !tried {
+				tried = true
+				s.cluster.resumes.WithLabelValues(resumeRefused).Inc()
+			}
+			return list, err
+		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			if tried || o.SendInitialEvents == nil || !*o.SendInitialEvents {
 				return lw.WatchFuncWithContext(ctx, o)
@@ -75,7 +87,7 @@ func (s *source) resuming(lw *cache.ListWatch) *cache.ListWatch {
 				s.cluster.resumes.WithLabelValues(resumed).Inc()
 				return w, nil
 			case result == resumeExpired && !isExpired(err):
-				return nil, err // the API could not be asked: the next time
+				return nil, err // tried again, unless a list succeeds before
 			default:
 				tried = true
 				s.cluster.resumes.WithLabelValues(result).Inc()
@@ -218,13 +230,17 @@ func (k *kind) empty() runtime.Object {
 	return k.object.DeepCopyObject()
 }
 
-// form tells records of whole objects from those of their metadata, and objects with annotations from those without.
+// form tells records of whole objects from those of their metadata, and objects with some annotations from those with others or none.
 func (k *kind) form() string {
 	switch {
 	case k.object == nil:
 		return "metadata"
-	case k.annotations:
-		return "annotated"
+	case len(k.annotations) > 0:
+		h := fnv.New64a()
+		for _, name := range slices.Compact(slices.Sorted(slices.Values(k.annotations))) {
+			_, _ = io.WriteString(h, name+"\x00")
+		}
+		return fmt.Sprintf("annotated-%016x", h.Sum64())
 	}
 	return "trimmed"
 }

@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,8 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
 
+	"github.com/vetch-dev/vetch/kube/snapshot"
 	"github.com/vetch-dev/vetch/kube/state"
 	"github.com/vetch-dev/vetch/transport/names"
 )
@@ -29,13 +36,17 @@ type process struct {
 }
 
 // running starts a watcher with everything, and somebody who listens to its feed.
-func running(t *testing.T, f *fakeAPI, dir string, events *heard) *process {
+func running(t *testing.T, f *fakeAPI, dir string, events *heard, annotations ...map[string][]string) *process {
 	t.Helper()
 	p := &process{book: &book{}}
+	told := &state.Options{}
+	for _, named := range annotations {
+		told.Annotations = named
+	}
 	feed := names.NewFeed(names.FeedOptions{})
 	var err error
 	p.Watcher, err = New(Options{
-		Kubeconfig: f.kubeconfig(t), Feed: feed, Registerer: prometheus.NewRegistry(), State: &state.Options{}, Events: events.take, Dir: dir, DirBytes: 1 << 20,
+		Kubeconfig: f.kubeconfig(t), Feed: feed, Registerer: prometheus.NewRegistry(), State: told, Events: events.take, Dir: dir, DirBytes: 1 << 20,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
@@ -61,7 +72,7 @@ func running(t *testing.T, f *fakeAPI, dir string, events *heard) *process {
 
 func (p *process) results() map[string]float64 {
 	got := map[string]float64{}
-	for _, result := range []string{resumed, resumeExpired, "none", "old", "other_cluster", resumeOtherForm, "corrupt"} {
+	for _, result := range []string{resumed, resumeExpired, resumeRefused, "none", "old", "other_cluster", resumeOtherForm, "corrupt"} {
 		if n := testutil.ToFloat64(p.cluster.resumes.WithLabelValues(result)); n != 0 {
 			got[result] = n
 		}
@@ -91,11 +102,13 @@ func whatHappens(f *fakeAPI) {
 	f.delete("replicasets", "uid-web-1")
 }
 
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
 // aDeployment has a password in its environment.
 func aDeployment(image string, generation int64, revision string) *appsv1.Deployment {
 	d := deployment("web", 1)
 	d.Generation, d.Status.ObservedGeneration = generation, generation
-	d.Annotations = map[string]string{revisionOf: revision, "kubectl.kubernetes.io/last-applied-configuration": "hunter2"}
+	d.Annotations = map[string]string{revisionOf: revision, lastApplied: "hunter2"}
 	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "app", Image: image, Env: []corev1.EnvVar{{Name: "PASSWORD", Value: "hunter2"}}}}
 	return d
 }
@@ -260,28 +273,93 @@ func TestTwoOnOneDirectory(t *testing.T) {
 }
 
 func TestNoPasswordOnDisk(t *testing.T) {
-	f, dir, events := newFakeAPI(t), t.TempDir(), &heard{}
-	aShop(f)
-	pod := makePod("secretive", "n1", "10.1.1.9", nil)
-	pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "PASSWORD", Value: "hunter2"}}
-	pod.Spec.Containers[0].Command = []string{"hunter2"}
-	f.put("pods", pod)
-	p := running(t, f, dir, events)
-	eventually(t, p.book, append(shopBefore, "shop/Pod/secretive 10.1.1.9")...)
-	p.stop()
-	records := 0
-	for k := range p.cluster.kinds {
-		from, err := p.saved.Resource(k.resource.Resource, k.form()).Load()
-		require.NoError(t, err)
-		for {
-			record, err := from.Next()
-			if err != nil {
-				break
+	for name, annotations := range map[string]map[string][]string{
+		"no annotations":    nil,
+		"some annotations":  {"deployments": {"owner"}, "pods": {"owner"}},
+		"every annotation":  {"deployments": {"*"}, "pods": {"*"}},
+		"what is not there": {"deployments": {"team"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, dir, events := newFakeAPI(t), t.TempDir(), &heard{}
+			aShop(f)
+			pod := makePod("secretive", "n1", "10.1.1.9", nil)
+			pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "PASSWORD", Value: "hunter2"}}
+			pod.Spec.Containers[0].Command = []string{"hunter2"}
+			pod.Annotations = map[string]string{lastApplied: "hunter2", "owner": "shop-team"}
+			f.put("pods", pod)
+			p := running(t, f, dir, events, annotations)
+			eventually(t, p.book, append(shopBefore[:len(shopBefore):len(shopBefore)], "shop/Pod/secretive 10.1.1.9")...)
+			p.stop()
+			records, owners := 0, 0
+			for k := range p.cluster.kinds {
+				from, err := p.saved.Resource(k.resource.Resource, k.form()).Load()
+				require.NoError(t, err)
+				for {
+					record, err := from.Next()
+					if err != nil {
+						break
+					}
+					records++
+					require.NotContains(t, string(record), "hunter2", k.name)
+					owners += bytes.Count(record, []byte("shop-team"))
+				}
+				require.NoError(t, from.Close())
 			}
-			records++
-			require.NotContains(t, string(record), "hunter2", k.name)
-		}
-		require.NoError(t, from.Close())
+			require.Equal(t, 6, records)
+			require.Equal(t, len(annotations["pods"]), owners)
+		})
 	}
-	require.Equal(t, 6, records)
+}
+
+func TestFormTellsWhichAnnotations(t *testing.T) {
+	form := func(names ...string) string { return (&kind{object: &corev1.Pod{}, annotations: names}).form() }
+	require.Equal(t, "trimmed", form())
+	require.Regexp(t, "^annotated-[0-9a-f]{16}$", form("a"))
+	require.Equal(t, form("a", "b"), form("b", "a", "a"))
+	require.NotEqual(t, form("a"), form("a", "b"))
+	require.NotEqual(t, form("a", "b"), form("ab"))
+}
+
+// TestRefusedWatchIsNotTriedAgain has an API that gives a list, but no watch at first.
+func TestRefusedWatchIsNotTriedAgain(t *testing.T) {
+	d, err := snapshot.Open(snapshot.Options{Dir: t.TempDir(), Cluster: "c", MaxBytes: 1 << 20})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	c := newCluster(names.NewFeed(names.FeedOptions{}), nil, nil)
+	for k := range c.kinds {
+		if k.name != "Pod" {
+			continue
+		}
+		saved := d.Resource("pods", k.form())
+		require.NoError(t, saved.Replace("5", func(func(string, []byte) error) error { return nil }))
+		s := newSource(k, c, slog.New(slog.DiscardHandler), saved)
+		var asked []string
+		var listErr error
+		lw := s.resuming(&cache.ListWatch{
+			ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) { return &corev1.PodList{}, listErr },
+			WatchFuncWithContext: func(_ context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				asked = append(asked, o.ResourceVersion)
+				return nil, apierrors.NewForbidden(k.resource.GroupResource(), "", nil)
+			},
+		})
+		yes := true
+		all := metav1.ListOptions{SendInitialEvents: &yes, ResourceVersion: "0"}
+		again := func() {
+			_, err := lw.WatchFuncWithContext(t.Context(), all)
+			require.Error(t, err)
+		}
+		again()
+		listErr = errors.New("the API is away")
+		_, err := lw.ListWithContextFunc(t.Context(), metav1.ListOptions{})
+		require.Error(t, err)
+		again()
+		listErr = nil
+		for range 2 {
+			_, err = lw.ListWithContextFunc(t.Context(), metav1.ListOptions{})
+			require.NoError(t, err)
+		}
+		again()
+		require.Equal(t, []string{"5", "5", "0"}, asked)
+		require.InDelta(t, 1, testutil.ToFloat64(c.resumes.WithLabelValues(resumeRefused)), 0)
+	}
 }

@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/vetch-dev/vetch/kube/state"
 )
 
 // takenApart is the annotation of a trimmed template: hashes of what madeOf tells apart.
@@ -18,16 +20,14 @@ const takenApart = "vetch.dev/parts"
 const ingressClassOf = "kubernetes.io/ingress.class"
 
 // trim takes from an object what nobody here looks at, before it goes to disk: what containers are told (commands and environments, which hold passwords),
-// annotations unless they are told as series, and who manages which field. What is made of the rest is the same as of the whole.
-func trim(o runtime.Object, annotations bool) error {
+// annotations but those that are told as series, and who manages which field. What is made of the rest is the same as of the whole.
+func trim(o runtime.Object, annotations []string) error {
 	if r, ok := o.(*appsv1.ControllerRevision); ok {
 		return trimRevision(r)
 	}
 	if m, ok := o.(metav1.Object); ok {
 		m.SetManagedFields(nil)
-		if !annotations {
-			m.SetAnnotations(keptAnnotations(m.GetAnnotations()))
-		}
+		m.SetAnnotations(keptAnnotations(m.GetAnnotations(), annotations))
 	}
 	switch o := o.(type) {
 	case *corev1.Pod:
@@ -48,16 +48,21 @@ func trim(o runtime.Object, annotations bool) error {
 	return nil
 }
 
-// keptAnnotations are those that names, events and series are made of.
-func keptAnnotations(all map[string]string) map[string]string {
+// keptAnnotations are those that names, events and series are made of, and those that are told.
+func keptAnnotations(all map[string]string, told []string) map[string]string {
 	var kept map[string]string
-	for _, name := range []string{mirrorOf, revisionOf, corev1.BetaStorageClassAnnotation, ingressClassOf} {
-		if value, ok := all[name]; ok {
-			if kept == nil {
-				kept = make(map[string]string)
+	for name, value := range all {
+		switch name {
+		case mirrorOf, revisionOf, corev1.BetaStorageClassAnnotation, ingressClassOf:
+		default:
+			if !state.Told(told, name) {
+				continue
 			}
-			kept[name] = value
 		}
+		if kept == nil {
+			kept = make(map[string]string)
+		}
+		kept[name] = value
 	}
 	return kept
 }

@@ -19,7 +19,7 @@ import (
 // maxValue bounds the value of a label, in bytes: an annotation may be 256 KiB.
 const maxValue = 1024
 
-// Options say what is told beyond the default. Keys are resources ("pods"); of the lists, "*" is everything.
+// Options say what is told beyond the default. Keys are resources ("pods"); of the lists, "*" is everything but what kubectl last applied.
 type Options struct {
 	Labels      map[string][]string // labels of objects that become kube_<kind>_labels
 	Annotations map[string][]string // annotations that become kube_<kind>_annotations

@@ -107,11 +107,19 @@ func texts[T object](name, help, prefix string, allowed []string, of func(o T) m
 	})
 }
 
+// lastApplied holds the whole of what somebody applied, with its environment: "*" does not mean it.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+// Told says whether a label or annotation is among those that a list of Options names.
+func Told(allowed []string, key string) bool {
+	return slices.Contains(allowed, key) || key != lastApplied && slices.Contains(allowed, "*")
+}
+
 // labelPairs names the keys of a map as kube-state-metrics does: in snake case behind a prefix, and with a number where two become the same.
 func labelPairs(prefix string, of map[string]string, allowed []string) []string {
 	var keys []string
 	for key := range of {
-		if slices.Contains(allowed, "*") || slices.Contains(allowed, key) {
+		if Told(allowed, key) {
 			keys = append(keys, key)
 		}
 	}
