@@ -63,6 +63,8 @@ type known struct {
 	Names
 	again time.Time // when they are asked again, if they knew nothing
 	wait  time.Duration
+	// asked is closed when those who are asked have answered; nil: nobody is.
+	asked chan struct{}
 }
 
 func newRuntimes(root string) *runtimes {
@@ -83,25 +85,48 @@ func newRuntimes(root string) *runtimes {
 }
 
 // of gives the names of a container; the zero Names where nobody knows it yet: it may be asked for before its runtime has written down who it is, or
-// while that is not there. What asking takes goes off budget, and without any left nobody is asked.
+// while that is not there. What asking takes goes off budget, and without any left nobody is asked. Only who wants the names of the same container waits
+// for an answer: a runtime that hangs holds up nobody else.
 func (n *runtimes) of(p Place, budget *time.Duration) Names {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	got, found := n.known[p.Container]
 	now := n.now()
-	if found && (got.Names != (Names{}) || now.Before(got.again)) || *budget <= 0 {
+	if got.Names != (Names{}) || *budget <= 0 || found && got.asked == nil && now.Before(got.again) {
 		return got.Names
 	}
 	start := time.Now()
-	got.Names = n.ask(p)
-	*budget -= time.Since(start)
+	defer func() { *budget -= time.Since(start) }()
+	if got.asked != nil {
+		n.mu.Unlock()
+		select {
+		case <-got.asked:
+		case <-time.After(*budget):
+		}
+		n.mu.Lock()
+		return n.known[p.Container].Names
+	}
 	got.wait = min(max(2*got.wait, firstAsk), lastAsk)
-	got.again = now.Add(got.wait)
-	if !found && len(n.known) >= maxNames {
+	got.again, got.asked = now.Add(got.wait), make(chan struct{})
+	n.keep(p.Container, got)
+	n.mu.Unlock()
+	answer := n.ask(p)
+	n.mu.Lock()
+	close(got.asked)
+	got.asked = nil
+	if got.Names = n.known[p.Container].Names; got.Names == (Names{}) { // else somebody else told meanwhile
+		got.Names = answer
+	}
+	n.keep(p.Container, got)
+	return got.Names
+}
+
+// keep notes what is known of a container. n.mu is held.
+func (n *runtimes) keep(container string, k known) {
+	if _, found := n.known[container]; !found && len(n.known) >= maxNames {
 		clear(n.known)
 	}
-	n.known[p.Container] = got
-	return got.Names
+	n.known[container] = k
 }
 
 // learn takes names from somebody else.
@@ -111,10 +136,7 @@ func (n *runtimes) learn(container string, names Names) {
 	if n.known[container].Names != (Names{}) {
 		return
 	}
-	if len(n.known) >= maxNames {
-		clear(n.known)
-	}
-	n.known[container] = known{Names: names}
+	n.keep(container, known{Names: names})
 }
 
 func (n *runtimes) ask(p Place) Names {

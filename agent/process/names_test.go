@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,6 +64,45 @@ func TestRuntimesAreAskedAgainLessAndLess(t *testing.T) {
 	spent := time.Duration(0)
 	require.Zero(t, n.of(Place{Runtime: "docker", Container: hexID2}, &spent))
 	require.Empty(t, n.known[hexID2], "who was not asked has not answered")
+}
+
+// TestRuntimeThatHangs holds up only who waits for its answer, and is asked once.
+func TestRuntimeThatHangs(t *testing.T) {
+	root := t.TempDir()
+	var calls atomic.Int32
+	entered, release := make(chan struct{}), make(chan struct{})
+	dockerAt(t, root, func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		close(entered)
+		<-release
+		fmt.Fprint(w, `{"Name":"/web"}`)
+	})
+	n := newRuntimes(root)
+	n.docker.Timeout = time.Hour
+	n.learn(hexID2, Names{Name: "known"})
+	place := Place{Runtime: "docker", Container: hexID}
+	answers := make(chan Names, 2)
+	ask := func() {
+		budget := time.Hour
+		answers <- n.of(place, &budget)
+	}
+	go ask()
+	<-entered
+	go ask()
+	budget := time.Hour
+	require.Equal(t, "known", n.of(Place{Container: hexID2}, &budget).Name)
+	n.learn(hexID[:63]+"0", Names{Name: "learned"})
+	require.Equal(t, "learned", n.of(Place{Container: hexID[:63] + "0"}, &budget).Name)
+	require.Equal(t, time.Hour, budget)
+	little := time.Millisecond
+	require.Zero(t, n.of(place, &little), "no longer than the budget")
+	require.LessOrEqual(t, little, time.Duration(0))
+	require.Empty(t, answers, "it hangs still")
+	close(release)
+	for range 2 {
+		require.Equal(t, "web", (<-answers).Name)
+	}
+	require.EqualValues(t, 1, calls.Load())
 }
 
 func TestImages(t *testing.T) {
