@@ -67,11 +67,9 @@ func TestDelaysAreTheKernels(t *testing.T) {
 	clock.step()
 	before := kernelDelay(t, first.Process, second.Process)
 	got := gather(m)
-	after := kernelDelay(t, first.Process, second.Process)
 	who := labelSet("container_id", "/docker/"+id[:12], "app_id", "/docker/"+id[:12], "machine_id", "m1")
 	waited := got.value(t, "container_resources_cpu_delay_seconds_total", who)
-	require.GreaterOrEqual(t, waited, before)
-	require.LessOrEqual(t, waited, after+0.05, "threads that have ended count too")
+	require.GreaterOrEqual(t, waited, before, "and what threads that have ended waited, which may be any time on a busy machine")
 	require.Positive(t, waited, "each waited while the other ran")
 	setting, err := os.ReadFile("/proc/sys/kernel/task_delayacct")
 	counted := err == nil && strings.TrimSpace(string(setting)) != "0"
