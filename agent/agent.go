@@ -225,7 +225,7 @@ func (a *Agent) ended(id process.Identity, e probe.Exit) {
 		a.host.Killed(id)
 	}
 	if e.First {
-		a.host.Ended(id, e.Started)
+		a.host.Ended(id, e.Started, e.Ended)
 	}
 }
 

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -16,20 +17,24 @@ const maxEnded = 64
 
 // home is a container or unit, as its processes tell in one reading.
 type home struct {
-	oldest   uint64 // when the first of its processes began, in ticks since boot
-	stayed   bool   // one of them was there at the last reading
-	waited   delays // since then
-	settled  bool   // its account is known
-	account  accountKey
-	place    process.Place
-	identity process.Identity
+	oldest     uint64 // when the first of its processes began, in ticks since boot
+	stayed     bool   // one of them was there at the last reading
+	waited     delays // since then
+	settled    bool   // its account is known
+	account    accountKey
+	place      process.Place
+	identity   process.Identity
+	invocation string // of a unit, as systemd tells; "" where it is not known
 }
 
-// life is the time from when a container or unit begins until all of its processes are gone.
+// life is the time from when a container or unit begins until all of its processes are gone. That of a unit is an invocation, where systemd tells: one
+// after the other, it may have processes before its main one, after it, and several of these.
 type life struct {
-	began uint64 // as home.oldest; 0 where none was seen
-	home  string // homeKey
-	pod   string // uid: the containers of another pod of the same name are others
+	began      uint64        // as home.oldest; 0 where none was seen
+	until      time.Duration // it went on until then at least, or it ended then, by CLOCK_MONOTONIC
+	home       string        // homeKey
+	pod        string        // uid: the containers of another pod of the same name are others
+	invocation string        // as home.invocation
 }
 
 // homeKey names a container or unit; "" for what lives in neither.
@@ -102,9 +107,12 @@ func (m *Meter) countRestarts() {
 		if !h.settled || a == nil {
 			continue
 		}
-		if !h.stayed || a.life.home != key {
-			a.lives(life{began: h.oldest, home: key, pod: h.identity.PodUID}, m.since)
+		if h.stayed && a.life.home == key && (h.invocation == "" || a.life.invocation == "") {
+			a.life.invocation = cmp.Or(a.life.invocation, h.invocation)
+		} else {
+			a.lives(life{began: h.oldest, home: key, pod: h.identity.PodUID, invocation: h.invocation}, m.since)
 		}
+		a.life.until = m.readAt
 		a.describe(m.namer.Describe(h.place, &m.budget))
 	}
 }
@@ -112,12 +120,17 @@ func (m *Meter) countRestarts() {
 // ended are the first processes of pid namespaces of a container that ended since the last reading.
 type ended struct {
 	identity process.Identity
-	began    []uint64 // as home.oldest
+	lives    []span
+}
+
+// span is when a process began and ended, by CLOCK_MONOTONIC.
+type span struct {
+	began, until time.Duration
 }
 
 // Ended notes the end of the first process of a pid namespace, which may be the main process of a container whose life began after the last reading.
-// started is that process's, by CLOCK_MONOTONIC.
-func (m *Meter) Ended(id process.Identity, started time.Duration) {
+// began and until are when that process began and, at the latest, when it ended, by CLOCK_MONOTONIC.
+func (m *Meter) Ended(id process.Identity, began, until time.Duration) {
 	switch {
 	case id.Workload.Kind == model.KindUnit || id.Workload.Kind == model.KindProcess: // programs make such namespaces too
 		return
@@ -136,13 +149,16 @@ func (m *Meter) Ended(id process.Identity, started time.Duration) {
 		e = &ended{identity: id}
 		m.ended[key] = e
 	}
-	if len(e.began) < maxEnded {
-		e.began = append(e.began, uint64(started+suspended())/tick)
+	if len(e.lives) < maxEnded {
+		e.lives = append(e.lives, span{began, until})
 	}
 }
 
 // countEnded counts the lives of a container that ended since the last reading. h is what lives there now; nil where nothing does. What was there at the
 // last reading and is there now has not begun again: some program in it made a pid namespace of its own, which has ended.
+//
+// Lives do not overlap: what began while the one before went on was in it, as such a namespace that ends with its container. That is compared by
+// CLOCK_MONOTONIC alone, for nobody tells how long the machine had slept when a process began that has ended.
 func (m *Meter) countEnded(key accountKey, e *ended, h *home) {
 	if h != nil && h.stayed {
 		return
@@ -151,37 +167,75 @@ func (m *Meter) countEnded(key accountKey, e *ended, h *home) {
 	if a == nil {
 		return
 	}
-	slices.Sort(e.began)
-	for _, began := range e.began {
+	slices.SortFunc(e.lives, func(a, b span) int { return cmp.Compare(a.began, b.began) })
+	for _, l := range e.lives {
+		began := uint64(l.began+m.sleptBefore) / tick
 		if h != nil && began >= h.oldest {
 			break
 		}
-		a.lives(life{began: began, home: a.life.home, pod: e.identity.PodUID}, m.since)
+		if a.life.began == 0 || a.life.pod != e.identity.PodUID || l.began > a.life.until {
+			a.lives(life{began: began, home: a.life.home, pod: e.identity.PodUID}, m.since)
+		}
+		a.life.until = max(a.life.until, l.until)
 	}
 	a.changed = m.now
 }
 
-// suspended is how long the machine slept since boot: the clock that the starts of processes are told by goes on meanwhile.
-func suspended() time.Duration {
-	var boot, monotonic unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &monotonic) != nil {
-		return 0
+// readClocks notes the time of a reading. What began between two of them began when the machine had slept no less than at the first.
+func (m *Meter) readClocks() {
+	m.sleptBefore = m.slept
+	m.readAt, m.slept = m.clocks()
+	if m.rounds == 0 {
+		m.sleptBefore = m.slept
 	}
-	return time.Duration(boot.Nano() - monotonic.Nano()).Round(10 * time.Millisecond)
 }
 
-// lives notes a life, which is a restart if it began after the one before. Both ends tell of the same one, within a tick.
+// clocks gives CLOCK_MONOTONIC, and how long the machine slept since boot: the clock that /proc tells the starts of processes by goes on meanwhile.
+func clocks() (monotonic, slept time.Duration) {
+	var boot, now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
+		return 0, 0
+	}
+	return time.Duration(now.Nano()), time.Duration(boot.Nano() - now.Nano()).Round(10 * time.Millisecond)
+}
+
+// lives notes a life, which is a restart if it is not the one before: of another invocation, or where one of the two is not known, if it began after
+// that. Both ends tell of the same one, within a tick.
 func (a *account) lives(l life, since time.Time) {
 	a.begin(restarts, since)
-	switch known := a.life; {
+	known := a.life
+	again := l.began > known.began+1
+	if known.invocation != "" && l.invocation != "" {
+		again = known.invocation != l.invocation
+	}
+	switch {
 	case known.began == 0 || known.pod != l.pod:
 		a.life = l
-	case l.began > known.began+1:
+	case again:
 		a.sums[restarts]++
 		a.life = l
 	default:
-		a.life.home = l.home
+		a.life.home, a.life.invocation = l.home, cmp.Or(l.invocation, known.invocation)
 	}
+}
+
+// invocationOf reads which invocation of a unit a cgroup is (systemd.exec(5), $INVOCATION_ID), which systemd writes to it; "" where it does not.
+func invocationOf(f *found) string {
+	if f.place.Unit == "" {
+		return ""
+	}
+	var id [64]byte
+	for _, dir := range f.dirs {
+		if dir == "" {
+			continue
+		}
+		for _, name := range []string{"trusted.invocation_id", "user.invocation_id"} { // of the second the kernel tells without privileges
+			if n, err := unix.Getxattr(dir, name, id[:]); err == nil && n > 0 {
+				return string(id[:n])
+			}
+		}
+	}
+	return ""
 }
 
 // describe makes the labels of container_info.

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/vetch-dev/vetch/agent/process"
 	"github.com/vetch-dev/vetch/transport/kubelet"
 )
@@ -61,6 +59,7 @@ type Meter struct {
 	families families
 	started  time.Time
 	kubelet  *told // nil: nobody is asked
+	clocks   func() (monotonic, slept time.Duration)
 
 	mu           sync.Mutex // guards all that follows
 	tree         tree
@@ -84,7 +83,10 @@ type Meter struct {
 	covered      map[string]uint8
 	netns        uint64 // of the machine
 	now          time.Time
-	since        time.Time // what is new began after it
+	since        time.Time     // what is new began after it
+	readAt       time.Duration // CLOCK_MONOTONIC at the beginning of this reading
+	slept        time.Duration // how long the machine had then slept since boot
+	sleptBefore  time.Duration // as slept, at the reading before
 	rounds       uint64
 	whole        bool // the last walk met no bound
 	dropped      map[string]uint64
@@ -122,7 +124,7 @@ func New(o Options) (*Meter, error) {
 		o.Now = time.Now
 	}
 	m := &Meter{
-		options: o, log: o.Log, namer: o.Namer, proc: filepath.Join(o.Root, "proc"), families: newFamilies(), started: o.Now(),
+		options: o, log: o.Log, namer: o.Namer, proc: filepath.Join(o.Root, "proc"), families: newFamilies(), started: o.Now(), clocks: clocks,
 		devices: make(map[string]string), groups: make(map[string]*group), processes: make(map[processKey]*running),
 		accounts: make(map[accountKey]*account), ended: make(map[accountKey]*ended), dropped: make(map[string]uint64),
 	}
@@ -162,6 +164,7 @@ func (m *Meter) refresh() {
 	}
 	m.now = now
 	began := time.Now()
+	m.readClocks()
 	m.covered = make(map[string]uint8)
 	m.netns = netnsOf(filepath.Join(m.proc, m.first()))
 	m.readNode()
@@ -262,6 +265,9 @@ func (m *Meter) readGroup(f *found, g *group, inPod bool) {
 	m.give(g.identity, &r, &g.last, to)
 	if to&isContainer != 0 {
 		m.settleIn(h, g.identity, f.place)
+		if h != nil {
+			h.invocation = invocationOf(f)
+		}
 	}
 	g.last = r
 	g.age++
@@ -325,68 +331,6 @@ func (m *Meter) anyProcess(f *found) string {
 		break // its processes are in all hierarchies
 	}
 	return ""
-}
-
-// findProcess finds a process by which a container's network can be read.
-func (m *Meter) findProcess(f *found, g *group) {
-	if g.pid != "" && netnsOf(filepath.Join(m.proc, g.pid)) != 0 {
-		return
-	}
-	g.pid = m.anyProcess(f)
-}
-
-// readNetwork reads the devices of the network namespace that a container lives in, unless that is the machine's.
-func (m *Meter) readNetwork(g, of *group, r *reading) {
-	if of.pid == "" {
-		return
-	}
-	dir := filepath.Join(m.proc, of.pid)
-	netns := netnsOf(dir)
-	if netns == 0 || netns == m.netns {
-		return
-	}
-	received, sent, ok := parseNetwork(m.text(dir, "net/dev"))
-	if !ok {
-		return
-	}
-	r.count(netReceived, received)
-	r.count(netSent, sent)
-	if g.netns != netns {
-		if g.netns != 0 { // another one, which counts from zero
-			g.last.counters[netReceived], g.last.counters[netSent] = 0, 0
-		}
-		g.netns = netns
-	}
-}
-
-// parseNetwork adds up the bytes of all devices but the loopback in /proc/PID/net/dev.
-func parseNetwork(text string) (received, sent uint64, ok bool) {
-	for line := range strings.Lines(text) {
-		name, rest, found := strings.Cut(line, ":")
-		words := strings.Fields(rest)
-		if !found || len(words) < 9 {
-			continue
-		}
-		if strings.TrimSpace(name) == "lo" {
-			ok = true
-			continue
-		}
-		in, ok1 := parseUint(words[0])
-		out, ok2 := parseUint(words[8])
-		if ok1 && ok2 {
-			received, sent, ok = received+in, sent+out, true
-		}
-	}
-	return received, sent, ok
-}
-
-// netnsOf is the inode of a process's network namespace; 0 where it cannot be read.
-func netnsOf(dir string) uint64 {
-	var st unix.Stat_t
-	if unix.Stat(dir+"/ns/net", &st) != nil {
-		return 0
-	}
-	return st.Ino
 }
 
 // device names a block device by its numbers.

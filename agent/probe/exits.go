@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"github.com/vetch-dev/vetch/bpf"
 )
@@ -24,6 +25,7 @@ const (
 type Exit struct {
 	Owner    OwnerID
 	Started  time.Duration // since boot; with PID it tells the process from all others
+	Ended    time.Duration // by the clock of Started; when that was heard of, which is a little later
 	PID      uint32
 	Code     uint32 // as wait(2) has it
 	NoMemory bool   // the kernel killed it, for its cgroup or the machine had no memory left
@@ -110,6 +112,11 @@ func (p *Probe) ReadExits(ctx context.Context, take func(Exit)) error {
 			return fmt.Errorf("read the ring of exits: %w", err)
 		}
 		if e, ok := decodeExit(raw.RawSample); ok {
+			var now unix.Timespec
+			if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+				return fmt.Errorf("read the monotonic clock: %w", err)
+			}
+			e.Ended = time.Duration(now.Nano())
 			take(e)
 		}
 	}
