@@ -63,7 +63,7 @@ func runAll(ctx context.Context, p program, l *config.Loaded) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	happened, err := openEvents(l, log, reg)
+	happened, err := openEvents(ctx, l, log, reg)
 	if err != nil {
 		return err
 	}
@@ -105,9 +105,9 @@ func openMetrics(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer, 
 	})
 }
 
-// openEvents opens the store of events.
-func openEvents(l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*events.Embedded, error) {
-	return events.Open(columnar.Options{
+// openEvents opens the store of events, unless the context ends before.
+func openEvents(ctx context.Context, l *config.Loaded, log *slog.Logger, reg prometheus.Registerer) (*events.Embedded, error) {
+	return events.OpenContext(ctx, columnar.Options{
 		Dir: filepath.Join(l.DataDir, "events"), RetentionAge: l.Events.RetentionAge, RetentionBytes: int64(l.Events.RetentionSize),
 		Log: library(log, l), Registerer: reg,
 	})

@@ -48,7 +48,7 @@ func runServer(ctx context.Context, p program, l *config.Loaded) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	happened, err := openEvents(l, log, reg)
+	happened, err := openEvents(ctx, l, log, reg)
 	if err != nil {
 		return err
 	}

@@ -118,8 +118,9 @@ func (db *DB) write(ctx context.Context) {
 			}
 			db.commit(group)
 		case day := <-db.mends:
-			db.mend(day)
+			db.mend(ctx, day)
 		case <-tick.C:
+			db.reattach(ctx)
 			db.retain()
 		}
 		if db.unflushed >= db.opts.checkpointBytes || db.unflushed > 0 && time.Since(db.flushed) >= db.opts.checkpoint {
@@ -169,6 +170,9 @@ func (db *DB) room() error {
 	}
 	if db.over.Load() {
 		return fmt.Errorf("%w: the records of today alone take %d bytes, the limit; allow more or send less", ErrFull, db.opts.RetentionBytes)
+	}
+	for day := range db.engine.detached {
+		return fmt.Errorf("the day %s has files that are damaged or could not be opened, see the log: nothing is taken in until it is open again", day)
 	}
 	if db.unflushed > maxUnflushed {
 		return fmt.Errorf("%w: %d MiB of records could not be written to their files yet", ErrFull, db.unflushed>>20)

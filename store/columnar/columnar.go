@@ -55,6 +55,7 @@ type Options struct {
 	checkpoint      time.Duration    // tests: how long a record is in the log and in memory alone
 	checkpointBytes int64            // tests
 	verify          time.Duration    // tests: how often all files are compared with their checksums
+	firstLook       int64            // tests: bytes that a start reads at most to compare them with their checksums
 }
 
 // DB is an open store. All methods may be called from several goroutines. Close it to let go of the directory.
@@ -89,7 +90,10 @@ type DB struct {
 
 // Open locks the directory (made if it is not there), sets aside what is corrupt, and gives the engine what is in the log alone.
 // Errors: directory.ErrInUse, ErrNewerVersion, ErrDiskFull, or what the file system said.
-func Open(o Options) (*DB, error) {
+func Open(o Options) (*DB, error) { return OpenContext(context.Background(), o) }
+
+// OpenContext is Open that ends with an error when the context ends while files are compared with their checksums. The store does not keep the context.
+func OpenContext(ctx context.Context, o Options) (*DB, error) {
 	o = withDefaults(o)
 	lock, err := directory.NewLock(o.Dir)
 	if err != nil {
@@ -99,7 +103,7 @@ func Open(o Options) (*DB, error) {
 		opts: o, log: o.Log, lock: lock, appends: make(chan *appending, maxGroup), queries: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 		unflushedDays: map[string]bool{}, damaged: map[int]bool{}, mends: make(chan string),
 	}
-	if err := db.open(); err != nil {
+	if err := db.open(ctx); err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}
 	return db, nil
@@ -131,10 +135,13 @@ func withDefaults(o Options) Options {
 	if o.verify <= 0 {
 		o.verify = defaultVerify
 	}
+	if o.firstLook <= 0 {
+		o.firstLook = defaultFirstLook
+	}
 	return o
 }
 
-func (db *DB) open() (err error) {
+func (db *DB) open(starting context.Context) (err error) {
 	if db.guard, err = directory.NewGuard(db.opts.Dir, db.opts.ReserveBytes); err != nil {
 		return err
 	}
@@ -150,7 +157,7 @@ func (db *DB) open() (err error) {
 	if err := os.MkdirAll(filepath.Join(db.opts.Dir, walDir), 0o750); err != nil {
 		return fmt.Errorf("make the folder of the log: %w", err)
 	}
-	if db.engine, err = openEngine(db.opts.Dir, db.opts.RetentionAge, db.aside); err != nil {
+	if db.engine, err = openEngine(starting, db.opts.Dir, db.opts.RetentionAge, db.aside, db.opts.firstLook); err != nil {
 		return err
 	}
 	if err := db.replay(); err != nil {

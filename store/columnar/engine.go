@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ const (
 	partitionsDir = "partitions" // below engineDir: one folder for each day (UTC), named by dayFormat
 	dayFormat     = "20060102"
 	parkedPrefix  = "."                  // the library does not look at names that begin so
+	droppedPrefix = ".dropped-"          // a day that is being deleted, or was when the process ended
 	neverFlush    = 365 * 24 * time.Hour // by itself: checkpoints do it, while there is room on the disk
 	flushTimeout  = 10 * time.Second
 	flushPoll     = 5 * time.Millisecond
@@ -68,10 +70,15 @@ type engine struct {
 	storage *logstorage.Storage
 	tenants []logstorage.TenantID
 	reading sync.RWMutex // held for writing while a day is closed that will be opened again
+	unread  bool         // not all that has checksums was compared with them at the start
+
+	// Days that are closed while their folder is there. The library would skip their records in silence, so none may be added while there are any.
+	// Of the writer's goroutine.
+	detached map[string]bool
 }
 
-// openEngine opens the database in dir. What is damaged is set aside.
-func openEngine(dir string, retention time.Duration, aside *directory.Aside) (_ *engine, err error) {
+// openEngine opens the database in dir. What is damaged is set aside, as far as limit bytes of files show it, those of the newest days first.
+func openEngine(ctx context.Context, dir string, retention time.Duration, aside *directory.Aside, limit int64) (_ *engine, err error) {
 	if err := setProcess(); err != nil {
 		return nil, fmt.Errorf("set up the engine: %w", err)
 	}
@@ -80,7 +87,7 @@ func openEngine(dir string, retention time.Duration, aside *directory.Aside) (_ 
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{tenants: []logstorage.TenantID{{}}}
+	e := &engine{tenants: []logstorage.TenantID{{}}, detached: map[string]bool{}}
 	err = caught(func() {
 		e.storage = logstorage.MustOpenStorage(root, &logstorage.StorageConfig{
 			Retention: retention, FutureRetention: 2 * maxAhead, FlushInterval: neverFlush,
@@ -90,7 +97,9 @@ func openEngine(dir string, retention time.Duration, aside *directory.Aside) (_ 
 		return nil, fmt.Errorf("open the engine in %s: %w", root, err)
 	}
 	expired := time.Now().Add(-retention).UTC().Format(dayFormat)
-	for _, day := range days {
+	look := &budget{left: limit}
+	slices.Sort(days)
+	for _, day := range slices.Backward(days) {
 		if day < expired { // the library looks only once an hour
 			if err := os.RemoveAll(filepath.Join(root, partitionsDir, parkedPrefix+day)); err != nil {
 				e.close()
@@ -98,11 +107,12 @@ func openEngine(dir string, retention time.Duration, aside *directory.Aside) (_ 
 			}
 			continue
 		}
-		if err := e.attach(dir, day, aside); err != nil {
+		if err := e.show(ctx, dir, day, aside, look); err != nil {
 			e.close()
 			return nil, err
 		}
 	}
+	e.unread = look.short
 	for _, path := range e.storage.PartitionSnapshotList() { // of a checkpoint that was cut short
 		if err := e.storage.PartitionSnapshotDelete(path); err != nil {
 			e.close()
@@ -124,8 +134,14 @@ func park(root string, aside *directory.Aside) ([]string, error) {
 	}
 	var days []string
 	for _, entry := range entries {
+		if day, dropped := strings.CutPrefix(entry.Name(), droppedPrefix); dropped && isDay(day) {
+			if err := os.RemoveAll(filepath.Join(folder, entry.Name())); err != nil {
+				return nil, fmt.Errorf("delete the rest of a day: %w", err)
+			}
+			continue
+		}
 		day := strings.TrimPrefix(entry.Name(), parkedPrefix)
-		if _, err := time.Parse(dayFormat, day); err != nil || !entry.IsDir() {
+		if !isDay(day) || !entry.IsDir() {
 			if err := aside.Move(filepath.Join(engineDir, partitionsDir, entry.Name()), "engine."+day, errors.New("not the folder of a day")); err != nil {
 				return nil, err
 			}
@@ -141,31 +157,51 @@ func park(root string, aside *directory.Aside) ([]string, error) {
 	return days, nil
 }
 
-// attach opens a day that park has hidden, or sets it aside.
-func (e *engine) attach(dir, day string, aside *directory.Aside) error {
+// isDay tells the name of a day's folder from others.
+func isDay(name string) bool {
+	_, err := time.Parse(dayFormat, name)
+	return err == nil
+}
+
+// show opens a day that park has hidden, or sets it aside.
+func (e *engine) show(ctx context.Context, dir, day string, aside *directory.Aside, look *budget) error {
 	folder := filepath.Join(dir, engineDir, partitionsDir)
 	if err := os.Rename(filepath.Join(folder, parkedPrefix+day), filepath.Join(folder, day)); err != nil {
 		return fmt.Errorf("show a day: %w", err)
 	}
-	return e.open(dir, day, aside)
+	return e.open(dir, day, aside, setDamagedAside(ctx, dir, day, aside, look))
 }
 
-// reopen closes a day and opens it again. Nothing may be added meanwhile; queries wait.
-func (e *engine) reopen(dir, day string, aside *directory.Aside) error {
+// reopen closes a day and opens it again without what is damaged of it. Nothing may be added meanwhile; queries wait. Where the machine does not let it
+// set that aside, the day is opened as it is; where that fails too it is in detached, and reopen can be tried again.
+func (e *engine) reopen(ctx context.Context, dir, day string, aside *directory.Aside) error {
 	e.reading.Lock()
 	defer e.reading.Unlock()
-	if err := e.storage.PartitionDetach(day); err != nil {
-		return fmt.Errorf("close a day: %w", err)
+	if !e.detached[day] {
+		if err := e.storage.PartitionDetach(day); err != nil {
+			return fmt.Errorf("close a day: %w", err)
+		}
+		e.detached[day] = true
 	}
-	return e.open(dir, day, aside)
+	found := setDamagedAside(ctx, dir, day, aside, nil)
+	if found != nil && isMachine(found) {
+		if err := e.attach(day); err != nil {
+			return errors.Join(found, err)
+		}
+		delete(e.detached, day)
+		return found
+	}
+	if err := e.open(dir, day, aside, found); err != nil {
+		return err
+	}
+	delete(e.detached, day)
+	return nil
 }
 
-// open opens a day without the parts of it that are damaged, which are set aside; where that cannot be done, the whole day is.
-func (e *engine) open(dir, day string, aside *directory.Aside) error {
-	err := setDamagedAside(dir, day, aside)
+// open opens a day whose damaged parts are set aside; where that could not be done (err), or the library refuses it, the whole day is.
+func (e *engine) open(dir, day string, aside *directory.Aside, err error) error {
 	if err == nil {
-		var refused error
-		err = errors.Join(caught(func() { refused = e.storage.PartitionAttach(day) }), refused)
+		err = e.attach(day)
 	}
 	if err == nil {
 		return nil
@@ -175,6 +211,12 @@ func (e *engine) open(dir, day string, aside *directory.Aside) error {
 		return fmt.Errorf("open %s: %w", filepath.Join(dir, name), err)
 	}
 	return aside.Move(name, "day."+day, err)
+}
+
+// attach gives the library a day.
+func (e *engine) attach(day string) error {
+	var refused error
+	return errors.Join(caught(func() { refused = e.storage.PartitionAttach(day) }), refused)
 }
 
 // caught turns a panic of the library into an error. It sees only those of its own goroutine.
@@ -188,8 +230,15 @@ func caught(f func()) (err error) {
 	return nil
 }
 
-// isMachine is directory.IsMachine for errors of which only the text is left.
+// isMachine is directory.IsMachine for errors of which only the text is left, and for work that was called off. What is known to be damaged is not, even
+// where an errno tells it: see unreadable.
 func isMachine(err error) bool {
+	switch {
+	case errors.Is(err, errCorrupt):
+		return false
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return true
+	}
 	for _, errno := range []unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EACCES, unix.EPERM, unix.EROFS, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO} {
 		if strings.Contains(err.Error(), errno.Error()) {
 			return true
@@ -273,12 +322,25 @@ func oldest(s *logstorage.StorageStats) time.Time {
 // days lists the days that are open, oldest first.
 func (e *engine) days() []string { return e.storage.PartitionList() }
 
-// drop deletes a day. It waits for the queries that read it.
+// drop deletes a day. It waits for the queries that read it. Its folder gets a name that a start deletes: cut short, the rest must not look damaged.
 func (e *engine) drop(root, day string) error {
+	folder := filepath.Join(root, engineDir, partitionsDir)
+	rest := filepath.Join(folder, droppedPrefix+day)
+	if err := os.RemoveAll(rest); err != nil { // of a day that had the same name
+		return fmt.Errorf("delete the rest of a day: %w", err)
+	}
 	if err := e.storage.PartitionDetach(day); err != nil {
 		return fmt.Errorf("close a day: %w", err)
 	}
-	if err := os.RemoveAll(filepath.Join(root, engineDir, partitionsDir, day)); err != nil {
+	if err := os.Rename(filepath.Join(folder, day), rest); err != nil {
+		err = fmt.Errorf("take a day out: %w", err)
+		if again := e.attach(day); again != nil {
+			e.detached[day] = true
+			return errors.Join(err, again)
+		}
+		return err
+	}
+	if err := os.RemoveAll(rest); err != nil {
 		return fmt.Errorf("delete a day: %w", err)
 	}
 	return nil

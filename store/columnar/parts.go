@@ -30,7 +30,7 @@ func listParts(root string) ([]string, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list parts: %w", err)
+			return nil, fmt.Errorf("list parts: %w", unreadable(err))
 		}
 		var names []string
 		if err := json.Unmarshal(text, &names); err != nil {
@@ -67,9 +67,6 @@ func checkList(root string) error {
 // next start finds it missing, and sets aside the day: nothing is deleted either way.
 func removePart(dir, day, part string, aside *directory.Aside, why error) error {
 	root := filepath.Join(engineDir, partitionsDir, day)
-	if err := aside.Move(filepath.Join(root, part), "part."+day+"."+filepath.Base(part), why); err != nil {
-		return err
-	}
 	list := filepath.Join(dir, root, filepath.Dir(part), partsList)
 	text, err := os.ReadFile(list)
 	if err != nil {
@@ -83,15 +80,23 @@ func removePart(dir, day, part string, aside *directory.Aside, why error) error 
 	if text, err = json.Marshal(names); err != nil {
 		return fmt.Errorf("list parts: %w", err)
 	}
-	if err := replaceFile(list, text); err != nil {
+	// All that takes room on the disk comes first: what is left then are two new names.
+	shorter, err := newFile(list, text)
+	if err != nil {
+		return fmt.Errorf("take a part off the list: %w", err)
+	}
+	if err := aside.Move(filepath.Join(root, part), "part."+day+"."+filepath.Base(part), why); err != nil {
+		return errors.Join(err, os.Remove(shorter))
+	}
+	if err := putFile(shorter, list); err != nil {
 		return fmt.Errorf("take a part off the list: %w", err)
 	}
 	return nil
 }
 
 // setDamagedAside sets aside the parts of a day that do not agree with their checksums. A day whose list of parts, or whose index, is damaged is an
-// error: its records may be whole, but none could be found by what it belongs to.
-func setDamagedAside(dir, day string, aside *directory.Aside) error {
+// error: its records may be whole, but none could be found by what it belongs to. No more is read than look allows.
+func setDamagedAside(ctx context.Context, dir, day string, aside *directory.Aside, look *budget) error {
 	root := filepath.Join(dir, engineDir, partitionsDir, day)
 	if err := checkList(root); err != nil {
 		return err
@@ -103,7 +108,7 @@ func setDamagedAside(dir, day string, aside *directory.Aside) error {
 	if err != nil {
 		return err
 	}
-	parts, _, err := s.damaged(context.Background(), root)
+	parts, _, err := s.damaged(ctx, root, look)
 	if err != nil {
 		return err
 	}

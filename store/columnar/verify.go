@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/vetch-dev/vetch/store/directory"
 )
 
-// defaultVerify is how often all files are read and compared with their checksums, beside each start.
+// defaultVerify is how often all files are read and compared with their checksums, beside the start and, where that did not get to all, soon after it.
 const defaultVerify = 6 * time.Hour
 
 // watch makes checksums of what the engine has written, and looks now and then whether all is as it was.
@@ -19,6 +20,9 @@ func (db *DB) watch(ctx context.Context) {
 	seal, verify := time.NewTicker(db.opts.checkpoint), time.NewTicker(db.opts.verify)
 	defer seal.Stop()
 	defer verify.Stop()
+	if db.engine.unread {
+		db.verify(ctx)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -50,6 +54,9 @@ func sealDays(ctx context.Context, dir string) error {
 	var errs []error
 	there := map[string]bool{}
 	for _, day := range days {
+		if !isDay(day.Name()) { // being dropped
+			continue
+		}
 		there[day.Name()] = true
 		errs = append(errs, sealDay(ctx, dir, day.Name()))
 	}
@@ -88,11 +95,14 @@ func (db *DB) verify(ctx context.Context) {
 		var parts map[string]error
 		var read int64
 		if err == nil {
-			parts, read, err = s.damaged(ctx, root)
+			parts, read, err = s.damaged(ctx, root, nil)
 		}
 		db.verified.Add(float64(read))
 		if ctx.Err() != nil {
 			return
+		}
+		if !slices.Contains(db.engine.days(), day) { // dropped meanwhile
+			continue
 		}
 		if err != nil {
 			db.log.Error("compare files with their checksums", "store", db.opts.Name, "day", day, "err", err)
@@ -109,12 +119,33 @@ func (db *DB) verify(ctx context.Context) {
 	}
 }
 
-// mend opens a day again, which sets aside what is damaged of it. Nothing is added and nothing is asked meanwhile.
-func (db *DB) mend(day string) {
-	aside := directory.NewAside(db.opts.Dir, db.opts.now(), db.log)
-	err := db.engine.reopen(db.opts.Dir, day, aside)
-	db.setAside.Add(float64(aside.Count))
-	if err != nil {
-		db.log.Error("set damaged files aside", "store", db.opts.Name, "day", day, "err", err)
+// mend opens a day again, which sets aside what is damaged of it. Nothing is added and nothing is asked meanwhile. The next look comes to what
+// could not be mended.
+func (db *DB) mend(ctx context.Context, day string) {
+	if !slices.Contains(db.engine.days(), day) { // dropped meanwhile
+		return
 	}
+	if err := db.reopen(ctx, day); err != nil && ctx.Err() == nil {
+		db.log.Error("set damaged files aside", "store", db.opts.Name, "day", day, "still_open", !db.engine.detached[day], "err", err)
+	}
+}
+
+// reattach tries again to open the days that mend or drop had to leave closed. Until then room lets nothing in.
+func (db *DB) reattach(ctx context.Context) {
+	for day := range db.engine.detached {
+		if err := db.reopen(ctx, day); err == nil || !db.engine.detached[day] {
+			db.log.Info("a day that was closed for trouble on disk is open again", "store", db.opts.Name, "day", day)
+		}
+	}
+}
+
+// reopen closes and opens a day, but not where the disk is full: the engine may write when it does so.
+func (db *DB) reopen(ctx context.Context, day string) error {
+	if err := db.guard.Check(); err != nil {
+		return err
+	}
+	aside := directory.NewAside(db.opts.Dir, db.opts.now(), db.log)
+	err := db.engine.reopen(ctx, db.opts.Dir, day, aside)
+	db.setAside.Add(float64(aside.Count))
+	return err
 }

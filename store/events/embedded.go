@@ -39,12 +39,15 @@ type Embedded struct {
 var _ store.Events = (*Embedded)(nil)
 
 // Open opens the store in o.Dir; o.Name is set here. Errors as of columnar.Open.
-func Open(o columnar.Options) (*Embedded, error) {
+func Open(o columnar.Options) (*Embedded, error) { return OpenContext(context.Background(), o) }
+
+// OpenContext is Open that ends with an error when the context ends before. The store does not keep the context.
+func OpenContext(ctx context.Context, o columnar.Options) (*Embedded, error) {
 	o.Name = "events"
 	if o.Registerer == nil {
 		o.Registerer = prometheus.NewRegistry()
 	}
-	db, err := columnar.Open(o)
+	db, err := columnar.OpenContext(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("open events: %w", err)
 	}
