@@ -213,7 +213,10 @@ func (a *Agent) watchExits(o *Options) (err error) {
 		return nil
 	}
 	o.Probe.Exits = true
-	if a.exits, err = exits.New(exits.Options{Log: o.Log, Node: cmp.Or(o.Node, o.Hostname), Store: o.Events, Ended: a.ended, Registerer: o.Registerer}); err != nil {
+	oldest := func() map[string]time.Duration { return a.host.Oldest() } // it is made later
+	if a.exits, err = exits.New(exits.Options{
+		Log: o.Log, Node: cmp.Or(o.Node, o.Hostname), Store: o.Events, Ended: a.ended, Oldest: oldest, Registerer: o.Registerer,
+	}); err != nil {
 		return fmt.Errorf("watch for ends of processes: %w", err)
 	}
 	return nil

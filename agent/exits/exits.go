@@ -35,6 +35,7 @@ type Options struct {
 	Store      func(context.Context, []model.Event) error // stores all or none
 	Registerer prometheus.Registerer                      // nil: not exported
 	Ended      func(process.Identity, probe.Exit)         // hears of each whose owner is known; nil: nobody does
+	Oldest     func() map[string]time.Duration            // when the oldest process that lives began, by Identity.Run and as Exit.Started; nil: not known
 	Now        func() time.Time                           // nil: time.Now
 }
 
@@ -57,7 +58,8 @@ type Watcher struct {
 // taken is an exit that has no name yet.
 type taken struct {
 	probe.Exit
-	at time.Time
+	at     time.Time
+	waited bool // for its owner, which came after those of its snapshot
 }
 
 type processID struct {
@@ -112,7 +114,7 @@ func (w *Watcher) Take(e probe.Exit) {
 		w.dropped.WithLabelValues("pending").Inc()
 		return
 	}
-	w.pending = append(w.pending, taken{e, w.opts.Now()})
+	w.pending = append(w.pending, taken{Exit: e, at: w.opts.Now()})
 }
 
 // Owners calls add with the owners of the exits that wait for a name, so that they are in the snapshot that is applied before Name.
@@ -126,10 +128,7 @@ func (w *Watcher) Owners(add func(probe.OwnerID)) {
 
 // Name makes events of the exits that wait; identity says who an owner is. Those that are alike become one.
 func (w *Watcher) Name(identity func(probe.OwnerID) (process.Identity, bool)) {
-	w.mu.Lock()
-	pending := w.pending
-	w.pending = nil
-	w.mu.Unlock()
+	pending, mains := w.takePending(identity)
 	if len(pending) == 0 {
 		return
 	}
@@ -141,6 +140,7 @@ func (w *Watcher) Name(identity func(probe.OwnerID) (process.Identity, bool)) {
 			w.dropped.WithLabelValues("sandbox").Inc()
 			continue
 		}
+		t.First = t.First && mains.has(t, who)
 		e := eventOf(t, who, w.opts.Node)
 		w.seen.WithLabelValues(e.Reason).Inc()
 		if who.ContainerID != "" && w.opts.Ended != nil {

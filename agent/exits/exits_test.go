@@ -67,13 +67,13 @@ func TestEventOf(t *testing.T) {
 	program := process.Identity{Workload: model.Workload{Kind: model.KindProcess, Name: "shop"}, ContainerID: "/process/shop"}
 	pod := process.Identity{Workload: model.Workload{Namespace: "default", Kind: model.KindPod, Name: "cart-1"}, PodUID: "u1"}
 	owned := process.Identity{Workload: model.Workload{Namespace: "shop", Kind: "Deployment", Name: "cart"}, PodUID: "u1", ContainerID: "/k8s/shop/cart-1/app"}
-	e := eventOf(taken{probe.Exit{Code: 11}, time.Now()}, owned, "host")
+	e := eventOf(taken{Exit: probe.Exit{Code: 11}, at: time.Now()}, owned, "host")
 	require.Equal(t, model.Object{Namespace: "shop", Kind: "Pod", Name: "cart-1", UID: "u1"}, e.Object)
 	require.Equal(t, owned.Workload, e.Workload)
 	require.Equal(t, "app", e.Fields["container"])
 	require.Empty(t, e.ID, "it is not the first process")
 	owned.Run = "0123456789abcdef"
-	e = eventOf(taken{probe.Exit{Code: 11, First: true}, time.Now()}, owned, "host")
+	e = eventOf(taken{Exit: probe.Exit{Code: 11, First: true}, at: time.Now()}, owned, "host")
 	require.Equal(t, model.ContainerEnd("0123456789abcdef"), e.ID, "by which the cluster's API tells of it too")
 	tests := map[string]struct {
 		exit   probe.Exit
@@ -96,7 +96,7 @@ func TestEventOf(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			now := time.Now()
-			e := eventOf(taken{tt.exit, now}, tt.who, "host")
+			e := eventOf(taken{Exit: tt.exit, at: now}, tt.who, "host")
 			require.Equal(t, tt.kind, e.Type)
 			require.Equal(t, tt.reason, e.Reason)
 			require.Equal(t, tt.text, e.Message)
@@ -222,4 +222,72 @@ func TestRunsOfAContainerStayApart(t *testing.T) {
 	})
 	require.NoError(t, w.store(t.Context()))
 	require.Len(t, s.events, 2, "the API tells of each")
+}
+
+func TestMainProcessesOfContainers(t *testing.T) {
+	s := &sink{}
+	alive := map[string]time.Duration{"lives": time.Minute}
+	var scans, ended int
+	w, err := New(Options{
+		Store:  s.put,
+		Oldest: func() map[string]time.Duration { scans++; return alive },
+		Ended: func(_ process.Identity, e probe.Exit) {
+			if e.First {
+				ended++
+			}
+		},
+	})
+	require.NoError(t, err)
+	runs := []string{"", "lives", "gone"}
+	identity := func(id probe.OwnerID) (process.Identity, bool) {
+		return process.Identity{Workload: model.Workload{Namespace: "shop", Kind: model.KindPod, Name: "cart-1"}, PodUID: "u1", ContainerID: "/k8s/shop/cart-1/app", Run: runs[id]}, true
+	}
+	first := func(owner probe.OwnerID, pid uint32, started time.Duration, status uint32) {
+		w.Take(probe.Exit{Owner: owner, PID: pid, Started: started, Code: status << 8, First: true})
+	}
+	first(0, 9, time.Hour, 1)
+	w.Name(identity)
+	require.Zero(t, scans, "nobody looks where it does not matter")
+	require.Equal(t, 1, ended)
+
+	first(1, 10, time.Hour, 2)     // made by a program in the container
+	first(2, 13, 2*time.Minute, 3) // likewise, and told before its main process
+	first(2, 12, time.Minute, 4)   // which ends with it
+	w.Name(identity)
+	require.Equal(t, 1, scans)
+	require.Equal(t, 1+1, ended)
+	alive["near"], runs = time.Minute, append(runs, "near")
+	first(3, 11, time.Minute+5*time.Millisecond, 5) // the ticks of /proc do not tell it from what lives
+	w.Name(identity)
+	require.NoError(t, w.store(t.Context()))
+	ids := map[string]string{}
+	for _, e := range s.events {
+		ids[e.Message] = e.ID
+	}
+	require.Equal(t, map[string]string{
+		"the main process of cart-1 ended with exit code 1": "",
+		"a process of cart-1 ended with exit code 2":        "",
+		"a process of cart-1 ended with exit code 3":        "",
+		"the main process of cart-1 ended with exit code 4": model.ContainerEnd("gone"),
+		"the main process of cart-1 ended with exit code 5": model.ContainerEnd("near"),
+	}, ids)
+}
+
+func TestOwnersThatComeLater(t *testing.T) {
+	s := &sink{}
+	w := watcher(t, s)
+	w.Take(crash(1, 1))
+	unknown := func(probe.OwnerID) (process.Identity, bool) { return process.Identity{}, false }
+	w.Name(unknown)
+	w.Take(crash(2, 2))
+	w.Name(named)
+	w.Take(crash(3, 3))
+	w.Name(unknown)
+	w.Name(unknown)
+	require.NoError(t, w.store(t.Context()))
+	var names []string
+	for _, e := range s.events {
+		names = append(names, e.Workload.Name)
+	}
+	require.Equal(t, []string{"program-1", "program-2", "~unknown"}, names, "it waits once")
 }

@@ -245,3 +245,17 @@ func TestContainerInfo(t *testing.T) {
 	a.describe(process.Description{})
 	require.True(t, a.info.IsEmpty())
 }
+
+func TestOldestProcessesOfContainers(t *testing.T) {
+	m := newMachineOf(t)
+	m.slept = time.Second
+	pod := "kubepods/burstable/pod" + podA + "/"
+	m.process(10, 500, pod+webID)
+	m.process(11, 100, pod+webID)
+	m.process(12, 300, pod+boxID)
+	m.process(13, 200, pod+boxID)
+	m.process(14, 50, "system.slice/nginx.service")
+	files{"proc/13/stat": "13 (x) y) Z 1 1 1 0 -1 0 0 0 0 0 1 1 0 0 20 0 1 0 200 0 0\n"}.write(t, m.root)
+	at := func(ticks uint64) time.Duration { return time.Duration(ticks*tick) - m.slept }
+	require.Equal(t, map[string]time.Duration{webID: at(100), boxID: at(300)}, m.meter.Oldest(), "what has ended does not live, and units are none")
+}

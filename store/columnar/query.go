@@ -20,8 +20,9 @@ const (
 	columnFirst   = "lo"
 	columnLast    = "hi"
 	columnNumber  = "q"
+	columnOnce    = "u"
 	columnRow     = "row"
-	columnsOfOurs = "n lo hi q row _time"
+	columnsOfOurs = "n lo hi q u row _time"
 )
 
 // Range is what a query looks at: from Start to End, both included, and what the filter takes.
@@ -87,8 +88,9 @@ func rowOf(get func(string) string, names []string) (Row, error) {
 }
 
 // Merge asks for records of which several belong together. Key is the field that says which; Count is the field whose sum is how often it happened, First
-// and Last are fields with whole numbers of which the lowest and the highest count.
-type Merge struct{ Key, Count, First, Last string }
+// and Last are fields with whole numbers of which the lowest and the highest count. Each value of the field Once adds 1 to that sum, however many of the
+// records have it; "": there is no such field.
+type Merge struct{ Key, Count, Once, First, Last string }
 
 // Merged is one of several records that belong together, the newest, with what they have in common.
 type Merged struct {
@@ -112,25 +114,33 @@ func (db *DB) Merged(ctx context.Context, r Range, m Merge, limit int, after Mer
 	}
 	query := fmt.Sprintf("%s | stats by (%q) sum(%q) as %s, min(%q) as %s, max(%q) as %s, max(%s) as %s, row_max(%s) as %s", r.Filter, m.Key,
 		m.Count, columnCount, m.First, columnFirst, m.Last, columnLast, fieldNumber, columnNumber, fieldNumber, columnRow)
+	if m.Once != "" {
+		query += fmt.Sprintf(", count_uniq(%q) as %s", m.Once, columnOnce)
+	}
 	if after != (MergedPosition{}) {
 		query += fmt.Sprintf(" | filter (%s:<%d or (%s:=%d %s:<%d))", columnLast, after.Last, columnLast, after.Last, columnNumber, after.Number)
 	}
 	query += fmt.Sprintf(" | sort by (%s desc, %s desc) limit %d", columnLast, columnNumber, limit)
 	var found []Merged
 	err := db.ask(ctx, query, r, func(get func(string) string, _ []string) error {
-		one, err := mergedOf(get)
+		one, err := mergedOf(get, m.Once != "")
 		found = append(found, one)
 		return err
 	})
 	return found, err
 }
 
-func mergedOf(get func(string) string) (m Merged, err error) {
-	var errs [4]error
+func mergedOf(get func(string) string, once bool) (m Merged, err error) {
+	var errs [5]error
 	m.Count, errs[0] = strconv.ParseUint(get(columnCount), 10, 64)
 	m.First, errs[1] = strconv.ParseInt(get(columnFirst), 10, 64)
 	m.Last, errs[2] = strconv.ParseInt(get(columnLast), 10, 64)
 	m.Number, errs[3] = strconv.ParseUint(get(columnNumber), 10, 64)
+	if once {
+		var n uint64
+		n, errs[4] = strconv.ParseUint(get(columnOnce), 10, 64)
+		m.Count += n
+	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return m, fmt.Errorf("read a group: %w", err)
 	}
@@ -153,22 +163,41 @@ type Group struct {
 	Sum    uint64
 }
 
-// Sum adds up a field over stretches of step, which begin at whole multiples of it since 1970, by the values of some fields. At most 10,000 groups,
-// else ErrTooLarge; in no order. Errors as of Newest.
-func (db *DB) Sum(ctx context.Context, r Range, field string, step time.Duration, by ...string) ([]Group, error) {
+// Sum adds up a field over stretches of step, which begin at whole multiples of it since 1970, by the values of some fields. Each value of the field once
+// adds 1, where the newest of the records that have it is; "": there is no such field. At most 10,000 groups, else ErrTooLarge; in no order. Errors as of
+// Newest.
+func (db *DB) Sum(ctx context.Context, r Range, field, once string, step time.Duration, by ...string) ([]Group, error) {
 	if step <= 0 {
 		return nil, fmt.Errorf("%w: a step of %s", ErrInvalid, step)
 	}
-	keys := fmt.Sprintf("%s:%dms", fieldTime, max(step.Milliseconds(), 1))
+	names := ""
 	for _, name := range by {
 		if strings.Contains(" "+columnsOfOurs+" ", " "+name+" ") {
 			return nil, fmt.Errorf("%w: a sum by %q", ErrInvalid, name)
 		}
-		keys += fmt.Sprintf(", %q", name)
+		names += fmt.Sprintf(", %q", name)
 	}
+	keys := fmt.Sprintf("%s:%dms%s", fieldTime, max(step.Milliseconds(), 1), names)
+	groups, err := db.groups(ctx, fmt.Sprintf("%s | stats by (%s) sum(%q) as %s", r.Filter, keys, field, columnCount), r, by)
+	if err != nil || once == "" {
+		return groups, err
+	}
+	newest := fmt.Sprintf("stats by (%q) row_max(%s, %s%s) as %s", once, fieldNumber, fieldTime, names, columnRow)
+	unpack := fmt.Sprintf("unpack_json from %s fields (%s%s)", columnRow, fieldTime, names)
+	more, err := db.groups(ctx, fmt.Sprintf("(%s) %q:* | %s | %s | stats by (%s) count() as %s", r.Filter, once, newest, unpack, keys, columnCount), r, by)
+	if err != nil {
+		return nil, err
+	}
+	if groups = added(groups, more); len(groups) > maxGroups {
+		return nil, fmt.Errorf("%w: more than %d groups", ErrTooLarge, maxGroups)
+	}
+	return groups, nil
+}
+
+// groups reads the answer of a query whose columns are a time, those of by, and a sum.
+func (db *DB) groups(ctx context.Context, query string, r Range, by []string) ([]Group, error) {
 	var groups []Group
-	query := fmt.Sprintf("%s | stats by (%s) sum(%q) as %s | limit %d", r.Filter, keys, field, columnCount, maxGroups+1)
-	err := db.ask(ctx, query, r, func(get func(string) string, _ []string) error {
+	err := db.ask(ctx, fmt.Sprintf("%s | limit %d", query, maxGroups+1), r, func(get func(string) string, _ []string) error {
 		if len(groups) == maxGroups {
 			return fmt.Errorf("%w: more than %d groups", ErrTooLarge, maxGroups)
 		}
@@ -188,6 +217,23 @@ func (db *DB) Sum(ctx context.Context, r Range, field string, step time.Duration
 		return nil
 	})
 	return groups, err
+}
+
+// added joins two lists of groups.
+func added(groups, more []Group) []Group {
+	key := func(g *Group) string { return fmt.Sprintf("%d %q", g.Start.UnixNano(), g.Values) }
+	at := make(map[string]int, len(groups))
+	for i := range groups {
+		at[key(&groups[i])] = i
+	}
+	for i := range more {
+		if j, ok := at[key(&more[i])]; ok {
+			groups[j].Sum += more[i].Sum
+		} else {
+			groups = append(groups, more[i])
+		}
+	}
+	return groups
 }
 
 // ask runs a query when it is its turn, and calls row for each row of the answer; what get returns is gone when row returns.

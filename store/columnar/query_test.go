@@ -128,7 +128,7 @@ func TestMergedAndSum(t *testing.T) {
 		require.Equal(t, start.Add(time.Duration(n)*time.Minute).UnixMicro(), m.Last)
 	}
 
-	groups, err := db.Sum(context.Background(), lately(Filter{}), "count", 10*time.Minute, "source")
+	groups, err := db.Sum(context.Background(), lately(Filter{}), "count", "", 10*time.Minute, "source")
 	require.NoError(t, err)
 	require.Len(t, groups, 6)
 	sums := map[string]uint64{}
@@ -136,10 +136,42 @@ func TestMergedAndSum(t *testing.T) {
 		sums[fmt.Sprint(g.Start.Sub(start), " ", g.Values)] = g.Sum
 	}
 	require.Equal(t, map[string]uint64{"0s [s0]": 20, "0s [s1]": 25, "10m0s [s0]": 70, "10m0s [s1]": 75, "20m0s [s0]": 120, "20m0s [s1]": 125}, sums)
-	_, err = db.Sum(context.Background(), lately(Filter{}), "count", time.Minute, "n")
+	_, err = db.Sum(context.Background(), lately(Filter{}), "count", "", time.Minute, "n")
 	require.ErrorIs(t, err, ErrInvalid)
-	_, err = db.Sum(context.Background(), lately(Filter{}), "count", 0)
+	_, err = db.Sum(context.Background(), lately(Filter{}), "count", "", 0)
 	require.ErrorIs(t, err, ErrInvalid)
+}
+
+func TestOnce(t *testing.T) {
+	db := open(t, Options{Dir: t.TempDir()})
+	start := time.Now().Add(-time.Hour).Truncate(time.Hour)
+	for i, r := range []struct{ once, name, count string }{{"a", "", "0"}, {"b", "x", "0"}, {"a", "x", "0"}, {"", "x", "5"}, {"c", "", "0"}, {"", "y", "2"}, {"d", "x", "0"}, {"d", "x", "0"}} {
+		at := start.Add(time.Duration(i/6) * 20 * time.Minute)
+		last := strconv.FormatInt(at.UnixMicro(), 10)
+		put(t, db, Record{
+			Time: at, Stream: []Field{{"source", "s"}}, Message: fmt.Sprint("record ", i),
+			Fields: []Field{{"key", "k"}, {"once", r.once}, {"name", r.name}, {"count", r.count}, {"first", last}, {"last", last}},
+		})
+	}
+	wait(t, db, 8)
+	count := func(f Filter) (merged uint64, sums map[string]uint64) {
+		found, err := db.Merged(t.Context(), lately(f), Merge{Key: "key", Count: "count", Once: "once", First: "first", Last: "last"}, 3, MergedPosition{})
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		groups, err := db.Sum(t.Context(), lately(f), "count", "once", 10*time.Minute, "name")
+		require.NoError(t, err)
+		sums = map[string]uint64{}
+		for _, g := range groups {
+			sums[fmt.Sprint(g.Start.Sub(start), " ", g.Values[0])] = g.Sum
+		}
+		return found[0].Count, sums
+	}
+	n, sums := count(Filter{})
+	require.EqualValues(t, 11, n, "7 and a, b, c, d")
+	require.Equal(t, map[string]uint64{"0s x": 7, "0s y": 2, "0s ": 1, "20m0s x": 1}, sums)
+	n, sums = count(Is("name", "x"))
+	require.EqualValues(t, 8, n)
+	require.Equal(t, map[string]uint64{"0s x": 7, "20m0s x": 1}, sums)
 }
 
 func TestQueriesEnd(t *testing.T) {

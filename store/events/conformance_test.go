@@ -27,6 +27,8 @@ func conformance(t *testing.T, d driver) {
 		"again is counted up":                 countedUp,
 		"what is told again counts once":      toldAgain,
 		"two sources of one end are one":      joinedEnds,
+		"ends count once":                     countedEnds,
+		"two processes of one container":      processesOfOne,
 		"chosen by properties":                chosen,
 		"text and patterns":                   texts,
 		"pages":                               pages,

@@ -133,24 +133,34 @@ func (a *appending) record(event *model.Event) (r columnar.Record, ok bool) {
 	case model.IsContainerEnd(event.ID):
 		return a.recordOfEnd(*event)
 	default:
-		before := a.totals[event.ID]
-		if event.Count <= before {
+		if ok = a.add(event); !ok {
 			return r, false
 		}
-		a.totals[event.ID] = event.Count
-		event.Count -= before
 	}
 	return encode(event, keyOf(event)), true
 }
 
-// idsOf lists the IDs of events, each once.
+// add leaves of an event with an ID what it adds to what is in the store; false if that is nothing.
+func (a *appending) add(event *model.Event) bool {
+	before := a.totals[event.ID]
+	if event.Count <= before {
+		return false
+	}
+	a.totals[event.ID] = event.Count
+	event.Count -= before
+	return true
+}
+
+// idsOf lists the IDs of events, and those that they may be stored with instead, each once.
 func idsOf(events []model.Event) []string {
 	var ids []string
 	seen := map[string]bool{"": true}
 	for i := range events {
-		if id := events[i].ID; !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
+		for _, id := range []string{events[i].ID, processID(&events[i])} {
+			if !seen[id] {
+				seen[id] = true
+				ids = append(ids, id)
+			}
 		}
 	}
 	return ids
@@ -187,7 +197,7 @@ func (e *Embedded) known(ctx context.Context, events []model.Event, ids []string
 	}
 	for some := range slices.Chunk(unknown, maxAsked) {
 		r.Filter = columnar.Is(fieldID, some...)
-		found, err := e.db.Merged(ctx, r, columnar.Merge{Key: fieldID, Count: fieldCount, First: fieldFirst, Last: fieldLast}, len(some), columnar.MergedPosition{})
+		found, err := e.db.Merged(ctx, r, columnar.Merge{Key: fieldID, Count: fieldCount, Once: fieldEnd, First: fieldFirst, Last: fieldLast}, len(some), columnar.MergedPosition{})
 		if err != nil {
 			return known, translate(err)
 		}
@@ -204,7 +214,7 @@ func (e *Embedded) known(ctx context.Context, events []model.Event, ids []string
 
 func (e *Embedded) lookback() time.Duration { return max(e.opts.RetentionAge, 24*time.Hour) }
 
-var merge = columnar.Merge{Key: fieldKey, Count: fieldCount, First: fieldFirst, Last: fieldLast}
+var merge = columnar.Merge{Key: fieldKey, Count: fieldCount, Once: fieldEnd, First: fieldFirst, Last: fieldLast}
 
 // Find implements store.Events.
 func (e *Embedded) Find(ctx context.Context, q store.EventQuery) (store.EventPage, error) {
@@ -245,13 +255,13 @@ func (e *Embedded) Count(ctx context.Context, q store.EventQuery, by string) ([]
 	if err := checkProperty(by); err != nil {
 		return nil, err
 	}
-	groups, err := e.db.Sum(ctx, r, fieldCount, q.Step, by)
+	groups, err := e.db.Sum(ctx, r, fieldCount, fieldEnd, q.Step, by)
 	if err != nil {
 		return nil, translate(err)
 	}
 	counts := make([]store.EventCount, 0, len(groups))
 	for _, g := range groups {
-		if g.Sum > 0 { // else a second source has told of what is counted where the first did
+		if g.Sum > 0 { // else all in it are ends, the newest records of which are in others
 			counts = append(counts, store.EventCount{Start: g.Start, Value: g.Values[0], Count: g.Sum})
 		}
 	}

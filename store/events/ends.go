@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,8 +17,10 @@ import (
 	"github.com/vetch-dev/vetch/store/columnar"
 )
 
-// fieldSources is the field of an event that more than one source has told of: all of them.
-const fieldSources = "sources"
+const (
+	fieldSources = "sources" // of an event that more than one source has told of: all of them
+	fieldPID     = "pid"     // of the process that ended, where the source saw it
+)
 
 // reasonNoMemory and reasonError are of Kubernetes; the latter says no more than that the exit code is not 0.
 const reasonNoMemory, reasonError = "OOMKilled", "Error"
@@ -28,36 +31,62 @@ type end struct {
 	key   string
 }
 
-// recordOfEnd gives the record of the end of a container; ok is false where the same source has told of it before. The second source adds nothing to the
-// count: its record has the first one's key, so that answers show one event, and all that both tell.
+// recordOfEnd gives the record of the end of a container; ok is false where the same source has told of it before. The record of a second source has the
+// first one's key and time, so that answers show one event, and all that both tell; by its ID it counts once.
 func (a *appending) recordOfEnd(e model.Event) (r columnar.Record, ok bool) {
 	if a.totals[e.ID] == 0 {
 		a.totals[e.ID] = 1
+		e.First, e.Last = e.First.Truncate(time.Microsecond), e.Last.Truncate(time.Microsecond) // as it is read again
 		a.ends[e.ID] = end{e, endKey(&e)}
 		return encode(&e, a.ends[e.ID].key), true
 	}
 	before, found := a.ends[e.ID]
-	if !found || slices.Contains(sourcesOf(&before.event), e.Source) {
+	if !found {
 		return r, false
+	}
+	if slices.Contains(sourcesOf(&before.event), e.Source) {
+		return a.recordOfProcess(e, &before.event)
 	}
 	both := joined(before.event, e)
 	a.ends[e.ID] = end{both, before.key}
-	both.Count = 0
 	return encode(&both, before.key), true
+}
+
+// recordOfProcess gives the record of what one source tells twice of one container, if that is of two processes: the first of a pid namespace that a program
+// in it made is not always told from its main process. That is an event of its own, so that neither is lost.
+func (a *appending) recordOfProcess(e model.Event, before *model.Event) (r columnar.Record, ok bool) {
+	id := processID(&e)
+	if id == "" || e.Fields[fieldPID] == before.Fields[fieldPID] {
+		return r, false
+	}
+	if e.ID = id; !a.add(&e) {
+		return r, false
+	}
+	return encode(&e, keyOf(&e)), true
+}
+
+// processID is the ID of the end of a process that is told as that of its container, where it is not that; "" where there is none.
+func processID(e *model.Event) string {
+	run, isEnd := strings.CutPrefix(e.ID, model.ContainerEnd(""))
+	if pid := e.Fields[fieldPID]; isEnd && pid != "" {
+		return cut("process/"+run, maxWord-len("/4294967295")) + "/" + cut(pid, len("4294967295"))
+	}
+	return ""
 }
 
 func sourcesOf(e *model.Event) []string {
 	return strings.Split(cmp.Or(e.Fields[fieldSources], e.Source), ", ")
 }
 
-// joined is what two sources tell of one end. The source stays that of the later, for which it was told.
+// joined is what two sources tell of one end. The source stays that of the later, for which it was told. The time is that of the earlier, so that no range
+// of time has one record alone.
 func joined(before, later model.Event) model.Event {
 	api, other := later, before // the one that knows objects, and the one that saw the process
 	if before.Source == model.SourceWatcher {
 		api, other = before, later
 	}
 	both := api
-	both.Source, both.First, both.Last = later.Source, later.First, later.Last
+	both.ID, both.Source, both.First, both.Last = later.ID, later.Source, before.First, before.Last
 	both.Node = cmp.Or(api.Node, other.Node)
 	if both.Workload.IsZero() {
 		both.Workload = other.Workload

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -104,12 +105,124 @@ func joinedEnds(t *testing.T, d driver) {
 	}
 }
 
+// nameless is what the kernel tells of a container that nobody could name yet.
+func nameless(e model.Event) model.Event {
+	e.Object, e.Workload = model.Object{}, model.Workload{Cluster: "east", Kind: model.KindContainer, Name: "0123456789ab"}
+	e.Fields = map[string]string{"pid": e.Fields["pid"], "signal": "SIGSEGV"}
+	e.Message = "the main process of 0123456789ab was ended by SIGSEGV"
+	return e
+}
+
+// countedEnds has ends of which both sources told in either order, and such of which one did: each counts once, whatever is asked for.
+func countedEnds(t *testing.T, d driver) {
+	s := d.open(t)
+	for n := range 3 {
+		kernel, watcher := told(fmt.Sprint("kernel-first-", n), 10+n)
+		put(t, s, nameless(kernel))
+		put(t, s, watcher)
+		kernel, watcher = told(fmt.Sprint("watcher-first-", n), 30+n)
+		put(t, s, watcher)
+		put(t, s, nameless(kernel))
+	}
+	for n := range 2 {
+		kernel, _ := told(fmt.Sprint("kernel-alone-", n), 70+n)
+		put(t, s, nameless(kernel))
+	}
+	for n := range 4 {
+		_, watcher := told(fmt.Sprint("watcher-alone-", n), 80+n)
+		put(t, s, watcher)
+	}
+	other := backOff(5, "cart-1") // no end
+	other.Count = 7
+	put(t, s, other)
+	hours := func(counts []store.EventCount) map[int]uint64 {
+		found := map[int]uint64{}
+		for _, c := range counts {
+			found[int(c.Start.Sub(base).Hours())] += c.Count
+		}
+		return found
+	}
+	for name, tt := range map[string]struct {
+		property, value string
+		text            string
+		first, second   uint64 // hour
+	}{
+		"all":       {first: 6 + 7, second: 6},
+		"cluster":   {property: store.EventCluster, value: "east", first: 6 + 7, second: 6},
+		"namespace": {property: store.EventNamespace, value: "shop", first: 6 + 7, second: 4},
+		"workload":  {property: store.EventWorkload, value: "shop/Deployment/cart", first: 6 + 7, second: 4},
+		"name":      {property: store.EventName, value: "cart-1", first: 6 + 7, second: 4},
+		"id only":   {property: store.EventWorkload, value: "/Container/0123456789ab", first: 3, second: 2},
+		"crashed":   {property: store.EventReason, value: "Crashed", first: 6, second: 2},
+		"watcher":   {property: store.EventSource, value: model.SourceWatcher, first: 6, second: 4},
+		"kernel":    {property: store.EventSource, value: model.SourceKernel, first: 6, second: 2},
+		"its text":  {text: "ended with exit code 139", first: 6, second: 4},
+		"k's text":  {text: "was ended by SIGSEGV", first: 6, second: 2},
+	} {
+		q := all()
+		q.Text = tt.text
+		if tt.property != "" {
+			q.Is = map[string][]string{tt.property: {tt.value}}
+		}
+		require.EventuallyWithT(t, func(t *assert.CollectT) {
+			page, err := s.Find(context.Background(), q)
+			require.NoError(t, err, name)
+			var sum uint64
+			for i := range page.Events {
+				sum += page.Events[i].Count
+			}
+			require.Equal(t, tt.first+tt.second, sum, name)
+			want := map[int]uint64{0: tt.first}
+			if tt.second > 0 {
+				want[1] = tt.second
+			}
+			for _, by := range store.EventProperties() {
+				counts, err := s.Count(context.Background(), q, by)
+				require.NoError(t, err, name)
+				require.Equal(t, want, hours(counts), "%s by %s", name, by)
+			}
+		}, time.Minute, 20*time.Millisecond)
+	}
+	// The second record of an end is where the first is, however narrow the range.
+	q := all()
+	kernel, _ := told("", 11)
+	q.Start, q.End = kernel.Last.Add(-time.Millisecond), kernel.Last.Add(time.Millisecond)
+	require.EqualValues(t, 1, find(t, s, q, 1)[0].Count)
+	require.Equal(t, "cart-1", find(t, s, q, 1)[0].Object.Name)
+}
+
+// processesOfOne has two processes that one agent takes for the main one of a container.
+func processesOfOne(t *testing.T, d driver) {
+	s := d.open(t)
+	kernel, watcher := told("run", 10)
+	second := kernel
+	second.Fields = maps.Clone(kernel.Fields)
+	second.Fields["pid"], second.Message = "4712", "the main process of cart ended with exit code 1"
+	put(t, s, kernel, second, second)
+	put(t, s, watcher, second)
+	find(t, s, all(), 2)
+	s = d.reopen(t, s)
+	put(t, s, kernel, second, watcher)
+	third := second
+	third.Fields = maps.Clone(second.Fields)
+	third.Fields["pid"] = "4713"
+	put(t, s, third)
+	found := find(t, s, all(), 3)
+	require.Len(t, found, 2)
+	counts := map[string]uint64{}
+	for _, e := range found {
+		counts[e.Message] = e.Count
+	}
+	require.Equal(t, map[string]uint64{watcher.Message + "; " + kernel.Message: 1, second.Message: 2}, counts)
+}
+
 func TestJoined(t *testing.T) {
 	kernel, watcher := told("run", 1)
 	require.Equal(t, endKey(&kernel), endKey(&watcher))
 	later := joined(watcher, kernel)
 	require.Equal(t, model.SourceKernel, later.Source)
-	require.Equal(t, kernel.Last, later.Last)
+	require.Equal(t, watcher.Last, later.Last, "no range of time has one of them alone")
+	require.Equal(t, kernel.ID, later.ID)
 	require.Equal(t, []string{"kernel", "watcher"}, sourcesOf(&later))
 
 	oom, killed := kernel, watcher

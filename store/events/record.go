@@ -26,7 +26,8 @@ const (
 // The names of fields in the engine, beside those of store.EventProperties.
 const (
 	fieldKey        = "key"
-	fieldID         = "id" // Event.ID
+	fieldID         = "id"  // Event.ID
+	fieldEnd        = "end" // the same, of the end of a container alone: each of these is one, however many records tell of it
 	fieldCount      = "count"
 	fieldFirst      = "first" // Unix time in microseconds
 	fieldLast       = "last"
@@ -115,9 +116,14 @@ func encode(e *model.Event, key string) columnar.Record {
 			r.Fields = append(r.Fields, columnar.Field{Name: name, Value: value})
 		}
 	}
+	count := e.Count
+	if model.IsContainerEnd(e.ID) {
+		count = 0
+		r.Fields = append(r.Fields, columnar.Field{Name: fieldEnd, Value: e.ID})
+	}
 	r.Fields = append(r.Fields,
 		columnar.Field{Name: fieldKey, Value: key},
-		columnar.Field{Name: fieldCount, Value: strconv.FormatUint(e.Count, 10)},
+		columnar.Field{Name: fieldCount, Value: strconv.FormatUint(count, 10)},
 		columnar.Field{Name: fieldFirst, Value: strconv.FormatInt(e.First.UnixMicro(), 10)},
 		columnar.Field{Name: fieldLast, Value: strconv.FormatInt(e.Last.UnixMicro(), 10)},
 		columnar.Field{Name: fieldObjectPart, Value: e.Object.Namespace})
@@ -138,7 +144,7 @@ func encode(e *model.Event, key string) columnar.Record {
 func decode(m *columnar.Merged) model.Event {
 	f := m.Row.Fields
 	e := model.Event{
-		First: time.UnixMicro(m.First), Last: time.UnixMicro(m.Last), Count: max(m.Count, 1), // of a second source's alone it is 0
+		First: time.UnixMicro(m.First), Last: time.UnixMicro(m.Last), Count: m.Count,
 		Type: model.EventType(f[store.EventKindOf]), Reason: f[store.EventReason], Message: m.Row.Message, Source: f[store.EventSource], Node: f[store.EventNode],
 		Object: model.Object{Namespace: f[fieldObjectPart], Kind: f[store.EventKind], Name: f[store.EventName], UID: f[store.EventUID]},
 	}
