@@ -149,7 +149,6 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare to measure the machine: %w", err), a.Close())
 	}
-	a.streams.streams.Match = a.probe.Matches()
 	a.digest, err = digest.New(digest.Options{
 		Log: o.Log, Book: book, Names: outside, Machine: described, Version: o.Version, ProbeStats: a.reader.Stats,
 		IgnoreRequests: o.IgnoreRequests, RoutesPerWorkload: o.RoutesPerWorkload, SeriesExpiry: o.SeriesExpiry,
@@ -183,6 +182,7 @@ func (a *Agent) openReader(o Options, root string) (err error) {
 		return err
 	}
 	a.reader = a.probe
+	a.streams.streams.Match = a.probe.Matches()
 	return nil
 }
 
