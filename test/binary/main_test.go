@@ -56,7 +56,7 @@ func prepareAndRun(m *testing.M) (code int, err error) {
 		}
 	}()
 	for _, hook := range hooks() {
-		v, err := startVetch(context.Background(), settings{role: "run", hook: hook})
+		v, err := startVetch(context.Background(), settings{role: "run", hook: hook, env: []string{lookIntoZooKeeper()}})
 		if err != nil {
 			return 1, err
 		}
