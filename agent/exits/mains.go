@@ -1,6 +1,7 @@
 package exits
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vetch-dev/vetch/agent/probe"
@@ -32,23 +33,11 @@ func (m *mains) has(t taken, who process.Identity) bool {
 // takePending takes the exits that wait, but those whose owner is not known yet: they wait once more. The living are looked at before, so that the end of
 // a main process that does not live has been taken.
 func (w *Watcher) takePending(identity func(probe.OwnerID) (process.Identity, bool)) (pending []taken, m mains) {
-	inPod := func(t taken) bool {
-		if !t.First {
-			return false
-		}
-		who, _ := identity(t.Owner)
-		return who.Run != ""
+	if w.opts.Oldest != nil && w.endedInPod(identity) {
+		m.alive = w.opts.Oldest()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, t := range w.pending {
-		if w.opts.Oldest != nil && inPod(t) {
-			w.mu.Unlock()
-			m.alive = w.opts.Oldest()
-			w.mu.Lock()
-			break
-		}
-	}
 	all := w.pending
 	w.pending = nil
 	m.ended = map[string]processID{}
@@ -67,4 +56,17 @@ func (w *Watcher) takePending(identity func(probe.OwnerID) (process.Identity, bo
 		}
 	}
 	return pending, m
+}
+
+// endedInPod reports whether the first process of a pid namespace in a pod is among the exits that wait.
+func (w *Watcher) endedInPod(identity func(probe.OwnerID) (process.Identity, bool)) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.pending, func(t taken) bool {
+		if !t.First {
+			return false
+		}
+		who, _ := identity(t.Owner)
+		return who.Run != ""
+	})
 }

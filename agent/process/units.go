@@ -47,26 +47,35 @@ func newUnits(root string) *units {
 
 // of tells of a service by its name; the zero Unit where nobody can. What asking takes goes off budget, and without any left nobody is asked.
 func (u *units) of(name string, budget *time.Duration) Unit {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	now := u.now()
-	got, found := u.known[name]
-	if found && now.Before(got.until) || now.Before(u.later) || *budget <= 0 {
-		return got.Unit
+	got, fresh := u.kept(name)
+	if fresh || *budget <= 0 {
+		return got
 	}
 	start := time.Now()
 	unit, err := u.ask(name)
 	*budget -= time.Since(start)
+
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	var refused dbus.Error // by systemd, which does not know it
 	if err != nil && !errors.As(err, &refused) {
-		u.later = now.Add(lastAsk)
-		return got.Unit
+		u.later = u.now().Add(lastAsk)
+		return got
 	}
-	if !found && len(u.known) >= maxUnits {
+	if _, found := u.known[name]; !found && len(u.known) >= maxUnits {
 		clear(u.known)
 	}
-	u.known[name] = knownUnit{unit, now.Add(unitAge)}
+	u.known[name] = knownUnit{unit, u.now().Add(unitAge)}
 	return unit
+}
+
+// kept is what was last heard of a service, and whether that will do for now.
+func (u *units) kept(name string) (unit Unit, fresh bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.now()
+	got := u.known[name]
+	return got.Unit, now.Before(got.until) || now.Before(u.later)
 }
 
 // ask opens a connection for one question: units are asked about seldom, and what is not open cannot be lost.
