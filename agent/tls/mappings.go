@@ -19,6 +19,7 @@ import (
 type mapping struct {
 	pid  uint32
 	file mappedFile
+	at   uint64 // nanoseconds of CLOCK_MONOTONIC; 0 where it is not known, for it was found in a list
 }
 
 // mappedFile is a file as the kernel names it in lists of mappings.
@@ -72,7 +73,8 @@ func openMappings() (*mappings, error) {
 func openMapRing(cpu int) (*mapRing, error) {
 	attr := unix.PerfEventAttr{
 		Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_DUMMY, Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
-		Bits: unix.PerfBitMmap | unix.PerfBitMmap2 | unix.PerfBitWatermark, Wakeup: 1,
+		Bits: unix.PerfBitMmap | unix.PerfBitMmap2 | unix.PerfBitWatermark | unix.PerfBitSampleIDAll | unix.PerfBitUseClockID, Wakeup: 1,
+		Sample_type: unix.PERF_SAMPLE_TIME, Clockid: unix.CLOCK_MONOTONIC,
 	}
 	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	if err != nil {
@@ -197,17 +199,18 @@ func (r *mapRing) drain(take func(mapping)) (lost uint64) {
 	return lost
 }
 
-// decodeMapping reads a PERF_RECORD_MMAP2 with its head: pid, tid, address, length, offset, device, inode, generation, protection, flags, path.
+// decodeMapping reads a PERF_RECORD_MMAP2 with its head: pid, tid, address, length, offset, device, inode, generation, protection, flags, path; and at its end the time.
 func decodeMapping(b []byte) (mapping, bool) {
-	const path = 72
-	if len(b) <= path {
+	const path, tail = 72, 8
+	if len(b) <= path+tail {
 		return mapping{}, false
 	}
 	if binary.NativeEndian.Uint32(b[64:])&unix.PROT_EXEC == 0 {
 		return mapping{}, false
 	}
-	name, _, _ := strings.Cut(string(b[path:]), "\x00")
-	m := mapping{pid: binary.NativeEndian.Uint32(b[8:]), file: mappedFile{
+	end := len(b) - tail
+	name, _, _ := strings.Cut(string(b[path:end]), "\x00")
+	m := mapping{pid: binary.NativeEndian.Uint32(b[8:]), at: binary.NativeEndian.Uint64(b[end:]), file: mappedFile{
 		major: binary.NativeEndian.Uint32(b[40:]), minor: binary.NativeEndian.Uint32(b[44:]),
 		inode: binary.NativeEndian.Uint64(b[48:]), generation: binary.NativeEndian.Uint64(b[56:]), path: name,
 	}}

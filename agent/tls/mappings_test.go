@@ -15,6 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// recordTime is when all of these are made.
+const recordTime = 1 << 40
+
 // mapRecord is a PERF_RECORD_MMAP2 as the kernel writes it.
 func mapRecord(pid, protection uint32, inode uint64, path string) []byte {
 	b := make([]byte, 72)
@@ -29,6 +32,7 @@ func mapRecord(pid, protection uint32, inode uint64, path string) []byte {
 	for len(b)%8 != 0 {
 		b = append(b, 0)
 	}
+	b = binary.NativeEndian.AppendUint64(b, recordTime)
 	binary.NativeEndian.PutUint16(b[6:], uint16(len(b)))
 	return b
 }
@@ -36,10 +40,10 @@ func mapRecord(pid, protection uint32, inode uint64, path string) []byte {
 func TestDecodeMapping(t *testing.T) {
 	m, ok := decodeMapping(mapRecord(7, unix.PROT_READ|unix.PROT_EXEC, 42, "/usr/lib/libssl.so.3"))
 	require.True(t, ok)
-	require.Equal(t, mapping{7, mappedFile{8, 1, 42, 5, "/usr/lib/libssl.so.3"}}, m)
+	require.Equal(t, mapping{7, mappedFile{8, 1, 42, 5, "/usr/lib/libssl.so.3"}, recordTime}, m)
 	for _, record := range [][]byte{
 		mapRecord(7, unix.PROT_READ, 42, "/usr/lib/libssl.so.3"), mapRecord(7, unix.PROT_EXEC, 0, "//anon"),
-		mapRecord(7, unix.PROT_EXEC, 0, "[vdso]"), mapRecord(7, unix.PROT_EXEC, 3, "/memfd:jit (deleted)"), make([]byte, 72), nil,
+		mapRecord(7, unix.PROT_EXEC, 0, "[vdso]"), mapRecord(7, unix.PROT_EXEC, 3, "/memfd:jit (deleted)"), make([]byte, 72), make([]byte, 80), nil,
 	} {
 		_, ok := decodeMapping(record)
 		require.False(t, ok, "%q", record)
@@ -107,12 +111,13 @@ func TestMappingsOfNewProcesses(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	var pid atomic.Int64
-	got := make(chan struct{})
+	before := clock()
+	got := make(chan uint64, 1)
 	done := make(chan error, 1)
 	go func() {
 		done <- m.read(ctx, func(m mapping) {
 			if int64(m.pid) == pid.Load() && m.file.path == program {
-				close(got)
+				got <- m.at
 				pid.Store(-1)
 			}
 		})
@@ -125,7 +130,9 @@ func TestMappingsOfNewProcesses(t *testing.T) {
 	_, err = in.Write([]byte("\n"))
 	require.NoError(t, err)
 	select {
-	case <-got:
+	case at := <-got:
+		require.Greater(t, at, before)
+		require.Less(t, at, clock())
 	case <-ctx.Done():
 		t.Error("the mapping was not heard of")
 	}

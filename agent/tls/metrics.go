@@ -15,10 +15,18 @@ type counts struct {
 	inspected uint64
 	seconds   float64
 	errors    map[string]uint64 // by reason
+	missed    map[string]uint64 // by reason
 }
 
+// Why not all was seen that a process said which uses a file with TLS in it.
+const (
+	missedBegin    = "begun"     // it ran already when the file was probed
+	missedEnded    = "ended"     // it had ended when the file was probed
+	missedNotFound = "not_found" // it ended before its file could be opened: it is not known whether it does TLS
+)
+
 func newCounts() counts {
-	c := counts{errors: map[string]uint64{}}
+	c := counts{errors: map[string]uint64{}, missed: map[string]uint64{missedBegin: 0, missedEnded: 0, missedNotFound: 0}}
 	for _, r := range reasons() {
 		c.errors[r.name] = 0
 	}
@@ -49,8 +57,8 @@ func reasonOf(err error) string {
 
 // collector exports a Watcher.
 type collector struct {
-	w                                                              *Watcher
-	files, processes, limit, unseen, failed, inspected, took, lost *prometheus.Desc
+	w                                                                      *Watcher
+	files, processes, limit, unseen, failed, missed, inspected, took, lost *prometheus.Desc
 }
 
 // Collector exports what is probed and what could not be.
@@ -64,6 +72,7 @@ func (w *Watcher) Collector() prometheus.Collector {
 		desc("max_probed_files", "Limit of vetch_tls_probed_files."),
 		desc("unseen_processes", "Processes that did TLS in the last 10 minutes of which not all is seen; at most 1024."),
 		desc("probe_failures_total", "Programs and libraries with TLS that cannot be looked into, by reason.", "reason"),
+		desc("programs_missed_total", "Processes that ran before a file with TLS that they use was probed, so that what they said until then was not seen, by reason.", "reason"),
 		desc("inspected_files_total", "Programs and libraries that were looked at for TLS."),
 		desc("inspect_seconds_total", "Time spent on that."),
 		desc("mappings_lost_total", "Files that were mapped faster than they could be looked at; all processes are looked at after that."),
@@ -78,7 +87,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.w.mu.Lock()
 	files, processes := map[Library]int{}, map[Library]int{}
 	for _, f := range c.w.files {
-		if len(f.attached) == 0 {
+		if !f.isProbed() {
 			continue
 		}
 		for _, found := range f.found {
@@ -87,7 +96,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	figures, unseen := c.w.counts, c.w.unseen.number(time.Now())
-	figures.errors = maps.Clone(figures.errors)
+	figures.errors, figures.missed = maps.Clone(figures.errors), maps.Clone(figures.missed)
 	c.w.mu.Unlock()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -103,6 +112,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.unseen, float64(unseen))
 	for name, n := range figures.errors {
 		counter(c.failed, float64(n), name)
+	}
+	for name, n := range figures.missed {
+		counter(c.missed, float64(n), name)
 	}
 	counter(c.inspected, float64(figures.inspected))
 	counter(c.took, figures.seconds)

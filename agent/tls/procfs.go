@@ -64,7 +64,7 @@ func mappedBy(proc string, pid uint32) []mapping {
 	for line := range strings.Lines(text) {
 		if f, ok := parseMapping(strings.TrimSuffix(line, "\n")); ok && !known[f] {
 			known[f] = true
-			out = append(out, mapping{pid, f})
+			out = append(out, mapping{pid: pid, file: f})
 		}
 	}
 	return out
@@ -124,6 +124,24 @@ func openMapped(proc string, pid uint32, name string, program bool) (*os.File, e
 		return nil, fmt.Errorf("open %s of process %d: %w", name, pid, err)
 	}
 	return os.NewFile(uintptr(fd), name), nil
+}
+
+// openInode opens a file by its path if it is the one that was mapped, and not another that a process in a container has there.
+func openInode(root string, file mappedFile) (*os.File, error) {
+	fd, err := openInRoot(root, file.path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", file.path, err)
+	}
+	f := os.NewFile(uintptr(fd), file.path)
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && (st.Ino != file.inode || st.Dev != unix.Mkdev(file.major, file.minor)) {
+		err = unix.ESTALE
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open %s: %w", file.path, err)
+	}
+	return f, nil
 }
 
 func openInRoot(root, name string) (int, error) {

@@ -21,6 +21,7 @@ const (
 	maxSeen         = 16384 // files of which is known that there is nothing to do
 	seenFor         = time.Minute
 	sweepEvery      = 30 * time.Second
+	keepFor         = 2 * time.Minute // a file without users stays probed: what runs for a moment once a minute is seen from its second time on
 	rescanAfter     = 2 * time.Second // when mappings were lost
 	scanEvery       = 5 * time.Second // where the kernel does not tell of mappings
 )
@@ -57,7 +58,9 @@ type watched struct {
 	found    []Found
 	err      error // why not all, or nothing, of it is probed
 	attached []io.Closer
+	probed   uint64 // when, on the clock of mapping.at; 0: it is not
 	users    map[uint32]bool
+	idle     time.Time // since when it was found to have no users; zero while it has
 
 	installed bool // see keepInstalled
 }
@@ -191,28 +194,68 @@ func (w *Watcher) mapped(m mapping, closely bool) {
 		w.options.JVM(m.pid)
 	}
 	now := time.Now()
-	if s, ok := w.seen[m.file]; ok && now.Sub(s.at) < seenFor {
-		s.file.use(m.pid)
-		return
+	known, ok := w.seen[m.file]
+	if !ok || now.Sub(known.at) >= seenFor {
+		f, err := w.open(m, closely)
+		if err == nil {
+			known = seen{w.lookAt(f, m.file.path), now}
+			f.Close()
+			if len(w.seen) >= maxSeen {
+				clear(w.seen)
+			}
+			w.seen[m.file] = known
+		} else if !ok && errors.Is(err, errLeft) {
+			w.counts.missed[missedNotFound]++
+		}
 	}
+	w.use(known.file, m)
+}
+
+var (
+	// errNotWanted says that a mapped file need not be looked into.
+	errNotWanted = errors.New("no program, and no library that may hold TLS")
+	// errLeft says that a process ended before its file was opened, and the file is not to be found without it.
+	errLeft = errors.New("the process has ended")
+)
+
+// open opens a mapped file as the process sees it, or, where that has ended since, as the machine does.
+func (w *Watcher) open(m mapping, closely bool) (*os.File, error) {
 	library := strings.Contains(path.Base(m.file.path), ".so")
 	if library && !closely && !mayHoldTLS(m.file.path) {
-		return
+		return nil, errNotWanted
+	}
+	if w.gone(m.pid) {
+		return w.openLeft(m)
 	}
 	if !library && !isProgram(w.options.Proc, m.pid, m.file.path) || ignored(w.options.Proc, m.pid, w.options.IgnoreCgroups) {
-		return
+		return nil, errNotWanted
 	}
 	f, err := openMapped(w.options.Proc, m.pid, m.file.path, !library)
-	if err != nil { // the process is gone, or it is a thread of the kernel
-		return
+	if err != nil && w.gone(m.pid) { // in the meantime
+		return w.openLeft(m)
 	}
-	defer f.Close()
-	if len(w.seen) >= maxSeen {
-		clear(w.seen)
+	return f, err
+}
+
+// openLeft opens what a process has left that ended before its file was opened. In which cgroup it was is not known any more.
+func (w *Watcher) openLeft(m mapping) (*os.File, error) {
+	if m.at == 0 {
+		return nil, errNotWanted
 	}
-	file := w.lookAt(f, m.file.path)
-	file.use(m.pid)
-	w.seen[m.file] = seen{file, now}
+	if len(w.options.IgnoreCgroups) > 0 {
+		return nil, errLeft
+	}
+	f, err := openInode(procPath(w.options.Proc, 1, "root"), m.file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errLeft, err)
+	}
+	return f, nil
+}
+
+// gone reports whether a process has ended.
+func (w *Watcher) gone(pid uint32) bool {
+	_, err := os.Readlink(procPath(w.options.Proc, pid, "exe"))
+	return err != nil
 }
 
 // mayHoldTLS goes by the names of libraries: those of TLS, and those that are known to have one built in. Programs are all looked into.
@@ -241,7 +284,7 @@ func (w *Watcher) lookAt(f *os.File, name string) *watched {
 	if errors.Is(file.err, ErrNoTLS) {
 		return nil
 	}
-	if len(w.files) >= maxKnown*w.options.MaxFiles {
+	if len(w.files) >= maxKnown*w.options.MaxFiles && !w.releaseIdle(func(*watched) bool { return true }) {
 		w.counts.errors[reasonOf(errTooMany)]++
 		return nil
 	}
@@ -259,7 +302,7 @@ func (w *Watcher) attach(f *os.File, file *watched) {
 	if w.options.Attach == nil || len(file.found) == 0 {
 		return
 	}
-	if w.probed() >= w.options.MaxFiles {
+	if w.probed() >= w.options.MaxFiles && !w.releaseIdle((*watched).isProbed) {
 		file.err = errors.Join(file.err, errTooMany)
 		return
 	}
@@ -271,6 +314,7 @@ func (w *Watcher) attach(f *os.File, file *watched) {
 			continue
 		}
 		file.attached = append(file.attached, closer)
+		file.probed = clock()
 		w.log.Debug("looking into TLS", "path", file.path, "library", found.Library, "version", found.Version, "places", len(found.Points), "took", time.Since(begin))
 	}
 }
@@ -281,68 +325,11 @@ var errAttach = errors.New("the kernel does not let it be probed")
 // probed is how many files are.
 func (w *Watcher) probed() (n int) {
 	for _, f := range w.files {
-		if len(f.attached) > 0 {
+		if f.isProbed() {
 			n++
 		}
 	}
 	return n
-}
-
-func (f *watched) use(pid uint32) {
-	if f != nil && len(f.users) < maxUsers {
-		f.users[pid] = true
-	}
-}
-
-// unused says that nobody is known to use a file which is not to be kept.
-func (f *watched) unused() bool { return len(f.users) == 0 && !f.installed }
-
-// sweep releases files that nobody uses any more. Processes may use a file without having been seen to map it, for they are forked; so when
-// all that are known are gone, everybody is asked.
-func (w *Watcher) sweep() {
-	if w.forgetUsers() == 0 {
-		return
-	}
-	w.tryScan()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, f := range w.files {
-		if f.unused() {
-			w.release(id)
-		}
-	}
-}
-
-// forgetUsers takes processes that are gone off all files, and returns how many files have none left.
-func (w *Watcher) forgetUsers() (unused int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, f := range w.files {
-		for pid := range f.users {
-			if _, err := os.Stat(procPath(w.options.Proc, pid, "")); err != nil {
-				delete(f.users, pid)
-			}
-		}
-		if f.unused() {
-			unused++
-		}
-	}
-	return unused
-}
-
-// release takes the probes out of a file and forgets it.
-func (w *Watcher) release(id fileID) {
-	f := w.files[id]
-	delete(w.files, id)
-	for key, s := range w.seen {
-		if s.file == f {
-			delete(w.seen, key)
-		}
-	}
-	if err := closeAll(f.attached); err != nil {
-		w.log.Warn("cannot end looking into TLS", "path", f.path, "error", err)
-	}
-	w.log.Debug("looking into TLS ends", "path", f.path)
 }
 
 // Close takes all probes out. It is called once, after Run.

@@ -84,6 +84,17 @@ func (m *machine) watch(o Options) *Watcher {
 	return w
 }
 
+// idle has all files be without users for as long as they may be.
+func (m *machine) idle(w *Watcher) {
+	w.sweep()
+	for _, f := range w.files {
+		if !f.idle.IsZero() {
+			f.idle = f.idle.Add(-keepFor)
+		}
+	}
+	w.sweep()
+}
+
 func TestWatcherProbesEachFileOnceAndReleasesIt(t *testing.T) {
 	m := newMachine(t)
 	web, other := m.write("web", madeGo(func([]byte) {})), m.write("other", []byte("#!/bin/sh\n"))
@@ -113,7 +124,7 @@ vetch_tls_processes{library="go"} 3
 	w.sweep()
 	require.Len(t, m.attached, 1)
 	m.gone(5)
-	w.sweep()
+	m.idle(w)
 	require.Empty(t, m.attached)
 	require.Empty(t, w.Files())
 
@@ -142,7 +153,7 @@ func TestWatcherKeepsInstalledLibraries(t *testing.T) {
 	m.process(2, "/", m.write("curl", []byte("no")), path)
 	require.NoError(t, w.scan())
 	m.gone(2)
-	w.sweep()
+	m.idle(w)
 	require.Equal(t, map[string]int{"libssl.so.3": 1}, m.attached)
 
 	require.NoError(t, os.Rename(path, path+".old")) // an upgrade
@@ -151,7 +162,7 @@ func TestWatcherKeepsInstalledLibraries(t *testing.T) {
 	require.NoError(t, os.Remove(path+".old"))
 	w.keepInstalled()
 	require.EqualValues(t, 2, len(w.files))
-	w.sweep()
+	m.idle(w)
 	require.Len(t, w.files, 1)
 	require.Equal(t, map[string]int{"libssl.so.3": 1}, m.attached)
 }
@@ -197,6 +208,76 @@ func TestWatcherHasALimit(t *testing.T) {
 	require.Len(t, m.attached, 3)
 	require.EqualValues(t, 17, w.counts.errors["too_many_files"])
 	require.Len(t, w.Files(), 12)
+}
+
+// What runs again and again is probed from its first time on, if not for ever: other programs that need its place get it.
+func TestWatcherKeepsWhatIsRunAgain(t *testing.T) {
+	m := newMachine(t)
+	m.process(3, "/", m.write("init", []byte("no")))
+	w := m.watch(Options{MaxFiles: 2})
+	for i, name := range []string{"first", "second"} {
+		m.process(1, "/", m.write(name, madeGo(func([]byte) {})))
+		require.NoError(t, w.scan())
+		m.gone(1)
+		w.sweep()
+		require.Len(t, m.attached, i+1)
+	}
+	m.process(1, "/", filepath.Join(m.dir, "first"))
+	require.NoError(t, w.scan())
+	m.gone(1)
+	w.sweep()
+	require.EqualValues(t, 3, w.counts.inspected, "once each")
+	m.process(2, "/", m.write("third", madeGo(func([]byte) {})))
+	require.NoError(t, w.scan())
+	require.Equal(t, map[string]int{"first": 1, "third": 1}, m.attached, "the second was without users for longest")
+	require.Zero(t, w.counts.errors["too_many_files"])
+	m.idle(w)
+	require.Equal(t, map[string]int{"third": 1}, m.attached)
+}
+
+// A process whose file was not probed when it began may have said what nobody saw.
+func TestWatcherCountsWhatIsMissed(t *testing.T) {
+	m := newMachine(t)
+	web := m.write("web", madeGo(func([]byte) {}))
+	m.process(1, "/", m.write("init", []byte("no")))
+	w := m.watch(Options{})
+	event := func(pid uint32, path string, at uint64) {
+		t.Helper()
+		var st unix.Stat_t
+		require.NoError(t, unix.Stat(path, &st))
+		w.mapped(mapping{pid, mappedFile{major: unix.Major(st.Dev), minor: unix.Minor(st.Dev), inode: st.Ino, path: path}, at}, false)
+	}
+	began := clock()
+	event(2, web, began) // has ended
+	require.Equal(t, map[string]int{"web": 1}, m.attached, "for the next one")
+	m.process(3, "/", web)
+	event(3, web, began)
+	event(3, web, began)
+	for pid := range uint32(5) {
+		m.process(int(pid)+10, "/", web)
+		event(pid+10, web, clock())
+	}
+	require.Equal(t, map[string]uint64{"ended": 1, "begun": 1, "not_found": 0}, w.counts.missed)
+
+	event(4, filepath.Join(m.dir, "init"), clock()) // without TLS
+	w.mapped(mapping{5, mappedFile{8, 1, 77, 0, web}, clock()}, false)
+	w.mapped(mapping{6, mappedFile{8, 1, 77, 0, "/no/such/program"}, clock()}, false)
+	require.Equal(t, map[string]uint64{"ended": 1, "begun": 1, "not_found": 2}, w.counts.missed)
+	w.options.IgnoreCgroups = []string{"/box"}
+	event(7, m.write("other", madeGo(func([]byte) {})), clock())
+	require.EqualValues(t, 3, w.counts.missed["not_found"], "it may have been in one of them")
+	for known, s := range w.seen {
+		w.seen[known] = seen{s.file, s.at.Add(-seenFor)}
+	}
+	event(8, web, clock())
+	require.EqualValues(t, 3, w.counts.missed["not_found"], "it is probed, though that was long ago")
+	require.NoError(t, testutil.CollectAndCompare(w.Collector(), strings.NewReader(`
+# HELP vetch_tls_programs_missed_total Processes that ran before a file with TLS that they use was probed, so that what they said until then was not seen, by reason.
+# TYPE vetch_tls_programs_missed_total counter
+vetch_tls_programs_missed_total{reason="begun"} 1
+vetch_tls_programs_missed_total{reason="ended"} 1
+vetch_tls_programs_missed_total{reason="not_found"} 3
+`), "vetch_tls_programs_missed_total"))
 }
 
 func TestWatcherIgnoresCgroups(t *testing.T) {
