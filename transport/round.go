@@ -64,6 +64,7 @@ func (r *round) Commit() error {
 	for _, b := range r.batches {
 		r.sender.queue.put(b)
 	}
+	r.sender.rounds.Inc()
 	return r.Rollback()
 }
 

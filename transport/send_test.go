@@ -132,6 +132,7 @@ func TestRoundTrip(t *testing.T) {
 	require.NoError(t, app.Commit())
 	s.wait(t, "vetch_ship_sent_total", "", 4)
 	require.Equal(t, 1.0, s.metric(t, "vetch_ship_sent_total", "histogram"))
+	require.Equal(t, 1.0, s.metric(t, "vetch_ship_rounds_total", "metrics"))
 
 	require.Len(t, r.read(t, "c_total")[`{__name__="c_total", a="ö"}`], 2, "the start is there as zero")
 	got := r.read(t, "g")[`{__name__="g"}`]
@@ -149,6 +150,7 @@ func TestRoundsAreSplit(t *testing.T) {
 	s.give(t, 2*batchSeries+1, time.Now().UnixMilli())
 	s.wait(t, "vetch_ship_sent_total", "", 2*batchSeries+1)
 	require.Equal(t, 3.0, s.metric(t, "vetch_ship_requests_total", "204"))
+	require.Equal(t, 1.0, s.metric(t, "vetch_ship_rounds_total", ""))
 	require.Len(t, r.read(t, "given_total"), 2*batchSeries+1)
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/metadata"
 )
 
@@ -21,17 +22,20 @@ type Sender struct {
 	mu       sync.Mutex
 	metadata map[string]metadata.Metadata // by name of the metric
 	encoders sync.Pool                    // of *encoder
+	rounds   prometheus.Counter
 
 	oldUntil time.Time // until then the receiver is spoken to in version 1.0; of the goroutine of Run alone
 }
 
 // NewSender opens the spool. Errors: those of spool.Open, or what is wrong with the options.
 func NewSender(o SenderOptions) (*Sender, error) {
-	s := &Sender{metadata: make(map[string]metadata.Metadata)}
+	s := &Sender{metadata: make(map[string]metadata.Metadata), rounds: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "vetch_ship_rounds_total", Help: "Rounds of samples that were handed over to be sent. Where it is shipped too, a value that the server lacks is a round that was lost.",
+	})}
 	s.encoders.New = func() any { return new(encoder) }
 	var err error
 	s.shipper, err = newShipper(o, signal{
-		name: "metrics", what: "samples", path: writePath, sent: []string{"sample", "histogram"}, failReason: failReason, post: s.write,
+		name: "metrics", what: "samples", path: writePath, sent: []string{"sample", "histogram"}, failReason: failReason, post: s.write, own: []prometheus.Collector{s.rounds},
 	})
 	return s, err
 }

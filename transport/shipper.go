@@ -45,6 +45,7 @@ type signal struct {
 	failReason func(status int) string
 	// post sends a batch once.
 	post func(ctx context.Context, b *queued) verdict
+	own  []prometheus.Collector // metrics of this signal alone
 }
 
 // shipper sends batches of one signal: in order, one request at a time. What the receiver does not take now waits in memory and on disk.
@@ -92,7 +93,9 @@ func newShipper(o SenderOptions, of signal) (*shipper, error) {
 			return nil, err
 		}
 	}
-	s.metrics.register(prometheus.WrapRegistererWith(prometheus.Labels{"signal": of.name}, o.Registerer), s.queue, o.SpoolLimit)
+	labelled := prometheus.WrapRegistererWith(prometheus.Labels{"signal": of.name}, o.Registerer)
+	labelled.MustRegister(of.own...)
+	s.metrics.register(labelled, s.queue, o.SpoolLimit)
 	return s, nil
 }
 
