@@ -95,8 +95,11 @@ const shop = `load 15s
 	container_resources_cpu_usage_seconds_total{cluster="west",node="n1",container_id="/k8s/shop/cart-10/app"} 0+60x240
 	container_resources_cpu_throttled_seconds_total{cluster="west",node="n1",container_id="/k8s/shop/cart-1/app"} 0+1.5x240
 	container_resources_memory_working_set_bytes{cluster="west",node="n1",container_id="/k8s/shop/cart-1/app"} 120x240
-	kube_node_info{cluster="west",node="n1",kernel_version="6.1",os_image="Debian",container_runtime_version="containerd://2",kubelet_version="v1.36.0",internal_ip="1.1.1.1"} 1x240
-	kube_node_info{cluster="west",node="n2",kubelet_version="v1.36.0"} 1x240
+	kube_node_info{cluster="west",node="n1",kernel_version="6.1",os_image="Debian",container_runtime_version="containerd://2",kubelet_version="v1.36.0",internal_ip="fd00::1"} 1x240
+	kube_node_status_addresses{cluster="west",node="n1",type="InternalIP",address="1.1.1.1"} 1x240
+	kube_node_status_addresses{cluster="west",node="n1",type="InternalIP",address="fd00::1"} 1x240
+	kube_node_status_addresses{cluster="west",node="n1",type="ExternalIP",address="8.8.8.8"} 1x240
+	kube_node_info{cluster="west",node="n2",kubelet_version="v1.36.0",internal_ip="1.1.1.2"} 1x240
 	kube_node_role{cluster="west",node="n1",role="control-plane"} 1x240
 	kube_node_spec_unschedulable{cluster="west",node="n1"} 1x240
 	kube_node_status_condition{cluster="west",node="n1",condition="Ready",status="true"} 1x240
@@ -255,8 +258,9 @@ func TestNodes(t *testing.T) {
 	require.Equal(t, []string{
 		"n2 | critical | the cluster does not hear from it", "laptop | warning | its processors are 100 % busy", "n1 | warning | it reports DiskPressure",
 	}, got)
+	require.Equal(t, []string{"1.1.1.2"}, l.Nodes[0].IPs, "a kube-state-metrics that tells of no others")
 	n1 := l.Nodes[2]
-	require.Equal(t, []any{true, true, true, []string{"control-plane"}, "v1.36.0", "6.1", "1.1.1.1", 2}, []any{n1.Kubernetes, n1.Watched, n1.Unschedulable, n1.Roles, n1.Version, n1.Kernel, n1.IP, n1.Pods})
+	require.Equal(t, []any{true, true, true, []string{"control-plane"}, "v1.36.0", "6.1", []string{"1.1.1.1", "fd00::1"}, 2}, []any{n1.Kubernetes, n1.Watched, n1.Unschedulable, n1.Roles, n1.Version, n1.Kernel, n1.IPs, n1.Pods})
 	require.InDelta(t, 1, *n1.CPU.Used, 1e-6)
 	require.InDelta(t, 4, *n1.CPU.Capacity, 0)
 	require.InDelta(t, 3.5, *n1.CPU.Allocatable, 0)

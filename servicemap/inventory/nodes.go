@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -119,7 +120,7 @@ func (r *nodeReading) node(ls labels.Labels) *Node {
 	if n == nil {
 		n = &Node{
 			ID: at.id(), Cluster: r.i.services.ClusterName(at.cluster), Name: at.name,
-			Reasons: []string{}, Roles: []string{}, Conditions: map[string]string{},
+			Reasons: []string{}, Roles: []string{}, IPs: []string{}, Conditions: map[string]string{},
 		}
 		r.nodes[at] = n
 	}
@@ -134,6 +135,19 @@ func (r *nodeReading) ask(expr string, fill func(n *Node, ls labels.Labels, v fl
 	}}
 }
 
+// addIP adds an address of a node, unless it is there.
+func (n *Node) addIP(text string) {
+	if text == "" || slices.Contains(n.IPs, text) {
+		return
+	}
+	n.IPs = append(n.IPs, text)
+	slices.SortFunc(n.IPs, func(a, b string) int {
+		x, _ := netip.ParseAddr(a) // what is none goes first
+		y, _ := netip.ParseAddr(b)
+		return x.Compare(y)
+	})
+}
+
 const nodeLabels = "cluster,node"
 
 // objectQuestions ask what the watcher tells.
@@ -145,8 +159,11 @@ func (r *nodeReading) objectQuestions(s selection) []servicemap.Question {
 	return []servicemap.Question{
 		r.ask(maxBy(nodeLabels+",kernel_version,os_image,container_runtime_version,kubelet_version,internal_ip", s.of("kube_node_info")), func(n *Node, ls labels.Labels, _ float64) {
 			n.Kubernetes, n.Version, n.Kernel, n.System = true, ls.Get("kubelet_version"), ls.Get("kernel_version"), ls.Get("os_image")
-			n.Runtime, n.IP = ls.Get("container_runtime_version"), ls.Get("internal_ip")
+			n.Runtime = ls.Get("container_runtime_version")
+			n.addIP(ls.Get("internal_ip"))
 		}),
+		// The label above has one address, the last of them: of two families that of the second.
+		r.ask(maxBy(nodeLabels+",address", s.of("kube_node_status_addresses", is("type", "InternalIP"))), func(n *Node, ls labels.Labels, _ float64) { n.addIP(ls.Get("address")) }),
 		r.ask(maxBy(nodeLabels, s.of("kube_node_created")), func(n *Node, _ labels.Labels, v float64) { n.Created = moment(v) }),
 		r.ask(maxBy(nodeLabels+",role", s.of("kube_node_role")), func(n *Node, ls labels.Labels, _ float64) {
 			n.Roles = append(n.Roles, ls.Get("role"))

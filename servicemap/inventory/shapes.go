@@ -33,7 +33,7 @@ type Node struct {
 	Kernel        string            `json:"kernel"`
 	System        string            `json:"system"`
 	Runtime       string            `json:"runtime"`
-	IP            string            `json:"ip"`
+	IPs           []string          `json:"ips"` // within the cluster, those of IPv4 first
 	Created       *time.Time        `json:"created"`
 	UptimeSeconds *float64          `json:"uptimeSeconds"`
 	Pods          int               `json:"pods"` // that have not ended

@@ -913,7 +913,8 @@ export interface components {
             kernel: string;
             system: string;
             runtime: string;
-            ip: string;
+            /** @description within the cluster, those of IPv4 first */
+            ips: string[];
             /** @description RFC 3339 */
             created: string | null;
             uptimeSeconds: number | null;

@@ -82,6 +82,11 @@ function Badges({ node }: { node: InventoryNode }) {
   )
 }
 
+/** The addresses of a node; those of a dual-stack cluster say which is which. */
+function addressesOf(n: InventoryNode): [string, string][] {
+  return n.ips.map((ip) => [n.ips.length === 1 ? 'Address' : ip.includes(':') ? 'IPv6 address' : 'IPv4 address', ip])
+}
+
 function factsOf(n: InventoryNode): Fact[] {
   const facts: Fact[] = [
     { name: 'Processor', value: `${cores(n.cpu.used)} of ${cores(n.cpu.capacity)} cores`, bad: (shareOf(n.cpu, 'node') ?? 0) >= 0.95 },
@@ -98,7 +103,7 @@ function factsOf(n: InventoryNode): Fact[] {
     { name: 'Busiest disk', value: percent(n.diskBusy) },
     { name: 'Fullest file system', value: percent(n.diskUsed), title: 'used, of its bytes or inodes', bad: (n.diskUsed ?? 0) >= 0.9 },
   )
-  for (const [name, value] of [['Kubelet', n.version], ['Kernel', n.kernel], ['System', n.system], ['Runtime', n.runtime], ['Address', n.ip]] as const) {
+  for (const [name, value] of [['Kubelet', n.version], ['Kernel', n.kernel], ['System', n.system], ['Runtime', n.runtime], ...addressesOf(n)] as const) {
     if (value) facts.push({ name, value, title: value })
   }
   if (n.uptimeSeconds !== null) facts.push({ name: 'Up for', value: n.uptimeSeconds > 172_800 ? `${Math.round(n.uptimeSeconds / 86_400)} d` : duration(n.uptimeSeconds) })

@@ -1,1 +1,0 @@
-import{b as e,w as t}from"./index-Bkujjf9v.js";function n(n,r={getInitialValueInEffect:!0}){let i=t(n,r),{colorScheme:a}=e();return a===`auto`?i:a}export{n as t};

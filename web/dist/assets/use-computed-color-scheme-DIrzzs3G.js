@@ -1,0 +1,1 @@
+import{b as e,w as t}from"./index-Dw4RPo5z.js";function n(n,r={getInitialValueInEffect:!0}){let i=t(n,r),{colorScheme:a}=e();return a===`auto`?i:a}export{n as t};
