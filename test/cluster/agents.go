@@ -29,28 +29,40 @@ func (t *trial) agents(ctx context.Context) (map[string]pod, error) {
 // metrics is what one agent shows.
 type metrics map[string]*dto.MetricFamily
 
-// scrape reads /metrics of the agent of each node, from within that node: they listen on its loopback alone.
+// agentPort is where the agents of the chart listen.
+const agentPort = "4780"
+
+// scrape reads /metrics of the agent of each node.
 func (t *trial) scrape(ctx context.Context) (map[string]metrics, error) {
 	all := map[string]metrics{}
 	for _, node := range nodeNames {
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return dialIn(ctx, t.namespace(node), address)
-		}}}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:4780/metrics", http.NoBody)
-		if err != nil {
+		var err error
+		if all[node], err = t.scrapeAt(ctx, node, agentPort); err != nil {
 			return nil, err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return nil, fmt.Errorf("read metrics of %s: %w", node, err)
-		}
-		all[node], err = parseMetrics(response.Body)
-		response.Body.Close()
-		if err != nil {
-			return nil, fmt.Errorf("read metrics of %s: %w", node, err)
 		}
 	}
 	return all, nil
+}
+
+// scrapeAt reads /metrics of one agent, from within its node: they listen on its loopback alone.
+func (t *trial) scrapeAt(ctx context.Context, node, port string) (metrics, error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+		return dialIn(ctx, t.namespace(node), address)
+	}}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+"/metrics", http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("read metrics of %s: %w", node, err)
+	}
+	defer response.Body.Close()
+	m, err := parseMetrics(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read metrics of %s: %w", node, err)
+	}
+	return m, nil
 }
 
 func parseMetrics(from io.Reader) (metrics, error) {

@@ -54,6 +54,8 @@ func checks() []check {
 		{"a watcher that takes over tells no event twice", false, tellOnce},
 		{"a pod with the address of one that ended has its own name", false, reuseAddress},
 		{"nothing is lost", false, loseNothing},
+		{"agents ask the kubelets by the rights of the chart, for space on the disk", false, askKubelets},
+		{"an agent that sees no cgroups has their figures from the kubelet, within 10 %", false, kubeletAgrees},
 		{"helm upgrade keeps certificates and tokens, and leaves nothing of old agents", false, upgradeRelease},
 		{"workloads are shown, deleted and scaled (ghosts)", false, haunt},
 		{"a server that is killed and away for 2 minutes misses no sample", false, loseNoSample},

@@ -15,14 +15,15 @@ import (
 type usedPod struct {
 	cpu    float64 // cores
 	memory float64 // bytes of its working set
+	disk   float64 // bytes on the disk of its node; summaries only
 }
 
 // topAgrees holds what "vetch top" says of every pod against the kubelets' own summaries, read before and after it: it must be within 5 % of either, or
 // between both. Kubelets measure anew while that goes on.
 func topAgrees(ctx context.Context, t *trial) error {
 	binary := t.path("vetch-top")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		return fmt.Errorf("build vetch: %w\n%s", err, out)
+	if err := buildVetch(ctx, binary); err != nil {
+		return err
 	}
 	defer os.Remove(binary)
 	return eventually(ctx, settle, func() error {
@@ -64,6 +65,14 @@ func topAgrees(ctx context.Context, t *trial) error {
 	})
 }
 
+// buildVetch builds the program of this repository.
+func buildVetch(ctx context.Context, to string) error {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", to, ".").CombinedOutput(); err != nil {
+		return fmt.Errorf("build vetch: %w\n%s", err, out)
+	}
+	return nil
+}
+
 // near reports whether a value is within 5 % of the range of two others.
 func near(v, a, b float64) bool {
 	return v >= math.Min(a, b)*0.95 && v <= math.Max(a, b)*1.05
@@ -82,13 +91,14 @@ func (t *trial) summaries(ctx context.Context) (map[string]usedPod, error) {
 				PodRef struct{ Name, Namespace string }
 				CPU    struct{ UsageNanoCores float64 }
 				Memory struct{ WorkingSetBytes float64 }
+				Disk   struct{ UsedBytes float64 } `json:"ephemeral-storage"`
 			}
 		}
 		if err := json.Unmarshal([]byte(text), &s); err != nil {
 			return nil, fmt.Errorf("read the summary of %s: %w", node, err)
 		}
 		for _, p := range s.Pods {
-			used[p.PodRef.Namespace+"/"+p.PodRef.Name] = usedPod{p.CPU.UsageNanoCores / 1e9, p.Memory.WorkingSetBytes}
+			used[p.PodRef.Namespace+"/"+p.PodRef.Name] = usedPod{p.CPU.UsageNanoCores / 1e9, p.Memory.WorkingSetBytes, p.Disk.UsedBytes}
 		}
 	}
 	return used, nil
@@ -126,7 +136,7 @@ func (t *trial) top(ctx context.Context, binary string) (map[string]usedPod, err
 		}
 	}
 	for _, r := range d.Rows {
-		used[r.Namespace+"/"+r.Name] = usedPod{r.CPU, r.Memory}
+		used[r.Namespace+"/"+r.Name] = usedPod{cpu: r.CPU, memory: r.Memory}
 	}
 	return used, nil
 }
