@@ -126,6 +126,7 @@ type stream struct {
 	adopted  bool
 	holes    bool // bytes were missed: what still waits at the end may have been answered
 	greeted  bool // nobody knows it, but it may change to TLS
+	search   webSocketSearch
 	pieces   int
 	last     int64
 	halves   [2]direction
@@ -189,7 +190,7 @@ func (s *Streams) Take(p *Piece) Decision {
 	}
 	s.append(st, p)
 	if st.conn == nil {
-		if d := s.detect(st); d != Keep {
+		if d := s.detect(st, p); d != Keep {
 			s.give(p.Stream, st)
 			if d == Ignore {
 				s.unknown.add(p.Stream)
@@ -240,8 +241,8 @@ func (s *Streams) upgrade(st *stream, p *Piece) {
 	}
 }
 
-// detect asks the table. A connection that was met in the middle is asked about at the start of every call.
-func (s *Streams) detect(st *stream) Decision {
+// detect asks the table, after a piece. A connection that was met in the middle is asked about at the start of every call.
+func (s *Streams) detect(st *stream, last *Piece) Decision {
 	maybe := false
 	for d := range st.halves {
 		h := &st.halves[d]
@@ -266,6 +267,9 @@ func (s *Streams) detect(st *stream) Decision {
 				}
 			}
 		}
+	}
+	if st.adopted && s.searchWebSocket(st, last) {
+		return Keep
 	}
 	most := max(st.halves[0].spoken(), st.halves[1].spoken())
 	st.greeted = st.greeted || !st.adopted && greets(st.halves[FromServer].buf)

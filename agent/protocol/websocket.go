@@ -21,7 +21,7 @@ const (
 )
 
 // WebSocket follows a connection that an HTTP/1 request has upgraded (https://www.rfc-editor.org/rfc/rfc6455). Streams makes it where the kernel
-// says so, and never by looking at bytes: frames have no signature, so a WebSocket that is older than the agent is not recognised.
+// says so; one that is older than the agent is found by its frames alone, see webSocketSearch, and goes by "~unknown" without a duration.
 // One connection is one exchange: method and operation are those of the request ("GET", "/chat"), it lasts from the upgrade to the first close frame, whose
 // code is the status: "1000" and "1001" are fine, "1005" stands for a close without a code (section 7.4.1), all others are failures. A connection
 // that ends without a close frame is cut. Data messages are counted while it is open; compression changes only what is in them.

@@ -77,6 +77,80 @@ func playWebSocket(t *testing.T, s service) map[string]int {
 	return map[string]int{"/rooms/{id} 1000": n, "/rooms/{id} 1011": n, "/rooms/{id} none": n}
 }
 
+// openWebSocket has connections that are open, one for each time that it is asked. It says something on one, and closes it.
+func openWebSocket(t *testing.T, s service) dialogue {
+	var conns []*websocket.Conn
+	for i := range askedBefore + warmth + askedLate {
+		conn := enter(t, s, i, false)
+		t.Cleanup(func() { conn.Close() })
+		conns = append(conns, conn)
+	}
+	return func(n int) map[string]int {
+		for _, conn := range conns[:n] {
+			recognised(t, conn)
+			chatter(t, conn, 4)
+			leave(t, conn, 1000)
+		}
+		conns = conns[n:]
+		return map[string]int{"/rooms/{id} 1000": n}
+	}
+}
+
+// olderWebSocket is what it is called whose upgrade was not seen.
+var olderWebSocket = map[string]string{"/rooms/{id} 1000": "~unknown 1000"}
+
+// recognised says so much on a connection that is older than vetch that it is known by it, each message when the one before was heard again.
+func recognised(t *testing.T, conn *websocket.Conn) {
+	t.Helper()
+	for range 4 {
+		chatter(t, conn, 2)
+	}
+}
+
+// TestOlderWebSocket: on a connection that is older than vetch, and is recognised, all messages are counted, and it counts once with what it ends with.
+func TestOlderWebSocket(t *testing.T) {
+	for _, hook := range hooks() {
+		t.Run(hook, func(t *testing.T) {
+			s := chatService(t).await(t)
+			conn := enter(t, s, 1, true)
+			chatter(t, conn, 8)
+			v := watch(t, settings{hook: hook})
+			recognised(t, conn)
+			told := func(r scrape) (map[string]float64, map[string]float64) {
+				return r.by("vetch_workload_messages_total", labels{"workload": s.workload, "protocol": "websocket", "route": "~unknown"}, "direction"),
+					r.by("vetch_edge_messages_total", labels{"server": s.workload, "port": s.port(), "protocol": "websocket"}, "direction")
+			}
+			var served, edge map[string]float64
+			quiet := 0
+			require.NoError(t, poll(t.Context(), func() error {
+				now, on := told(v.mustRead(t))
+				if quiet++; fmt.Sprint(now, on) != fmt.Sprint(served, edge) {
+					quiet = 0
+				}
+				if served, edge = now, on; len(now) < 2 || len(on) < 2 || quiet < 20 { // two seconds
+					return fmt.Errorf("messages at the serving end %v, on the edge %v", now, on)
+				}
+				return nil
+			}))
+			const n = 100
+			chatter(t, conn, n)
+			leave(t, conn, 1001)
+			require.NoError(t, poll(t.Context(), func() error {
+				r := v.mustRead(t)
+				now, on := told(r)
+				ended := r.by("vetch_workload_requests_total", labels{"workload": s.workload, "protocol": "websocket"}, "route", "code")
+				for _, d := range []string{"sent", "received"} {
+					if now[d]-served[d] != n || on[d]-edge[d] != n || ended["~unknown 1001"] != 1 {
+						return fmt.Errorf("messages at the serving end %v after %v, on the edge %v after %v; ended %v", now, served, on, edge, ended)
+					}
+				}
+				return nil
+			}))
+			requireNoSecret(t, v)
+		})
+	}
+}
+
 // TestWebSocketWhileOpen: messages are counted while their connection goes on, which then counts once.
 func TestWebSocketWhileOpen(t *testing.T) {
 	s := chatService(t).await(t)

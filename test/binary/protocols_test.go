@@ -72,7 +72,7 @@ var plays = []play{
 	{protocol: "http2", by: "curl, and h2load with 100 streams at once", library: "OpenSSL", server: "nginx, HTTP/2", ask: playNginxHTTP2},
 	{protocol: "http2", by: "net/http, 20 streams at once", library: "Go", server: "net/http", open: openGoHTTP2, shared: "/items"},
 	{protocol: "grpc", by: "grpc-go, 100 calls at once", library: "Go", server: "grpc-go", ask: playGRPC, open: openGRPC, older: olderGRPC, shared: "/Unary"},
-	{protocol: "websocket", by: "gorilla/websocket", library: "Go", server: "gorilla/websocket", ask: playWebSocket},
+	{protocol: "websocket", by: "gorilla/websocket", library: "Go", server: "gorilla/websocket", ask: playWebSocket, open: openWebSocket, older: olderWebSocket},
 	{protocol: "redis", by: "redis-benchmark, 16 commands at once", library: "OpenSSL", server: "Redis", ask: playRedisBenchmark},
 	{protocol: "redis", by: "go-redis", library: "Go", server: "Redis", open: openRedis},
 	{protocol: "memcached", by: "gomemcache", library: "Go", server: "memcached", open: openMemcached},
@@ -198,9 +198,10 @@ func programOf(library string, s service) string {
 }
 
 const (
-	warmth    = 10  // times that everything is asked for until it must be recognised
-	askedLate = 100 // times that it is asked for then
-	maxMissed = 4   // times of those before that may not be counted
+	askedBefore = 20  // times that everything is asked for before vetch comes
+	warmth      = 10  // times that everything is asked for until it must be recognised
+	askedLate   = 100 // times that it is asked for then
+	maxMissed   = 4   // times of those before that may not be counted
 )
 
 // joinedInTheMiddle opens connections of all protocols, starts vetch, and asks on. The first calls of such a connection are spent on finding that it is not HTTP; what comes after them
@@ -219,7 +220,7 @@ func joinedInTheMiddle(t *testing.T, services map[string]service) []result {
 		for _, w := range p.wires(services[p.server]) {
 			s := services[p.server].on(w)
 			j := joined{result{play: p, wire: w}, s, p.open(t, s)}
-			j.dialogue(20)
+			j.dialogue(askedBefore)
 			all = append(all, j)
 		}
 	}
