@@ -15,7 +15,7 @@ packages() {
 		nghttp2-client:h2load unbound:unbound bind9-dnsutils:dig mosquitto:mosquitto mosquitto-clients:mosquitto_pub rabbitmq-server:rabbitmq-server \
 		zookeeper:/usr/share/zookeeper/bin/zkServer.sh clickhouse-server:clickhouse-server clickhouse-client:clickhouse-client \
 		gcc:gcc binutils:strip libc6-dev libssl-dev android-libboringssl-dev \
-		cargo:/usr/bin/cargo rustc:/usr/bin/rustc librust-rustls-dev librust-rustls-pemfile-dev librust-tokio-dev librust-tokio-rustls-dev openjdk-17-jdk-headless:javac ;;
+		cargo:/usr/bin/cargo rustc:/usr/bin/rustc librust-rustls-dev librust-tokio-dev librust-tokio-rustls-dev openjdk-17-jdk-headless:javac ;;
 	cluster) echo containerd:containerd runc:runc containernetworking-plugins nftables:nft iptables:iptables conntrack:conntrack \
 		nginx-light:nginx redis-server:redis-server postgresql:/usr/bin/pgbench chromium:chromium ;;
 	kernel) echo qemu-system-x86:qemu-system-x86_64 debian-archive-keyring ;;
@@ -44,7 +44,7 @@ go_is_enough() {
 
 cd "$(dirname "$0")/.."
 PATH=$PWD/.cache/node/bin:$PATH # see the end
-missing=() needs_node= wants_node16=
+missing=() needs_node= wants_node16= wants_rust=
 for group in "$@"; do
 	case $group in
 	generate | test | cluster) needs_node=yes ;;
@@ -52,6 +52,7 @@ for group in "$@"; do
 	*) echo "deps.sh: no such group: $group" >&2; exit 2 ;;
 	esac
 	if [ "$group" = test ] && [ ! -x .cache/node16/bin/node ]; then wants_node16=yes; fi
+	if [ "$group" = test ] && [ ! -d .cache/rust ] && [ "$(uname -m)" = x86_64 ]; then wants_rust=yes; fi # vetch knows rustls on amd64 only
 	for entry in $(packages "$group"); do
 		installed "$entry" || missing+=("${entry%%:*}")
 	done
@@ -74,6 +75,7 @@ install_node16() {
 
 if [ ${#missing[@]} -eq 0 ] && [ -z "$wants_node" ]; then
 	[ -z "$wants_node16" ] || install_node16
+	[ -z "$wants_rust" ] || scripts/rust
 	exit 0
 fi
 
@@ -129,3 +131,4 @@ if [ -n "$wants_node" ]; then
 	}
 fi
 [ -z "$wants_node16" ] || install_node16
+[ -z "$wants_rust" ] || scripts/rust

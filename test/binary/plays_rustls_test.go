@@ -4,11 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 
@@ -46,26 +48,49 @@ func compiled(t testing.TB, sources string, commands ...[]string) string {
 		}
 		cmd := exec.Command(c[0], c[1:]...)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "RUSTC=/usr/bin/rustc", "CARGO_HOME="+dir+"/cargo", "CARGO_TARGET_DIR="+dir+"/target")
+		cmd.Env = append(os.Environ(), "CARGO_HOME="+dir+"/cargo", "CARGO_TARGET_DIR="+dir+"/target")
 		ran(t, cmd)
 	}
 	require.NoError(t, os.Rename(program+".new", program))
 	return program
 }
 
-// talk is testdata/rustls: HTTP/1 over rustls, with Debian's compiler and the crates that Debian has.
-func talk(t testing.TB) string {
+// rustls are the versions that a program of testdata/rustls is built with.
+var rustls = []string{"0.20", "0.21", "0.23"}
+
+// talk is testdata/rustls: HTTP/1 over rustls. 0.20 is built with Debian 12's compiler and crates, which give results in memory; the others
+// with those of scripts/rust, which give them in registers.
+func talk(t testing.TB, version string) string {
+	compiler, crates := "/usr/bin/rustc", "/usr/share/cargo/registry"
+	if version != "0.20" {
+		dir, err := filepath.Abs("../../.cache/rust")
+		require.NoError(t, err)
+		compiler, crates = dir+"/rustc", dir+"/root"+crates
+	}
 	return compiled(t, "testdata/rustls",
-		[]string{"/usr/bin/cargo", "build", "--quiet", "--release", "--offline", "--config", `source.crates-io.replace-with="debian"`, "--config", `source.debian.directory="/usr/share/cargo/registry"`},
+		[]string{"env", "RUSTC=" + compiler, "/usr/bin/cargo", "build", "--quiet", "--release", "--offline", "--manifest-path", version + "/Cargo.toml",
+			"--config", `source.crates-io.replace-with="debian"`, "--config", `source.debian.directory="` + crates + `"`},
 		[]string{"cp", "target/release/talk", "{out}"})
 }
 
+// certifyDER is certify for what wants its certificate and key without their wrapping: cert.der and key.der.
+func certifyDER(t testing.TB, dir string) {
+	t.Helper()
+	certify(t, dir)
+	for _, name := range []string{"cert", "key"} {
+		text, err := os.ReadFile(filepath.Join(dir, name+".pem"))
+		require.NoError(t, err)
+		block, _ := pem.Decode(text)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name+".der"), block.Bytes, 0o600))
+	}
+}
+
 // rustlsService serves with "threads" or "tasks".
-func rustlsService(how string) func(testing.TB) service {
+func rustlsService(version, how string) func(testing.TB) service {
 	return func(t testing.TB) service {
-		s, path := installed(t, talk(t))
-		certify(t, s.dir)
-		serve(t, s.dir, exec.Command(path, "serve", how, s.address, "cert.pem", "key.pem"))
+		s, path := installed(t, talk(t, version))
+		certifyDER(t, s.dir)
+		serve(t, s.dir, exec.Command(path, "serve", how, s.address, "cert.der", "key.der"))
 		return s
 	}
 }
@@ -105,16 +130,19 @@ func playRustls(how string) func(*testing.T, service) map[string]int {
 func TestRustls(t *testing.T) {
 	var all []exchanged
 	whole := t
-	for _, how := range []string{"threads", "tasks"} {
-		t.Run(how, func(t *testing.T) {
-			s := startProbed(whole, "", rustlsService(how))
-			all = append(all, exchanged{protocol: "http", by: "rustls on " + how + ", of rustls", server: s.workload, port: s.port(), want: playRustls(how)(t, s)})
-			n := startProbed(whole, "/libssl.so", nginxService).on(inTLS)
-			ran(t, exec.Command("curl", "-sSfk", "--http1.1", "https://"+n.address+"/ok", "-o", "/dev/null"))
-			want := talks(t, s.program(), how, n, 4, 2)
-			want["/ok 200"]++
-			all = append(all, exchanged{protocol: "http", by: "rustls on " + how + ", of nginx", server: n.workload, port: n.port(), want: want})
-		})
+	for _, version := range rustls {
+		for _, how := range []string{"threads", "tasks"} {
+			t.Run(version+"/"+how, func(t *testing.T) {
+				by := "rustls " + version + " on " + how
+				s := startProbed(whole, "", rustlsService(version, how))
+				all = append(all, exchanged{protocol: "http", by: by + ", of rustls", server: s.workload, port: s.port(), want: playRustls(how)(t, s)})
+				n := startProbed(whole, "/libssl.so", nginxService).on(inTLS)
+				ran(t, exec.Command("curl", "-sSfk", "--http1.1", "https://"+n.address+"/ok", "-o", "/dev/null"))
+				want := talks(t, s.program(), how, n, 4, 2)
+				want["/ok 200"]++
+				all = append(all, exchanged{protocol: "http", by: by + ", of nginx", server: n.workload, port: n.port(), want: want})
+			})
+		}
 	}
 	if t.Failed() {
 		return
@@ -124,18 +152,20 @@ func TestRustls(t *testing.T) {
 
 // TestRustlsClientOnly asks a server that nothing is seen of, for it has no symbols: the edge has what the client's end sees.
 func TestRustlsClientOnly(t *testing.T) {
-	for _, how := range []string{"threads", "tasks"} {
-		hidden, path := installed(t, talk(t))
-		ran(t, exec.Command("strip", path))
-		certify(t, hidden.dir)
-		serve(t, hidden.dir, exec.Command(path, "serve", how, hidden.address, "cert.pem", "key.pem"))
-		hidden.await(t)
-		seen := startProbed(t, "", rustlsService(how))
-		want := talks(t, seen.program(), how, hidden, 8, 60)
-		requireOnEdge(t, hidden, map[string]float64{"404": float64(want["/no 404"]), "200": float64(want["/ok 200"] + want["/long 200"])})
-		says := doctorTLS(t, path)
-		require.False(t, says.Probed)
-		require.Contains(t, says.Why, "it has rustls 0.20.8 in it, but no symbols of it")
+	for _, version := range rustls {
+		for _, how := range []string{"threads", "tasks"} {
+			hidden, path := installed(t, talk(t, version))
+			ran(t, exec.Command("strip", path))
+			certifyDER(t, hidden.dir)
+			serve(t, hidden.dir, exec.Command(path, "serve", how, hidden.address, "cert.der", "key.der"))
+			hidden.await(t)
+			seen := startProbed(t, "", rustlsService(version, how))
+			want := talks(t, seen.program(), how, hidden, 8, 60)
+			requireOnEdge(t, hidden, map[string]float64{"404": float64(want["/no 404"]), "200": float64(want["/ok 200"] + want["/long 200"])})
+			says := doctorTLS(t, path)
+			require.False(t, says.Probed)
+			require.Regexp(t, "it has rustls "+regexp.QuoteMeta(version)+`\.\d+ in it, but no symbols of it`, says.Why)
+		}
 	}
 }
 
@@ -145,13 +175,13 @@ func TestRustlsLingering(t *testing.T) {
 	near, far := joined(t)
 	near.rules(t, "table ip lossy { chain in { type filter hook input priority 0; ip saddr "+farV4+" tcp flags & fin == fin drop; }; }")
 	for _, on := range []string{"threads", "tasks"} {
-		s, path := installed(t, talk(t))
+		s, path := installed(t, talk(t, "0.23"))
 		s.address = farV4 + ":8443"
 		if on == "tasks" {
 			s.address = farV4 + ":8444"
 		}
-		certify(t, s.dir)
-		start(t, how{ns: far, dir: s.dir}, path, "serve", on, s.address, "cert.pem", "key.pem")
+		certifyDER(t, s.dir)
+		start(t, how{ns: far, dir: s.dir}, path, "serve", on, s.address, "cert.der", "key.der")
 		require.NoError(t, poll(t.Context(), func() error { return far.do(func() error { return listening(s.address) }) }))
 		awaitProbed(t, built.watchers, "/"+s.workload)
 		for range connections {
@@ -174,7 +204,7 @@ func TestRustlsLingering(t *testing.T) {
 func TestRustlsOlder(t *testing.T) {
 	const connections, requests = 6, 61
 	for _, hook := range hooks() {
-		s := rustlsService("threads")(t).await(t)
+		s := rustlsService("0.23", "threads")(t).await(t)
 		asks := start(t, how{}, s.program(), "ask", "threads", s.address, strconv.Itoa(connections), strconv.Itoa(requests), "wait")
 		asks.line(t, "ready", patience)
 		v := watch(t, settings{hook: hook})

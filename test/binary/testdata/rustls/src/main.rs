@@ -1,6 +1,6 @@
-//! Speaks HTTP/1.1 over rustls. It is built for tests of vetch, with what Debian has.
+//! Speaks HTTP/1.1 over rustls. It is built for tests of vetch with each version of rustls that Debian has; what differs in these is in config_*.rs.
 //!
-//!     talk serve threads|tasks ADDRESS CERT KEY
+//!     talk serve threads|tasks ADDRESS CERT KEY    (DER, PKCS#8)
 //!     talk ask threads|tasks ADDRESS CONNECTIONS REQUESTS [WAIT]
 //!
 //! "threads" is rustls itself on blocking sockets, a thread for each connection; "tasks" is tokio-rustls on two threads. REQUESTS are asked
@@ -9,27 +9,18 @@ use std::io::{BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Barrier};
 
+use config::{client_config, server_config};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
+#[cfg(not(feature = "since_0_22"))]
+#[path = "config_0_20.rs"]
+mod config;
+#[cfg(feature = "since_0_22")]
+#[path = "config_0_22.rs"]
+mod config;
+
 const PATHS: [&str; 3] = ["/ok", "/no", "/long"];
-
-/// The certificate is made for the test.
-struct Trusting;
-
-impl rustls::client::ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &rustls::Certificate,
-        _: &[rustls::Certificate],
-        _: &rustls::ServerName,
-        _: &mut dyn Iterator<Item = &[u8]>,
-        _: &[u8],
-        _: std::time::SystemTime,
-    ) -> Result<rustls::client::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::ServerCertVerified::assertion())
-    }
-}
 
 /// The head and the body of the answer to a request line.
 fn answer(line: &str) -> (String, String) {
@@ -132,19 +123,6 @@ async fn ask_tasks(address: String, config: Arc<ClientConfig>, requests: usize) 
     }
 }
 
-fn server_config(cert: &str, key: &str) -> Arc<ServerConfig> {
-    let open = |path: &str| BufReader::new(std::fs::File::open(path).unwrap());
-    let certs = rustls_pemfile::certs(&mut open(cert)).unwrap().into_iter().map(rustls::Certificate).collect();
-    let key = rustls::PrivateKey(rustls_pemfile::pkcs8_private_keys(&mut open(key)).unwrap().remove(0));
-    Arc::new(ServerConfig::builder().with_safe_defaults().with_no_client_auth().with_single_cert(certs, key).unwrap())
-}
-
-fn client_config(versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ClientConfig> {
-    let builder = ClientConfig::builder().with_safe_default_cipher_suites().with_safe_default_kx_groups();
-    let builder = builder.with_protocol_versions(versions).unwrap();
-    Arc::new(builder.with_custom_certificate_verifier(Arc::new(Trusting)).with_no_client_auth())
-}
-
 fn main() {
     std::panic::set_hook(Box::new(|why| {
         eprintln!("{}", why);
@@ -154,7 +132,7 @@ fn main() {
     let (threads, address) = (args[2] == "threads", args[3].clone());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_io().build().unwrap();
     if args[1] == "serve" {
-        let config = server_config(&args[4], &args[5]);
+        let config = server_config(std::fs::read(&args[4]).unwrap(), std::fs::read(&args[5]).unwrap());
         return if threads { serve_threads(&address, config) } else { runtime.block_on(serve_tasks(&address, config)) };
     }
     let (connections, requests, wait) = (args[4].parse().unwrap(), args[5].parse().unwrap(), args.len() > 6);
