@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
 
 IMAGE    ?= localhost/vetch:$(VERSION)
 
-.PHONY: help run build image test lint generate check-generated bench test-kernel test-cluster bench-cluster chart-test manifests fuzz web-test deps
+.PHONY: help run build image test lint generate check-generated bench test-kernel test-cluster test-kubestate bench-cluster chart-test manifests fuzz web-test deps
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ test-kernel: ## load and count on Debian kernels in QEMU (KERNELS="5.10 6.1 6.12
 test-cluster: ## a real two-node Kubernetes on this machine, with vetch on it (as root; CLUSTER="-proxy-mode iptables -run NAME -keep -v")
 	@scripts/deps.sh cluster
 	go run ./test/cluster $(CLUSTER) test
+
+test-kubestate: ## compare the golden kube_* series with kube-state-metrics itself; when they change (builds client-go once more)
+	cd test/kubestate && go test -count=1 ./...
 
 chart-test: ## lint and render the Helm chart, its schema, and hold deploy/vetch.yaml; no cluster (builds helm once)
 	go run ./test/cluster chart
