@@ -166,3 +166,13 @@ func TestLibrariesOfAProgram(t *testing.T) {
 	_, err = librariesOf(t.Context(), "/nonexistent")
 	require.ErrorContains(t, err, "/nonexistent")
 }
+
+func TestReadEvent(t *testing.T) {
+	p, kind, err := readEvent([]byte(`{"type":"MODIFIED","object":{"metadata":{"name":"a","uid":"u"},"status":{"phase":"Running","podIP":"10.0.0.1"}}}`))
+	require.NoError(t, err)
+	require.Equal(t, []string{"MODIFIED", "a", "u", "Running", "10.0.0.1"}, []string{kind, p.Metadata.Name, p.Metadata.UID, p.Status.Phase, p.Status.PodIP})
+	_, _, err = readEvent([]byte(`{"type":"ERROR","object":{"kind":"Status","status":"Failure","message":"too old resource version"}}`))
+	require.ErrorContains(t, err, "too old resource version")
+	_, _, err = readEvent([]byte(`{"type":"MODIFIED"`))
+	require.Error(t, err)
+}

@@ -86,31 +86,49 @@ func (p *podWatch) follow(ctx context.Context) error {
 		if err != nil {
 			return nil //nolint:nilerr // the watch has ended
 		}
-		var event struct {
-			Type   string
-			Object struct {
-				Metadata struct {
-					Name, UID         string
-					DeletionTimestamp string
-				}
-				Status struct{ Phase, PodIP string }
-			}
+		o, kind, err := readEvent(line)
+		if err != nil {
+			return err
 		}
-		if err := json.Unmarshal(line, &event); err != nil {
-			return fmt.Errorf("read event: %w", err)
-		}
-		now, o := time.Now(), event.Object
+		now := time.Now()
 		p.mu.Lock()
 		if o.Status.Phase == "Running" && o.Status.PodIP != "" && p.ready[o.Metadata.UID].IsZero() {
 			p.ready[o.Metadata.UID] = now
 		}
-		if event.Type == "DELETED" || o.Metadata.DeletionTimestamp != "" {
+		if kind == "DELETED" || o.Metadata.DeletionTimestamp != "" {
 			delete(p.alive, o.Metadata.UID)
 		} else if o.Status.Phase == "Running" {
 			p.alive[o.Metadata.UID] = o.Metadata.Name
 		}
 		p.mu.Unlock()
 	}
+}
+
+// watchedPod is what is read of a pod in an event.
+type watchedPod struct {
+	Metadata struct {
+		Name, UID         string
+		DeletionTimestamp string
+	}
+	Status struct{ Phase, PodIP string }
+}
+
+// readEvent reads a line of a watch: a pod and what became of it, or why the watch ends.
+func readEvent(line []byte) (p watchedPod, kind string, err error) {
+	var event struct {
+		Type   string
+		Object json.RawMessage
+	}
+	if err := json.Unmarshal(line, &event); err != nil {
+		return p, "", fmt.Errorf("read event: %w", err)
+	}
+	if event.Type == "ERROR" {
+		return p, "", fmt.Errorf("the API server ends the watch: %s", event.Object)
+	}
+	if err := json.Unmarshal(event.Object, &p); err != nil {
+		return p, "", fmt.Errorf("read event: %w", err)
+	}
+	return p, event.Type, nil
 }
 
 // count is how many pods run.
