@@ -33,6 +33,14 @@ func moduleService(t testing.TB, name string, args ...string) service {
 	return s
 }
 
+// moduleServiceOnBoth runs one that listens in plain text and in TLS.
+func moduleServiceOnBoth(t testing.TB, name string) service {
+	s, path := installed(t, moduleProgram(t, name))
+	s = s.alsoInTLS(t, freeAddress(t))
+	serve(t, s.dir, exec.Command(path, "serve", s.address, s.secure.address, s.dir))
+	return s
+}
+
 // asking runs its client, which makes so many rounds whenever it is told to. The client ends with the test. One that does TLS is known to vetch before it begins.
 func asking(t testing.TB, name string, s service, args ...string) (rounds func(n int)) {
 	path := moduleProgram(t, name)
@@ -69,12 +77,7 @@ func openDubbo(t *testing.T, s service) dialogue {
 	}
 }
 
-func cassandraService(t testing.TB) service {
-	s, path := installed(t, moduleProgram(t, "cassandra"))
-	s = s.alsoInTLS(t, freeAddress(t))
-	serve(t, s.dir, exec.Command(path, "serve", s.address, s.secure.address, s.dir))
-	return s
-}
+func cassandraService(t testing.TB) service { return moduleServiceOnBoth(t, "cassandra") }
 
 // openCassandra has gocql ask in a version of the protocol and with a compression. How it prepares and what it asks of the system's tables is its own.
 func openCassandra(version, compression string) func(*testing.T, service) dialogue {
@@ -150,4 +153,4 @@ func openClickHouse(library, compression string) func(*testing.T, service) dialo
 	}
 }
 
-func clickhouseResponder(t testing.TB) service { return moduleService(t, "clickhouse") }
+func clickhouseResponder(t testing.TB) service { return moduleServiceOnBoth(t, "clickhouse") }

@@ -17,6 +17,10 @@ import (
 const resolverConfig = `server:
 	interface: 127.0.0.1@PORT
 	interface: ::1@PORT
+	interface: 127.0.0.1@SECURE
+	tls-port: SECURE
+	tls-service-pem: "DIR/cert.pem"
+	tls-service-key: "DIR/key.pem"
 	EXTRA
 	access-control: 0.0.0.0/0 allow
 	access-control: ::0/0 allow
@@ -53,11 +57,12 @@ func resolverAt(t testing.TB, h how, host, extra string) service {
 	_, port, err := net.SplitHostPort(s.address)
 	require.NoError(t, err)
 	s.address = net.JoinHostPort(host, port)
+	s = s.alsoInTLS(t, freeAddress(t))
 	var long strings.Builder
 	for i := range 30 { // an answer of some 3,000 bytes
 		fmt.Fprintf(&long, "\tlocal-data: 'long.example.com. 60 IN TXT \"%d%s\"'\n", i, strings.Repeat("x", 90))
 	}
-	config := strings.NewReplacer("PORT", port, "DIR", s.dir, "EXTRA", extra, "SECRET", secret, "LONG", long.String()).Replace(resolverConfig)
+	config := strings.NewReplacer("PORT", port, "SECURE", s.secure.port(), "DIR", s.dir, "EXTRA", extra, "SECRET", secret, "LONG", long.String()).Replace(resolverConfig)
 	file := filepath.Join(s.dir, "unbound.conf")
 	require.NoError(t, os.WriteFile(file, []byte(config), 0o644))
 	require.NoError(t, h.ns.do(func() error { serve(t, s.dir, exec.Command(path, "-d", "-c", file)); return nil }))
@@ -103,13 +108,19 @@ func playDig(t *testing.T, s service) map[string]int {
 
 func playDigTCP(t *testing.T, s service) map[string]int {
 	const n = 50
-	dig(t, s, "+tcp", repeat(n, "www.example.com A", "www.example.com AAAA", "no.example.com A", "text.example.com TXT")...)
-	dig(t, s, "+tcp +keepopen", repeat(n, "www.example.com A", "long.example.com TXT")...)
-	dig(t, s, "+bufsize=512", repeat(n, "long.example.com TXT")...) // does not fit, and is asked for again by TCP
-	return map[string]int{
-		"A www.example.com ok": 2 * n, "AAAA www.example.com ok": n, "A no.example.com nxdomain": n, "TXT text.example.com ok": n,
-		"TXT long.example.com ok": 2 * n, "TXT long.example.com truncated": n,
+	by := "+tcp"
+	if s.encrypted {
+		by = "+tls"
 	}
+	dig(t, s, by, repeat(n, "www.example.com A", "www.example.com AAAA", "no.example.com A", "text.example.com TXT")...)
+	dig(t, s, by+" +keepopen", repeat(n, "www.example.com A", "long.example.com TXT")...)
+	want := map[string]int{"A www.example.com ok": 2 * n, "AAAA www.example.com ok": n, "A no.example.com nxdomain": n, "TXT text.example.com ok": n, "TXT long.example.com ok": n}
+	if !s.encrypted {
+		dig(t, s, "+bufsize=512", repeat(n, "long.example.com TXT")...) // does not fit, and is asked for again by TCP
+		want["TXT long.example.com truncated"] = n
+		want["TXT long.example.com ok"] += n
+	}
+	return want
 }
 
 func playGoResolver(t *testing.T, s service) map[string]int {
@@ -134,7 +145,7 @@ type held struct{ net.Conn }
 func (held) Close() error { return nil }
 
 func openGoResolver(t *testing.T, s service) dialogue {
-	conn, err := net.Dial("tcp", s.address)
+	conn, err := s.dial(t.Context(), "tcp", s.address)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	resolver := net.Resolver{PreferGo: true, StrictErrors: true, Dial: func(context.Context, string, string) (net.Conn, error) { return held{conn}, nil }}

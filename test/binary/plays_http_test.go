@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,23 +65,27 @@ for i in range(100):
 	return map[string]int{"/ok 200": 200 + 20 + 20 + 20 + 100, "/missing 404": 50, "/file 200": 20 + 20}
 }
 
-// openHTTP has one connection that is kept.
-func openHTTP(t *testing.T, s service) dialogue {
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: s.config()}}
-	t.Cleanup(client.CloseIdleConnections)
-	ask := func(i int, path string) {
-		response, err := client.Get(fmt.Sprintf("%s%s/%d?token=%s", s.url("http"), path, 1000+i, secret))
-		require.NoError(t, err)
-		_, err = io.Copy(io.Discard, response.Body)
-		require.NoError(t, err)
-		response.Body.Close()
-	}
-	return func(n int) map[string]int {
-		for i := range n {
-			ask(i, "/orders")
-			ask(i, "/missing")
+// openHTTP has one connection that is kept, and asks for each of some operations, of which {id} is another every time.
+func openHTTP(operations ...string) func(*testing.T, service) dialogue {
+	return func(t *testing.T, s service) dialogue {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: s.config()}}
+		t.Cleanup(client.CloseIdleConnections)
+		return func(n int) map[string]int {
+			want := map[string]int{}
+			for i := range n {
+				for _, operation := range operations {
+					path, code, _ := strings.Cut(operation, " ")
+					response, err := client.Get(s.url("http") + strings.Replace(path, "{id}", fmt.Sprintf("%d?token=%s", 1000+i, secret), 1))
+					require.NoError(t, err)
+					_, err = io.Copy(io.Discard, response.Body)
+					require.NoError(t, err)
+					response.Body.Close()
+					require.Equal(t, code, strconv.Itoa(response.StatusCode))
+					want[operation]++
+				}
+			}
+			return want
 		}
-		return map[string]int{"/orders/{id} 200": n, "/missing/{id} 404": n}
 	}
 }
 

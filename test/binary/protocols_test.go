@@ -58,17 +58,19 @@ var servers = map[string]struct {
 	"dubbo-go":                 {dubboService, "Go"},
 	"go-cassandra-native":      {cassandraService, "Go"},
 	"ClickHouse 18.16":         {clickhouseService, "OpenSSL"},
-	"a responder of rev 54460": {clickhouseResponder, ""},
-	"unbound":                  {resolverService, ""},
+	"a responder of rev 54460": {clickhouseResponder, "Go"},
+	"unbound":                  {resolverService, "OpenSSL"},
 	"unbound, IPv6":            {resolverService6, ""},
 }
 
 var plays = []play{
 	{protocol: "http", by: "curl, wget and Python", library: "OpenSSL, GnuTLS", server: "nginx", ask: playNginx},
-	{protocol: "http", by: "net/http", library: "Go", server: "nginx", open: openHTTP},
+	{protocol: "http", by: "net/http", library: "Go", server: "nginx", open: openHTTP("/orders/{id} 200", "/missing/{id} 404")},
 	{protocol: "http", by: "wget and curl", library: "GnuTLS, OpenSSL", server: "gnutls-serv", ask: playGnuTLS},
 	{protocol: "http", by: "Node.js and curl", library: "OpenSSL in memory, OpenSSL", server: "Node.js", ask: playNode},
+	{protocol: "http", by: "net/http", library: "Go", server: "Node.js", open: openHTTP("/kept 200", "/no 404", "/long 200")},
 	{protocol: "http", by: "asyncio", library: "OpenSSL in memory", server: "asyncio", ask: playAsyncio},
+	{protocol: "http", by: "net/http", library: "Go", server: "asyncio", open: openHTTP("/async 200")},
 	{protocol: "http2", by: "curl, and h2load with 100 streams at once", library: "OpenSSL", server: "nginx, HTTP/2", ask: playNginxHTTP2},
 	{protocol: "http2", by: "net/http, 20 streams at once", library: "Go", server: "net/http", open: openGoHTTP2, shared: "/items"},
 	{protocol: "grpc", by: "grpc-go, 100 calls at once", library: "Go", server: "grpc-go", ask: playGRPC, open: openGRPC, older: olderGRPC, shared: "/Unary"},
@@ -95,12 +97,12 @@ var plays = []play{
 	{protocol: "cassandra", by: "gocql, version 5", library: "Go", server: "go-cassandra-native", open: openCassandra("5", "none"), times: 20, older: olderCassandra},
 	{protocol: "clickhouse", by: "clickhouse-client 18.16", library: "OpenSSL", server: "ClickHouse 18.16", ask: playClickHouseClient},
 	{protocol: "clickhouse", by: "clickhouse-go, LZ4", library: "Go", server: "ClickHouse 18.16", open: openClickHouse("clickhouse-go", "lz4")},
-	{protocol: "clickhouse", by: "ch-go, ZSTD", server: "a responder of rev 54460", open: openClickHouse("ch-go", "zstd")},
+	{protocol: "clickhouse", by: "ch-go, ZSTD", library: "Go", server: "a responder of rev 54460", open: openClickHouse("ch-go", "zstd")},
 	{protocol: "dns", by: "dig, UDP", server: "unbound", ask: playDig},
-	{protocol: "dns", by: "dig, TCP", server: "unbound", ask: playDigTCP},
+	{protocol: "dns", by: "dig, TCP", library: "OpenSSL", server: "unbound", ask: playDigTCP},
 	{protocol: "dns", by: "dig, UDP over IPv6", server: "unbound, IPv6", ask: playDig},
 	{protocol: "dns", by: "Go's resolver", server: "unbound, IPv6", ask: playGoResolver},
-	{protocol: "dns", by: "Go's resolver, one TCP connection", server: "unbound", open: openGoResolver},
+	{protocol: "dns", by: "Go's resolver, one TCP connection", library: "Go", server: "unbound", open: openGoResolver},
 }
 
 // wires are those that both ends of a play know.

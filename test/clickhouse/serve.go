@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -38,10 +39,14 @@ func columns(value string) []proto.InputColumn {
 	return []proto.InputColumn{{Name: "id", Data: id}, {Name: "name", Data: name}, {Name: "tags", Data: tags}, {Name: "kind", Data: kind}, {Name: "age", Data: age}, {Name: "times", Data: times}, {Name: "kinds", Data: kinds}}
 }
 
-func serve(address string) error {
+// serve answers until it cannot listen any more; with a configuration, in TLS.
+func serve(address string, encrypting *tls.Config) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
+	}
+	if encrypting != nil {
+		listener = tls.NewListener(listener, encrypting)
 	}
 	fmt.Println("listening")
 	for {
