@@ -1,6 +1,8 @@
 package tls
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,17 +16,26 @@ var (
 
 const maxInstalled = 32 // files
 
+// machineRoot is the root folder of the machine as a path of ours: that of its first process, or our own where we may not look at it (a process of another
+// user namespace, no CAP_SYS_PTRACE).
+func machineRoot(proc string) string {
+	root := procPath(proc, 1, "root")
+	if _, err := os.Stat(root); errors.Is(err, fs.ErrPermission) {
+		return "/"
+	}
+	return root
+}
+
 // keepInstalled probes the TLS libraries that are installed on the machine, whether a process uses them just now or not: curl may be done before a library that it is the first to use is probed.
 // Where nobody runs them that costs nothing, and they are on file systems that stay. One that was replaced is kept no longer.
 func (w *Watcher) keepInstalled() {
 	if w.options.Attach == nil {
 		return
 	}
-	root := procPath(w.options.Proc, 1, "root")
 	var paths []string
 	for _, folder := range installedFolders {
 		for _, name := range installedNames {
-			found, _ := filepath.Glob(filepath.Join(root, folder, name))
+			found, _ := filepath.Glob(filepath.Join(w.root, folder, name))
 			paths = append(paths, found...)
 		}
 	}
@@ -34,8 +45,8 @@ func (w *Watcher) keepInstalled() {
 		f.installed = false
 	}
 	for _, path := range paths[:min(len(paths), maxInstalled)] {
-		name := strings.TrimPrefix(path, root)
-		fd, err := openInRoot(root, name)
+		name := filepath.Join("/", strings.TrimPrefix(path, w.root))
+		fd, err := openInRoot(w.root, name)
 		if err != nil {
 			continue
 		}

@@ -43,6 +43,7 @@ type Options struct {
 type Watcher struct {
 	log      *slog.Logger
 	options  Options
+	root     string    // see machineRoot
 	mappings *mappings // nil where the kernel has none
 	mu       sync.Mutex
 	files    map[fileID]*watched
@@ -76,21 +77,12 @@ var errTooMany = errors.New("too many files are probed")
 
 // New looks at all processes that run, and probes what they use, and what libraries are installed. Run goes on with what comes.
 func New(o Options) (*Watcher, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Proc == "" {
-		o.Proc = "/proc"
-	}
-	if o.MaxFiles <= 0 {
-		o.MaxFiles = defaultMaxFiles
-	}
+	w := newWatcher(o)
 	for _, g := range o.IgnoreCgroups {
 		if _, err := path.Match(g, "/"); err != nil {
 			return nil, fmt.Errorf("pattern %q: %w", g, err)
 		}
 	}
-	w := &Watcher{log: o.Log, options: o, files: map[fileID]*watched{}, seen: map[mappedFile]seen{}, unseen: newUnseen(), counts: newCounts()}
 	if o.Attach != nil {
 		var err error
 		if w.mappings, err = openMappings(); err != nil {
@@ -102,6 +94,22 @@ func New(o Options) (*Watcher, error) {
 	}
 	w.keepInstalled()
 	return w, nil
+}
+
+func newWatcher(o Options) *Watcher {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Proc == "" {
+		o.Proc = "/proc"
+	}
+	if o.MaxFiles <= 0 {
+		o.MaxFiles = defaultMaxFiles
+	}
+	return &Watcher{
+		log: o.Log, options: o, root: machineRoot(o.Proc),
+		files: map[fileID]*watched{}, seen: map[mappedFile]seen{}, unseen: newUnseen(), counts: newCounts(),
+	}
 }
 
 // Run probes what new processes use, and what old ones load, until ctx ends.
@@ -245,7 +253,7 @@ func (w *Watcher) openLeft(m mapping) (*os.File, error) {
 	if len(w.options.IgnoreCgroups) > 0 {
 		return nil, errLeft
 	}
-	f, err := openInode(procPath(w.options.Proc, 1, "root"), m.file)
+	f, err := openInode(w.root, m.file)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errLeft, err)
 	}

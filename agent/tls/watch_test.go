@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,10 +75,7 @@ func (m *machine) attach(path string, points []Point) (io.Closer, error) {
 
 func (m *machine) watch(o Options) *Watcher {
 	o.Proc, o.Attach = filepath.Join(m.dir, "proc"), m.attach
-	w := &Watcher{log: slog.New(slog.DiscardHandler), options: o, files: map[fileID]*watched{}, seen: map[mappedFile]seen{}, unseen: newUnseen(), counts: newCounts()}
-	if w.options.MaxFiles == 0 {
-		w.options.MaxFiles = defaultMaxFiles
-	}
+	w := newWatcher(o)
 	require.NoError(m.t, w.scan())
 	return w
 }
@@ -165,6 +161,20 @@ func TestWatcherKeepsInstalledLibraries(t *testing.T) {
 	m.idle(w)
 	require.Len(t, w.files, 1)
 	require.Equal(t, map[string]int{"libssl.so.3": 1}, m.attached)
+}
+
+// The same on this machine, also where its first process may not be looked at.
+func TestWatcherKeepsInstalledLibrariesHere(t *testing.T) {
+	m := newMachine(t)
+	w := newWatcher(Options{Attach: m.attach})
+	w.keepInstalled()
+	var kept []string
+	for _, f := range w.files {
+		if f.installed {
+			kept = append(kept, filepath.Base(f.path))
+		}
+	}
+	require.Contains(t, kept, "libssl.so.3", "this test needs it installed (scripts/deps.sh test)")
 }
 
 func TestWatcherProbesAgainWhatIsReplaced(t *testing.T) {
