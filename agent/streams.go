@@ -40,12 +40,25 @@ type unpaired struct {
 	turns       int
 }
 
-// redisWords are what the kernel has to know to match the requests of Redis.
-func redisWords() *probe.Words {
-	w := protocol.RedisWords()
-	return &probe.Words{
-		Protocol: probe.Protocol(protocol.Redis().Name), Operations: w.Operations, Statuses: w.Statuses,
-		Commands: w.Commands, Containers: w.Containers, Special: w.Special, Errors: w.Errors,
+// matchedWords are what the kernel has to know to match the requests of the protocols that it can.
+func matchedWords() []probe.Words {
+	return []probe.Words{
+		probeWords(protocol.Redis(), protocol.RedisWords()),
+		probeWords(protocol.Memcached(), protocol.MemcachedWords()),
+	}
+}
+
+func probeWords(p protocol.Protocol, w protocol.Words) probe.Words {
+	all := func(words map[string]protocol.Word) map[string]probe.Word {
+		out := make(map[string]probe.Word, len(words))
+		for text, word := range words {
+			out[text] = probe.Word{Number: word.Number, Kind: uint8(word.Kind), Field: word.Field}
+		}
+		return out
+	}
+	return probe.Words{
+		Protocol: probe.Protocol(p.Name), Number: uint8(p.Matched), Operations: w.Operations,
+		Commands: all(w.Commands), Answers: all(w.Answers), Outcome: w.Outcome,
 	}
 }
 
@@ -150,9 +163,9 @@ func (s *streams) take(r *probe.Record) (verdict probe.Verdict) {
 	case protocol.Whole:
 		return probe.ShipFramed(0)
 	case protocol.Offer:
-		return probe.OfferMatch(uint8(s.streams.Framing(piece.Stream)))
+		return probe.OfferMatch(uint8(s.streams.Matched(piece.Stream)), uint8(s.streams.Framing(piece.Stream)))
 	case protocol.Confirm:
-		return probe.ConfirmMatch(uint8(s.streams.Framing(piece.Stream)))
+		return probe.ConfirmMatch(uint8(s.streams.Matched(piece.Stream)), uint8(s.streams.Framing(piece.Stream)))
 	default:
 		return probe.Ship
 	}

@@ -71,7 +71,8 @@ type VetchConnT struct {
 	Match         [2]uint8
 	MatchNext     [2]uint32
 	MatchAt       uint32
-	Pad2          uint32
+	Matched       uint8
+	Pad2          [3]uint8
 	Requests      uint32
 	Responses     uint32
 	LastRoute     uint64
@@ -299,7 +300,9 @@ type VetchSlotT struct {
 	Cut       uint8
 	Protocol  uint8
 	Uncounted uint8
-	Pad       [2]uint8
+	Asked     uint16
+	Found     uint16
+	Pad       [6]uint8
 }
 
 type VetchSourceKeyT struct {
@@ -474,7 +477,8 @@ type VetchWordT struct {
 	_      structs.HostLayout
 	Number uint16
 	Kind   uint8
-	Pad    [5]uint8
+	Field  uint8
+	Pad    [4]uint8
 }
 
 type VetchWorkT struct {

@@ -21,12 +21,25 @@ import (
 type matched struct {
 	*kernelParts
 	ring  *ringbuf.Reader
-	words *Words
+	words map[uint8]Words
+}
+
+func matchedWords(p protocol.Protocol, w protocol.Words) Words {
+	all := func(words map[string]protocol.Word) map[string]Word {
+		out := map[string]Word{}
+		for text, word := range words {
+			out[text] = Word{word.Number, uint8(word.Kind), word.Field}
+		}
+		return out
+	}
+	return Words{Protocol: Protocol(p.Name), Number: uint8(p.Matched), Operations: w.Operations, Commands: all(w.Commands), Answers: all(w.Answers), Outcome: w.Outcome}
 }
 
 func loadMatched(t testing.TB) *matched {
-	w := protocol.RedisWords()
-	m := &matched{words: &Words{Protocol: "redis", Operations: w.Operations, Statuses: w.Statuses, Commands: w.Commands, Containers: w.Containers, Special: w.Special, Errors: w.Errors}}
+	m := &matched{words: map[uint8]Words{
+		uint8(protocol.MatchedRedis):     matchedWords(protocol.Redis(), protocol.RedisWords()),
+		uint8(protocol.MatchedMemcached): matchedWords(protocol.Memcached(), protocol.MemcachedWords()),
+	}}
 	m.kernelParts = loadPartsWith(t, func(spec *ebpf.CollectionSpec) {
 		spec.Maps["records"].MaxEntries = 4 << 20
 		for name, value := range map[string]any{"ship_streams": uint8(1), "ring_bytes": uint32(4 << 20)} {
@@ -35,8 +48,10 @@ func loadMatched(t testing.TB) *matched {
 			}
 		}
 	})
-	if err := m.words.enter(m.coll.Maps["words"]); err != nil {
-		t.Fatal(err)
+	for _, words := range m.words {
+		if err := words.enter(m.coll.Maps["words"]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ring, err := ringbuf.NewReader(m.coll.Maps["records"])
 	if err != nil {
@@ -54,11 +69,17 @@ func TestWordsFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	setLimits(spec, kernel{dynamicMaps: true}, 2, 1<<30)
-	w := protocol.RedisWords()
-	(&Words{Commands: w.Commands, Errors: w.Errors}).fit(spec.Maps["words"])
-	if room, need := int(spec.Maps["words"].MaxEntries), len(w.Commands)+len(w.Errors); room < need {
+	need := 0
+	var all []Words
+	for _, w := range []protocol.Words{protocol.RedisWords(), protocol.MemcachedWords()} {
+		all = append(all, matchedWords(protocol.Protocol{}, w))
+		need += len(w.Commands) + len(w.Answers)
+	}
+	fitWords(spec.Maps["words"], all)
+	if room := int(spec.Maps["words"].MaxEntries); room < need {
 		t.Errorf("room for %d words of %d", room, need)
 	}
+	t.Logf("%d words", need)
 }
 
 // shared is a connection whose requests both of them may count.
@@ -105,10 +126,11 @@ func (s *shared) read() {
 		}
 		s.events[r.Match]++
 		id := protocol.StreamID{Socket: r.Socket, Opened: r.Opened}
-		verdict := bpf.VetchVerdictT{OpenedNs: r.Opened, Protocol: protocolStream, Framing: 1, MatchAt: r.Seq}
-		switch s.streams.Take(&protocol.Piece{
+		decision := s.streams.Take(&protocol.Piece{
 			Stream: id, Pair: r.Pair, At: r.At, Seq: r.Seq, Direction: d, Data: r.Data, Passed: r.Passed, Match: protocol.MatchEvent(r.Match), Other: r.Other,
-		}) {
+		})
+		verdict := bpf.VetchVerdictT{OpenedNs: r.Opened, Protocol: uint32(s.streams.Matched(id)), Framing: uint32(s.streams.Framing(id)), MatchAt: r.Seq}
+		switch decision {
 		case protocol.Offer:
 			verdict.Match = 1
 		case protocol.Confirm:
@@ -136,8 +158,9 @@ func (s *shared) tallies() (all map[string]int, kernel int) {
 			continue
 		}
 		keys = append(keys, key)
-		var d RequestDelta
-		s.m.words.name(&d, key.Route, key.Code)
+		d := RequestDelta{Cut: key.Cut != 0}
+		words := s.m.words[key.Protocol]
+		words.name(&d, key.Route, key.Code)
 		for _, n := range value.Buckets {
 			all[d.Route+" "+d.Code] += int(n)
 			kernel += int(n)
@@ -153,56 +176,8 @@ func (s *shared) tallies() (all map[string]int, kernel int) {
 
 func bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
 
-// redisTurn is a command, its answer, and how it counts.
-type redisTurn struct{ ask, tell, name string }
-
-func randomTurn(rng *rand.Rand, large bool) redisTurn {
-	value := strings.Repeat("*1\r\n$4\r\nPING\r\n-ERR x\r\n", rng.IntN(10))
-	if large && rng.IntN(10) == 0 {
-		value = strings.Repeat(value, 300)
-	}
-	turns := []redisTurn{
-		{resp("GET", "key"), bulk(value), "GET ok"},
-		{resp("get", "key"), "$-1\r\n", "GET ok"},
-		{resp("GET", "key"), "_\r\n", "GET ok"},
-		{resp("SET", "key", value), "+OK\r\n", "SET ok"},
-		{resp("SeT", "", ""), "+OK\r\n", "SET ok"},
-		{resp("INCR", "key"), ":12\r\n", "INCR ok"},
-		{resp("INCR", "key"), "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n", "INCR WRONGTYPE"},
-		{resp("LPUSH", "key"), "-ERR wrong number\r\n", "LPUSH ERR"},
-		{resp("EVAL", value, "0"), "-MYERROR of a script\r\n", "EVAL ~other"},
-		{resp("EVAL", value, "0"), "-LOADING\r\n", "EVAL LOADING"},
-		{resp("EVAL", value, "0"), "!21\r\nSYNTAX invalid syntax\r\n", "EVAL SYNTAX"},
-		{resp("EVAL", value, "0"), "!4\r\nBUSY\r\n", "EVAL BUSY"},
-		{resp("PING"), "+PONG\r\n", "PING ok"},
-		{resp("CONFIG", "get", "maxmemory"), "%1\r\n" + bulk("maxmemory") + bulk("0"), "CONFIG GET ok"},
-		{resp("CONFIG", "secret", "x"), "-ERR unknown subcommand\r\n", "CONFIG ~other ERR"},
-		{resp("CONFIG", strings.Repeat("x", 60), "x"), "-ERR unknown subcommand\r\n", "CONFIG ~other ERR"},
-		{resp("CLIENT"), "-ERR wrong number\r\n", "CLIENT ERR"},
-		{resp("CLIENT", "SETNAME", "x"), "+OK\r\n", "CLIENT SETNAME ok"},
-		{resp("hunter2", "x"), "-ERR unknown command\r\n", "~other ERR"},
-		{resp(strings.Repeat("y", 60)), "-ERR unknown command\r\n", "~other ERR"},
-		{resp("HELLO", "3"), "%3\r\n" + bulk("server") + bulk("redis") + bulk("proto") + ":3\r\n" + bulk("modules") + "*0\r\n", "HELLO ok"},
-		{resp("MULTI"), "+OK\r\n", "MULTI ok"},
-		{resp("SET", "a", "b"), "+QUEUED\r\n", "SET ok"},
-		{resp("EXEC"), "*3\r\n+OK\r\n-WRONGTYPE x\r\n*2\r\n:1\r\n" + bulk(value), "EXEC WRONGTYPE"},
-		{resp("EXEC"), "*-1\r\n", "EXEC ok"},
-		{resp("MGET", "a", "b"), "*2\r\n" + bulk(value) + "$-1\r\n", "MGET ok"},
-		{resp("HGETALL", "a"), "|1\r\n+ttl\r\n:3\r\n%2\r\n" + bulk("a") + ",1.5\r\n" + bulk("b") + "#t\r\n", "HGETALL ok"},
-		{resp("SMEMBERS", "a"), "~2\r\n" + bulk("a") + "=7\r\ntxt:abc\r\n", "SMEMBERS ok"},
-		{resp("LRANGE", "a", "0", "-1"), ">2\r\n" + bulk("invalidate") + "*1\r\n" + bulk("key") + "*30\r\n" + strings.Repeat(":1\r\n", 30), "LRANGE ok"},
-	}
-	switch rng.IntN(400) {
-	case 0:
-		return redisTurn{"PING\r\n", "+PONG\r\n", "PING ok"}
-	case 1:
-		return redisTurn{"set a  b\r\n", "+OK\r\n", "SET ok"}
-	}
-	return turns[rng.IntN(len(turns))]
-}
-
 // play has both sides say their part, requests at most so far ahead of answers, in calls of any size up to one.
-func (s *shared) play(rng *rand.Rand, turns []redisTurn, ahead, size int, every int) {
+func (s *shared) play(rng *rand.Rand, turns []turn, ahead, size int, every int) {
 	var ask, tell string // what waits to be said
 	asked, told, steps := 0, 0, 0
 	for told < len(turns) || ask != "" || tell != "" {
@@ -233,24 +208,43 @@ func (s *shared) play(rng *rand.Rand, turns []redisTurn, ahead, size int, every 
 	s.read()
 }
 
+// talk is what the two ends of connections of a protocol say.
+type talk struct {
+	first  turn
+	random func(rng *rand.Rand, large bool) turn
+	last   []turn // in some conversations: what the kernel gives back for good
+}
+
+var talks = map[string]talk{
+	"redis": {turn{resp("GET", "first"), "$-1\r\n", "GET ok"}, redisTurn, []turn{{
+		resp("SUBSCRIBE", "a", "b"), ">3\r\n" + bulk("subscribe") + bulk("a") + ":1\r\n>3\r\n" + bulk("subscribe") + bulk("b") + ":2\r\n" +
+			">3\r\n" + bulk("message") + bulk("a") + bulk("x"), "SUBSCRIBE ok",
+	}}},
+	"memcached": {turn{"get first\r\n", "END\r\n", "get miss"}, memcachedTurn, []turn{{"ms a 1 q\r\nx\r\n", "", "ms stored"}, {"mn\r\n", "MN\r\n", "mn ok"}}},
+}
+
 // What both count together is what was asked and answered, wherever requests change hands, and however bytes are split into calls.
 func TestMatch(t *testing.T) {
 	m := loadMatched(t)
+	for name, talk := range talks {
+		t.Run(name, func(t *testing.T) { talk.test(t, m) })
+	}
+}
+
+func (k talk) test(t *testing.T, m *matched) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	var events [protocol.MatchTorn + 1]int
 	counted, asked := 0, 0
 	for i := range 120 {
 		s := m.open(t, uint64(1<<32+i), RoleClient+Role(i%2))
-		want := map[string]int{}
-		var turns []redisTurn
-		turns = append(turns, redisTurn{resp("GET", "first"), "$-1\r\n", "GET ok"})
+		turns := []turn{k.first}
 		for range 300 {
-			turns = append(turns, randomTurn(rng, i%5 > 2))
+			turns = append(turns, k.random(rng, i%5 > 2))
 		}
 		if i%4 == 3 {
-			two := ">3\r\n" + bulk("subscribe") + bulk("a") + ":1\r\n>3\r\n" + bulk("subscribe") + bulk("b") + ":2\r\n"
-			turns[150+rng.IntN(100)] = redisTurn{resp("SUBSCRIBE", "a", "b"), two + ">3\r\n" + bulk("message") + bulk("a") + bulk("x"), "SUBSCRIBE ok"}
+			copy(turns[150+rng.IntN(100):], k.last)
 		}
+		want := map[string]int{}
 		for _, turn := range turns {
 			want[turn.name]++
 		}
@@ -283,10 +277,13 @@ func TestMatch(t *testing.T) {
 func FuzzMatch(f *testing.F) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 20 {
-		turn := randomTurn(rng, false)
-		f.Add(turn.ask+turn.ask, turn.tell+turn.tell, uint16(rng.IntN(100)))
+		for _, talk := range talks {
+			turn := talk.random(rng, false)
+			f.Add(turn.ask+turn.ask, turn.tell+turn.tell, uint16(rng.IntN(100)))
+		}
 	}
 	f.Add("*1\r\n$99999999999\r\n", ">4294967295\r\n", uint16(1))
+	f.Add("ms a 99999999999\r\nget "+strings.Repeat("a ", 200)+"\r\n", "VALUE a 0 -1\r\nVA 9 9\r\nEND\r\n", uint16(2))
 	f.Add("*2\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n", "*-1\r\n!0\r\n\r\n", uint16(3))
 	m := loadMatched(f)
 	sk := uint64(1 << 33)
@@ -294,7 +291,7 @@ func FuzzMatch(f *testing.F) {
 		sk++
 		s := m.open(t, sk, RoleClient+Role(sk%2))
 		conn := s.conn()
-		conn.Match, conn.Protocol, conn.Framing = [2]uint8{4, 4}, protocolStream, 1
+		conn.Match, conn.Matched, conn.Protocol = [2]uint8{4, 4}, uint8(protocol.MatchedRedis)+uint8(cut%2), protocolStream
 		if err := m.coll.Maps["conns"].Put(sk, &conn); err != nil {
 			t.Fatal(err)
 		}

@@ -45,7 +45,7 @@ type Options struct {
 	NoUprobes     bool          // leave out the programs for user-space functions
 	PIDNamespace  uint32        // inode of the agent's, by whose numbers processes are reported; 0 is the kernel's first
 	OnlyBelow     bool          // leave out what is not in PIDNamespace or below it
-	Words         *Words        // of the protocol that the kernel matches where user space wants it: see Matches
+	Words         []Words       // of the protocols that the kernel matches where user space wants it: see Matches
 	IdleTimeout   time.Duration // after which the kernel forgets pairs and series without change; default 5 min
 }
 
@@ -106,7 +106,9 @@ func New(options Options) (*Probe, error) {
 		}
 	}
 	p.reader = newReader(p.objects, options.IdleTimeout, &p.stats)
-	p.reader.words = options.Words
+	for i := range options.Words {
+		p.reader.words[options.Words[i].Number] = &options.Words[i]
+	}
 	return p, nil
 }
 
@@ -136,16 +138,18 @@ func (p *Probe) load() error {
 	}
 	withoutExits(spec)
 	setLimits(spec, kernel, runtime.NumCPU(), totalMemory())
-	p.options.Words.fit(spec.Maps["words"])
+	fitWords(spec.Maps["words"], p.options.Words)
 	modern := kernel.loop && p.options.Hook != HookSyscallOld
 	if err := p.loadPrograms(spec, keep, modern); err != nil {
 		return err
 	}
-	if modern && p.options.Words != nil {
-		if err := p.options.Words.enter(p.coll.Maps["words"]); err != nil {
-			return err
+	if modern {
+		for i := range p.options.Words {
+			if err := p.options.Words[i].enter(p.coll.Maps["words"]); err != nil {
+				return err
+			}
 		}
-		p.matches = true
+		p.matches = len(p.options.Words) > 0
 	}
 	m := p.coll.Maps // not Assign: the collection stays the owner
 	p.objects = &bpf.VetchMaps{

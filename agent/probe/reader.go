@@ -16,7 +16,7 @@ type reader struct {
 	maps    *bpf.VetchMaps
 	idle    time.Duration
 	stats   *stats
-	words   *Words // nil: the kernel matches HTTP/1 alone
+	words   map[uint8]*Words // by number: the kernel matches these and HTTP/1
 	pairs   map[uint64]*pairState
 	series  map[bpf.VetchSeriesKeyT]*seriesState
 	owners  map[OwnerID]time.Time // last time it had a pair or a listener
@@ -54,6 +54,7 @@ func newReader(maps *bpf.VetchMaps, idle time.Duration, s *stats) *reader {
 	return &reader{
 		maps: maps, idle: idle, stats: s,
 		pairs:  map[uint64]*pairState{},
+		words:  map[uint8]*Words{},
 		series: map[bpf.VetchSeriesKeyT]*seriesState{},
 		owners: map[OwnerID]time.Time{},
 		routes: map[uint64]string{},
@@ -155,8 +156,8 @@ func (r *reader) readSeries(s *Snapshot) error {
 		d.Sum = time.Duration(cur.SumNs - st.sum)
 		pair.sent += cur.Sent - st.sent
 		pair.received += cur.Received - st.received
-		if key.Protocol == protocolRedis && r.words != nil {
-			r.words.name(&d, key.Route, key.Code)
+		if words := r.words[key.Protocol]; words != nil {
+			words.name(&d, key.Route, key.Code)
 		} else {
 			d.Route = r.route(key.Route)
 		}

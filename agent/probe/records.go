@@ -46,7 +46,7 @@ type Record struct {
 	Datagram *Datagram // not nil: it is a datagram, of which Socket, At, Sent and Data are set
 	Asked    *Asked
 	Match    uint8  // not 0: who matches the requests of the connection changes: a protocol.MatchEvent. Data is what the direction said since Seq
-	Other    uint32 // of a mark, where the other direction is
+	Other    uint32 // of a mark, where the other direction is; else which protocol: Words.Number
 }
 
 // Asked says that Data is the beginning of a connection's first request in HTTP/1, and that it went to another machine. The pair is not known yet.
@@ -64,7 +64,7 @@ type Upgrade struct {
 }
 
 // Verdict is what the reader of records wants of a connection.
-type Verdict uint8
+type Verdict uint16
 
 // The verdicts: Ship goes on, Ignore ends it, Parse gives the connection to the kernel's own HTTP/1 parser.
 const (
@@ -76,16 +76,21 @@ const (
 // ShipFramed goes on, and has the kernel leave out what nobody reads of messages in a framing, an enum framing of the kernel; none is 0.
 func ShipFramed(framing uint8) Verdict { return shipFramed + Verdict(framing) }
 
-// OfferMatch goes on, and has the kernel match the requests of a connection in a framing as soon as it can.
-func OfferMatch(framing uint8) Verdict { return offerMatch + Verdict(framing) }
+// OfferMatch goes on, and has the kernel match the requests of a connection as soon as it can: of the protocol with a number, in a framing.
+func OfferMatch(number, framing uint8) Verdict {
+	return offerMatch + Verdict(number)<<4 + Verdict(framing)
+}
 
 // ConfirmMatch goes on, and says of a mark that nothing was under way there.
-func ConfirmMatch(framing uint8) Verdict { return confirmMatch + Verdict(framing) }
+func ConfirmMatch(number, framing uint8) Verdict {
+	return confirmMatch + Verdict(number)<<4 + Verdict(framing)
+}
 
+// What is above the 4 bits of a framing, and 4 of a protocol's number.
 const (
-	shipFramed   Verdict = 64
-	offerMatch   Verdict = 128
-	confirmMatch Verdict = 192
+	shipFramed Verdict = (iota + 1) << 8
+	offerMatch
+	confirmMatch
 )
 
 // shipping is what the reader of records works with.
@@ -136,8 +141,8 @@ func (p *Probe) decide(r *Record, v Verdict) {
 	case v == Parse:
 		verdict.Protocol = protocolUnknown
 	case v >= offerMatch:
-		verdict.Protocol, verdict.Framing = protocolStream, uint32(v&(shipFramed-1))
-		verdict.Match, verdict.MatchAt = uint32(v>>6)-1, r.Seq
+		verdict.Protocol, verdict.Framing = uint32(v>>4&15), uint32(v&15)
+		verdict.Match, verdict.MatchAt = uint32(v/shipFramed)-1, r.Seq
 	case v >= shipFramed:
 		verdict.Protocol, verdict.Framing = protocolStream, uint32(v-shipFramed)
 	}

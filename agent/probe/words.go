@@ -8,24 +8,25 @@ import (
 	"github.com/vetch-dev/vetch/bpf"
 )
 
-// Words are what the kernel knows of the protocol whose requests it matches besides HTTP/1.
+// Words are what the kernel knows of a protocol whose requests it matches besides HTTP/1.
 type Words struct {
 	Protocol   Protocol
-	Operations []string          // by number; 0 stands for what is none of the others
-	Statuses   []string          // by number; 0: no response, 1: ok, 2: an error that is none of the others
-	Commands   map[string]uint16 // in capitals, of one or two words -> number of the operation
-	Containers map[string]bool   // Commands whose second word belongs to the name
-	Special    map[string]bool   // Commands that are not matched in the kernel, nor what follows them
-	Errors     map[string]uint16 // first words of error answers -> number of the status
+	Number     uint8           // of enum protocol in bpf/include/types.h
+	Operations []string        // by number; 0 stands for what is none of the others
+	Commands   map[string]Word // names of commands
+	Answers    map[string]Word // first words of answers
+	// Outcome names the status of an operation by the number of its answer, 0 for none.
+	Outcome func(operation string, answer uint16) (status string, failed bool)
 }
 
-// The kinds of words, as in enum word of bpf/include/types.h, and what the hash of an error begins with.
-const (
-	wordPlain = iota
-	wordSecond
-	wordBack
-	errorSeed = 1
-)
+// Word is what the kernel does where a command or an answer begins with a word: struct word_t of bpf/include/types.h.
+type Word struct {
+	Number      uint16
+	Kind, Field uint8
+}
+
+// wordSeeds are what the hashes of commands and of answers begin with, by protocol.
+var wordSeeds = map[uint8][2]uint64{3: {0, 1}, 4: {2, 3}}
 
 // wordHash is the hash of a word as the kernel programs make it byte by byte (mix in bpf/include/maps.h).
 func wordHash(seed uint64, word string) uint64 {
@@ -36,47 +37,40 @@ func wordHash(seed uint64, word string) uint64 {
 	return seed
 }
 
-// fit makes the kernel's map large enough for all words, however little memory the machine has.
-func (w *Words) fit(m *ebpf.MapSpec) {
-	if w != nil {
-		m.MaxEntries = max(m.MaxEntries, uint32(len(w.Commands)+len(w.Errors)))
+// fitWords makes the kernel's map large enough for all words, however little memory the machine has.
+func fitWords(m *ebpf.MapSpec, all []Words) {
+	var n int
+	for i := range all {
+		n += len(all[i].Commands) + len(all[i].Answers)
 	}
+	m.MaxEntries = max(m.MaxEntries, uint32(n))
 }
 
 // enter puts all words into the kernel's map.
 func (w *Words) enter(m *ebpf.Map) error {
-	for command, number := range w.Commands {
-		word := bpf.VetchWordT{Number: number, Kind: wordPlain}
-		if w.Containers[command] {
-			word.Kind = wordSecond
-		}
-		if w.Special[command] {
-			word.Kind = wordBack
-		}
-		if err := m.Update(wordHash(0, command), &word, ebpf.UpdateNoExist); err != nil {
-			return fmt.Errorf("enter the command %s: %w", command, err)
-		}
-	}
-	for word, number := range w.Errors {
-		if err := m.Update(wordHash(errorSeed, word), &bpf.VetchWordT{Number: number}, ebpf.UpdateNoExist); err != nil {
-			return fmt.Errorf("enter the error %s: %w", word, err)
+	for i, words := range []map[string]Word{w.Commands, w.Answers} {
+		for text, word := range words {
+			value := bpf.VetchWordT{Number: word.Number, Kind: word.Kind, Field: word.Field}
+			if err := m.Update(wordHash(wordSeeds[w.Number][i], text), &value, ebpf.UpdateNoExist); err != nil {
+				return fmt.Errorf("enter %q of %s: %w", text, w.Protocol, err)
+			}
 		}
 	}
 	return nil
 }
 
-// name puts what a series of the kernel stands for into d.
-func (w *Words) name(d *RequestDelta, operation uint64, status uint16) {
-	d.Protocol, d.Method, d.Route, d.Code, d.Failed = w.Protocol, "", "~other", "~other", status != statusOK
+// name puts what a series of the kernel stands for into d. One that is not cut and has no answer asked for none, and has no duration.
+func (w *Words) name(d *RequestDelta, operation uint64, answer uint16) {
+	d.Protocol, d.Method, d.Route = w.Protocol, "", "~other"
 	if operation < uint64(len(w.Operations)) {
 		d.Route = w.Operations[operation]
 	}
-	if int(status) < len(w.Statuses) {
-		d.Code = w.Statuses[status]
+	d.Code, d.Failed = w.Outcome(d.Route, answer)
+	if answer != 0 {
+		return
+	}
+	d.Failed = d.Cut
+	if !d.Cut {
+		d.Buckets, d.Sum = [len(d.Buckets)]uint32{}, 0
 	}
 }
-
-const (
-	protocolRedis = 3 // enum protocol
-	statusOK      = 1
-)

@@ -1,60 +1,65 @@
 package protocol
 
-import "maps"
+import "slices"
 
 // Matcher is a Conn of a protocol whose requests the kernel can match by itself.
 type Matcher interface {
-	// Plain says whether each request that is to come has one response, as far as was seen.
+	// Plain says whether each request that is to come has one response or none, as far as was seen.
 	Plain() bool
 	// Idle says whether nothing is under way: no message has begun, and no request waits.
 	Idle() bool
+	// Taken has what waits forgotten: it is the kernel's.
+	Taken()
 }
+
+// Matched is a protocol whose requests the kernel can match, with the number that it has there.
+type Matched uint8
+
+// The protocols, as in enum protocol of bpf/include/types.h.
+const (
+	MatchedRedis     Matched = 3
+	MatchedMemcached Matched = 4
+)
 
 // Words are the names that the kernel needs for matching the requests of a protocol.
 type Words struct {
-	Operations []string          // by number; 0 stands for what is none of the others
-	Statuses   []string          // by number; 0: no response, 1: ok, 2: an error that is none of the others
-	Commands   map[string]uint16 // in capitals, "GET", "CONFIG", "CONFIG GET" -> number of the operation
-	// Containers are the Commands whose second word belongs to the name. The number behind that of one stands for it with any other second word.
-	Containers map[string]bool
-	// Special are the Commands after which a connection is not Plain.
-	Special map[string]bool
-	Errors  map[string]uint16 // -> number of the status
+	Operations []string        // by number; 0 stands for what is none of the others
+	Commands   map[string]Word // as in the protocol's text; of Redis in capitals and of one or two words: "GET", "CONFIG", "CONFIG GET"
+	Answers    map[string]Word // first words of answers, of Redis of errors. Their numbers begin behind the fixed ones
+	// Outcome names the status of an operation by the number of its answer, 0 for none.
+	Outcome func(operation string, answer uint16) (status string, failed bool)
 }
 
-// RedisWords are the names for Redis, the same as its Conn gives.
-func RedisWords() Words {
-	w := Words{
-		Operations: []string{"~other"}, Statuses: []string{"", "ok", "~other"},
-		Commands: map[string]uint16{}, Containers: map[string]bool{}, Special: map[string]bool{}, Errors: map[string]uint16{},
-	}
-	add := func(operation string) {
-		w.Commands[operation] = uint16(len(w.Operations))
-		w.Operations = append(w.Operations, operation)
-		w.Special[operation] = redisSpecial(operation)
-	}
-	for operation := range redisCommands {
-		if redisContainers[operation] == nil {
-			add(operation)
-		}
-	}
-	for container, subs := range redisContainers {
-		add(container)
-		w.Containers[container] = true
-		w.Operations = append(w.Operations, container+" ~other")
-		for second, operation := range subs {
-			if second != "" {
-				add(operation)
-			}
-		}
-	}
-	for prefix := range redisErrors {
-		w.Errors[prefix] = uint16(len(w.Statuses))
-		w.Statuses = append(w.Statuses, prefix)
-	}
-	maps.DeleteFunc(w.Special, func(_ string, special bool) bool { return !special })
-	return w
+// Word is what the kernel does where a command or an answer begins with a word.
+type Word struct {
+	Number uint16
+	Kind   WordKind
+	Field  uint8 // that the kind speaks of: the number of words before it
 }
+
+// WordKind is an enum word of bpf/include/types.h.
+type WordKind uint8
+
+// The kinds.
+const (
+	WordPlain     WordKind = iota
+	WordSecond             // the second word belongs to the name. The number behind that of this one stands for it with any other second word
+	WordBack               // it is not matched in the kernel, nor what follows it
+	WordRead               // keys follow from a field on
+	WordStore              // a field holds the length of the value behind the line
+	WordValue              // likewise, and more of the answer follows
+	WordMeta               // flags follow from a field on
+	WordMetaStore          // behind a field that holds the length of a value
+)
+
+// Answers whose numbers are fixed.
+const (
+	answerOK      = 1 + iota // or any that is not among the words
+	answerOther              // an error that is not
+	answerNothing            // of what was asked for was found
+	answerSome
+	answerAll
+)
 
 // MatchEvent says who matches the requests of a connection from some place on.
 type MatchEvent uint8
@@ -114,14 +119,8 @@ func (st *stream) refuse(at int64) {
 
 // match takes an event. It answers a mark.
 func (s *Streams) match(st *stream, p *Piece) Decision {
-	if st.conn == nil { // it was forgotten since
-		for _, protocol := range s.table {
-			if _, ok := protocol.New().(Matcher); ok {
-				st.conn, st.protocol, st.framing = protocol.New(), protocol.Name, protocol.Framing
-			}
-		}
-		s.regain(st, FromClient, p, true)
-		s.regain(st, FromServer, p, true)
+	if st.conn == nil && (p.Match == MatchMark || !s.restart(st, p)) { // it was forgotten since
+		return Keep
 	}
 	if p.Match != MatchBack || p.Direction == FromServer { // both directions come back
 		s.Stats.Matches[p.Match].Add(1)
@@ -135,16 +134,19 @@ func (s *Streams) match(st *stream, p *Piece) Decision {
 		}
 		st.matching = matchConfirmed
 		return Confirm
-	case MatchTaken:
-		s.letGo(st, p)
+	case MatchTaken: // what the client says and is still shipped goes on to be read, see stray
+		if m, ok := st.conn.(Matcher); ok {
+			m.Taken()
+		}
+		s.regain(st, FromServer, p, true)
 		st.matching = matchedInKernel
 	case MatchTorn:
-		s.letGo(st, p)
+		s.restart(st, p)
 		st.holes = true
 		st.refuse(p.At)
 	case MatchBack:
 		if p.Direction == FromClient {
-			s.letGo(st, p)
+			s.restart(st, p)
 			st.matching = matchReturning
 		} else {
 			st.refuse(p.At)
@@ -168,15 +170,17 @@ func (h *direction) quiet(seq uint32) bool {
 	return h.started && !h.lost && h.next+uint32(h.skip) == seq && len(h.buf) == 0 // the end of a value may not have been shown
 }
 
-// letGo forgets what was seen of a connection; what it says is not expected here.
-func (s *Streams) letGo(st *stream, p *Piece) {
-	for _, protocol := range s.table {
-		if protocol.Name == st.protocol {
-			st.conn = protocol.New()
-		}
+// restart begins anew with a connection that the kernel matched, and forgets what was seen of it; what it says is not expected here.
+func (s *Streams) restart(st *stream, p *Piece) bool {
+	i := slices.IndexFunc(s.table, func(known Protocol) bool { return known.Matched != 0 && known.Matched == Matched(p.Other) })
+	if i < 0 {
+		return false
 	}
+	known := &s.table[i]
+	st.conn, st.protocol, st.framing, st.matched = known.New(), known.Name, known.Framing, known.Matched
 	s.regain(st, FromClient, p, true)
 	s.regain(st, FromServer, p, true)
+	return true
 }
 
 // regain goes on with a direction at the place of a piece, or where a message is found.
@@ -186,17 +190,33 @@ func (s *Streams) regain(st *stream, d Direction, p *Piece, lost bool) {
 	*h = direction{started: !lost, next: p.Seq, lost: lost}
 }
 
-// stray says whether a piece is of a connection that the kernel matches, so that it counts there. It was shipped while the kernel took over;
-// what the server says is not, but when an event was lost.
+// stray says whether a piece is of a connection that the kernel matches, so that what waits for an answer counts there. It was shipped while the
+// kernel took over: requests without an answer count here, see emit. What the server says is not shipped, but when an event was lost.
 func (s *Streams) stray(st *stream, p *Piece) bool {
 	if st.matching != matchedInKernel {
 		return false
 	}
 	if p.Direction == FromClient {
+		if h := &st.halves[FromClient]; h.lost || h.started && h.next != p.Seq {
+			return true // it does not follow on what was shipped: the kernel counted in between
+		}
+		s.append(st, p)
+		s.feed(st, FromClient, p.At)
+		if m, ok := st.conn.(Matcher); ok {
+			m.Taken()
+		}
 		return true
 	}
 	st.refuse(p.At)
 	st.holes = true
 	s.Stats.Missed.Add(1)
 	return false
+}
+
+// Matched is what a connection speaks, for the Decisions Offer and Confirm.
+func (s *Streams) Matched(id StreamID) Matched {
+	if st := s.streams[id]; st != nil {
+		return st.matched
+	}
+	return 0
 }

@@ -13,7 +13,7 @@ const (
 // Memcached speaks its text and meta commands (doc/protocol.txt of memcached) and its binary protocol
 // (https://github.com/memcached/memcached/wiki/BinaryProtocolRevamped).
 func Memcached() Protocol {
-	return Protocol{Name: "memcached", Detect: detectMemcached, New: func() Conn { return &memcachedConn{} }}
+	return Protocol{Name: "memcached", Detect: detectMemcached, New: func() Conn { return &memcachedConn{} }, Matched: MatchedMemcached}
 }
 
 // memcachedAsked is a command that waits for its answer.
@@ -38,6 +38,8 @@ type memcachedConn struct {
 	opcode byte
 	code   uint16
 	opaque uint64
+
+	special bool // not each request has one response or none
 }
 
 // memcachedCommands are the text commands, with how they are answered.
@@ -60,6 +62,12 @@ const (
 	memcachedMeta
 	memcachedStats
 )
+
+func (c *memcachedConn) Plain() bool { return !c.special }
+
+func (c *memcachedConn) Idle() bool { return !c.client.open && !c.server.open && c.waiting.idle() }
+
+func (c *memcachedConn) Taken() { c.waiting, c.values = fifo[memcachedAsked]{}, 0 }
 
 func (c *memcachedConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)) (int, int64, error) {
 	if d == FromClient {
@@ -104,33 +112,32 @@ func (c *memcachedConn) readRequest(b []byte) (int64, bool, error) {
 	word, rest, _ := bytes.Cut(line, []byte{' '})
 	kind := memcachedCommands[string(word)]
 	c.request.exchange.Operation = string(word)
-	c.noreply = bytes.HasSuffix(rest, []byte(" noreply")) && (kind == memcachedPlain || kind == memcachedStore) || string(word) == "quit"
+	fields := memcachedFields(rest)
+	c.noreply = len(fields) > 0 && string(fields[len(fields)-1]) == "noreply" && (kind == memcachedPlain || kind == memcachedStore) || string(word) == "quit"
 	switch kind {
 	case 0:
 		c.request.exchange.Operation = "~other"
 	case memcachedRead:
-		c.request.keys = len(bytes.Fields(rest))
+		c.request.keys = len(fields)
 		if word[1] == 'a' { // gat has the expiry time first
 			c.request.keys--
 		}
 	case memcachedStore:
-		return int64(size) + memcachedBody(rest, 3), true, nil
+		return int64(size) + memcachedBody(fields, 3), true, nil
 	case memcachedMeta:
-		c.readMetaFlags(word[1], rest)
+		c.readMetaFlags(word[1], fields)
+		c.special = c.special || c.request.quiet != ""
 		if word[1] == 's' {
-			return int64(size) + memcachedBody(rest, 1), true, nil
+			return int64(size) + memcachedBody(fields, 1), true, nil
 		}
 	case memcachedPlain:
-		if string(rest) == "noreply" {
-			c.noreply = true
-		}
+		c.special = c.special || string(word) == "watch"
 	}
 	return int64(size), true, nil
 }
 
 // readMetaFlags looks for q (say nothing in the usual case) and O (a token that comes back).
-func (c *memcachedConn) readMetaFlags(command byte, rest []byte) {
-	fields := bytes.Fields(rest)
+func (c *memcachedConn) readMetaFlags(command byte, fields [][]byte) {
 	skip := 1
 	if command == 's' {
 		skip = 2
@@ -151,9 +158,13 @@ func (c *memcachedConn) readMetaFlags(command byte, rest []byte) {
 	}
 }
 
+// memcachedFields are the words of a line. Only spaces are between them: a key may hold any other byte.
+func memcachedFields(rest []byte) [][]byte {
+	return bytes.FieldsFunc(rest, func(r rune) bool { return r == ' ' })
+}
+
 // memcachedBody is how many bytes follow the line of a command that stores. A line whose length is wrong is refused alone.
-func memcachedBody(rest []byte, field int) int64 {
-	fields := bytes.Fields(rest)
+func memcachedBody(fields [][]byte, field int) int64 {
 	if len(fields) <= field {
 		return 0
 	}
@@ -198,10 +209,10 @@ func (c *memcachedConn) readAnswer(b []byte) (int64, bool, error) {
 	switch c.word {
 	case "VALUE":
 		c.values++
-		return int64(size) + memcachedBody(rest, 2), false, nil
+		return int64(size) + memcachedBody(memcachedFields(rest), 2), false, nil
 	case "VA":
 		c.readMetaAnswer(rest)
-		return int64(size) + memcachedBody(rest, 0), true, nil
+		return int64(size) + memcachedBody(memcachedFields(rest), 0), true, nil
 	case "HD", "EN", "NF", "NS", "EX", "ME", "MN":
 		c.readMetaAnswer(rest)
 	case "STAT":
@@ -280,30 +291,35 @@ func (c *memcachedConn) answers(w memcachedAsked) bool {
 	return memcachedCommands[operation] != memcachedMeta
 }
 
-// status says how the text answer at hand ended.
+// status says how the answer at hand ended.
 func (c *memcachedConn) status(w memcachedAsked, values int) (string, bool) {
 	if c.binary {
 		return memcachedBinaryStatus(w.exchange.Operation, c.code)
 	}
-	switch c.word {
+	return memcachedStatus(w.exchange.Operation, c.word, values, w.keys)
+}
+
+// memcachedStatus says how a text answer ended, by the first word of its last line, and how many of the keys that were asked for it had values of.
+func memcachedStatus(operation, word string, values, keys int) (status string, failed bool) {
+	switch word {
 	case "STORED", "NOT_STORED", "EXISTS", "NOT_FOUND", "DELETED", "TOUCHED", "BUSY":
-		return string(bytes.ToLower([]byte(c.word))), c.word == "BUSY"
+		return string(bytes.ToLower([]byte(word))), word == "BUSY"
 	case "ERROR", "CLIENT_ERROR", "SERVER_ERROR":
-		return string(bytes.ToLower([]byte(c.word))), true
+		return string(bytes.ToLower([]byte(word))), true
 	case "BADCLASS", "NOSPARE", "NOTFULL", "UNSAFE", "SAME":
 		return "error", true
 	case "END":
 		switch {
-		case memcachedCommands[w.exchange.Operation] != memcachedRead:
+		case memcachedCommands[operation] != memcachedRead:
 			return "ok", false
 		case values == 0:
 			return "miss", false
-		case values < w.keys:
+		case values < keys:
 			return "partial", false
 		}
 		return "hit", false
 	}
-	return memcachedMetaStatus(w.exchange.Operation, c.word), false
+	return memcachedMetaStatus(operation, word), false
 }
 
 func memcachedMetaStatus(operation, word string) string {

@@ -41,6 +41,7 @@ func memcachedHeader(b []byte, magic byte) (body int64, size int, err error) {
 }
 
 func (c *memcachedConn) readBinaryRequest(b []byte) (int64, bool, error) {
+	c.special = true
 	body, size, err := memcachedHeader(b, memcachedRequest)
 	if size == 0 || err != nil {
 		return 0, false, err
@@ -146,15 +147,15 @@ func detectMemcached(d Direction, b []byte) Verdict {
 	if size == 0 {
 		return Maybe
 	}
-	fields := len(bytes.Fields(rest))
+	fields := memcachedFields(rest)
 	switch {
 	case b[size-1] != '\n' || size < 2 || b[size-2] != '\r':
 		return No
-	case kind == memcachedStore && (fields < 4 || memcachedBody(rest, 3) == 0), kind == memcachedRead && fields == 0:
+	case kind == memcachedStore && (len(fields) < 4 || memcachedBody(fields, 3) == 0), kind == memcachedRead && len(fields) == 0:
 		return No
 	case string(word) == "quit", string(word) == "shutdown": // other text protocols have them too
 		return Maybe
-	case kind == memcachedPlain && fields == 0 && string(word) != "version" && string(word) != "flush_all":
+	case kind == memcachedPlain && len(fields) == 0 && string(word) != "version" && string(word) != "flush_all":
 		return No
 	}
 	return Yes
@@ -166,7 +167,7 @@ func detectMemcachedAnswer(word string, rest []byte, size int) Verdict {
 		if size == 0 {
 			return Maybe
 		}
-		if memcachedBody(rest, 2) > 0 || word == "VA" && memcachedBody(rest, 0) > 0 {
+		if fields := memcachedFields(rest); memcachedBody(fields, 2) > 0 || word == "VA" && memcachedBody(fields, 0) > 0 {
 			return Yes
 		}
 	case "STORED", "NOT_STORED", "DELETED", "NOT_FOUND", "TOUCHED", "CLIENT_ERROR", "SERVER_ERROR", "VERSION", "STAT", "END", "EXISTS", "HD", "EN":

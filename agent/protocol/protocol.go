@@ -89,4 +89,5 @@ type Protocol struct {
 	New    func() Conn
 	// Framing tells the kernel what it may leave out. Its Conn wants nothing of that, by skip, or is a Passer.
 	Framing Framing
+	Matched Matched // 0: the kernel cannot match its requests. Its Conn is a Matcher
 }

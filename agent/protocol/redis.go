@@ -19,7 +19,7 @@ const (
 
 // Redis speaks RESP2 and RESP3 (https://redis.io/docs/latest/develop/reference/protocol-spec/), inline commands too.
 func Redis() Protocol {
-	return Protocol{Name: "redis", Detect: detectRedis, New: func() Conn { return &redisConn{} }, Framing: FramedRESP}
+	return Protocol{Name: "redis", Detect: detectRedis, New: func() Conn { return &redisConn{} }, Framing: FramedRESP, Matched: MatchedRedis}
 }
 
 // redisAsked is a command that waits for its answer.
@@ -54,6 +54,8 @@ func (c *redisConn) Plain() bool { return !c.special }
 func (c *redisConn) Idle() bool {
 	return !c.client.open && c.left == 0 && !c.server.open && len(c.stack) == 0 && c.waiting.idle() && !c.muted && !c.skipOne && !c.replica
 }
+
+func (c *redisConn) Taken() { c.waiting = fifo[redisAsked]{} }
 
 func (c *redisConn) Feed(d Direction, b []byte, at int64, emit func(Exchange)) (int, int64, error) {
 	if d == FromClient {

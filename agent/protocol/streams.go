@@ -44,7 +44,7 @@ type Piece struct {
 	Upgrade   *Upgrade // it became a WebSocket
 	Passed    uint32   // bytes in front of Data that were left out, as the connection's Framing allows
 	Match     MatchEvent
-	Other     uint32 // of a MatchMark
+	Other     uint32 // of a MatchMark, where the other direction is; of another Match a Matched
 }
 
 // Upgrade says that a connection became a WebSocket by an HTTP/1 request. The Piece has no Data.
@@ -135,6 +135,7 @@ type stream struct {
 	shown    int64 // bytes, until the kernel was told the framing
 	told     bool  // it was, or knows
 	unfit    bool  // something was left out that was needed
+	matched  Matched
 	matching matching
 	offered  int64 // ns: when the kernel was last asked to match it, and
 	refused  int   // how often that came to nothing
@@ -170,7 +171,11 @@ func (s *Streams) Take(p *Piece) Decision {
 			return Ignore
 		}
 		st = &stream{adopted: p.Adopted}
-		st.emit = func(e Exchange) { s.emit(st, e) }
+		st.emit = func(e Exchange) {
+			if st.matching != matchedInKernel || e.OneWay {
+				s.emit(st, e)
+			}
+		}
 		s.streams[p.Stream] = st
 		s.Stats.Streams.Store(int64(len(s.streams)))
 	}
@@ -259,7 +264,7 @@ func (s *Streams) detect(st *stream, last *Piece) Decision {
 			for _, p := range s.table {
 				switch p.Detect(Direction(d), h.buf[start:]) {
 				case Yes:
-					st.conn, st.protocol, st.framing = p.New(), p.Name, p.Framing
+					st.conn, st.protocol, st.framing, st.matched = p.New(), p.Name, p.Framing, p.Matched
 					h.found(s, start)
 					return Keep
 				case Maybe:

@@ -326,7 +326,7 @@ static __always_inline void pass_on(struct conn_t *c, __u64 *sk, int direction, 
 		w->now = now;
 		w->sk = *sk;
 		walked = match_open(b->messages ? 0 : b->address, b->iovecs, n, end, direction);
-		if (walked && !match_turn(c, w) && !match_turn(c, w))
+		if (walked && !match_turn(c, w) && !match_turn(c, w) && !match_turn(c, w))
 			bpf_loop(MATCH_TURNS, match_turns, sk, 0);
 		if (!match_close(walked))
 			return;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /* Requests and responses of a protocol that user space has recognised, matched here and added up like those of HTTP/1. Who does it changes
-   without a request that is lost or counts twice (docs/decisions/0016-redis-in-the-kernel.md):
+   without a request that is lost or counts twice (docs/decisions/0016-redis-and-memcached-in-the-kernel.md):
 
    OFFERED    user space wants it matched here
    SHADOW     from a MARK on both directions are walked; all is still shipped, and user space counts. It says whether nothing was under way
@@ -11,10 +11,10 @@
 
    match[0] is written where requests are walked, match[1] where responses are, each by one thread at a time; but the first and the last. */
 #pragma once
+#include "memcached.h"
 #include "resp.h"
 
-#define MATCH_WAITING 256 /* requests of one connection */
-#define MATCH_TURNS 32768  /* of 3 steps: a call is not longer */
+#define MATCH_TURNS 65536 /* a call is not longer */
 
 /* Tells user space something, which it hears in its place among what is shipped. data: what stands before seq in work_t.route. */
 static __noinline int match_tell(struct conn_t *c, struct work_t *w, __u32 kind, __u32 seq, __u32 other)
@@ -29,7 +29,7 @@ static __noinline int match_tell(struct conn_t *c, struct work_t *w, __u32 kind,
 	r->kind = kind;
 	r->direction = w->direction;
 	r->seq = seq;
-	r->passed = other;
+	r->passed = kind == RECORD_MARK ? other : c->matched;
 	r->length = w->keep;
 	if (w->keep)
 		__builtin_memcpy(r + 1, w->route.text, ROUTE_TEXT);
@@ -74,6 +74,29 @@ static __always_inline void match_tear(struct conn_t *c, struct work_t *w, int r
 	c->match[1] = MATCH_TORN;
 }
 
+/* Counts a request with its response. How much of what was asked for was found is known only now. */
+static __always_inline void match_count(struct conn_t *c, struct slot_t *slot)
+{
+	if (slot->found && slot->code == STATUS_NOTHING)
+		slot->code = slot->found < slot->asked ? STATUS_SOME : STATUS_ALL;
+	count_request(c, slot);
+}
+
+/* A command that has no answer counts where its bytes stay: what is still shipped counts in user space, whoever counts what waits. */
+static __always_inline void match_one_way(struct conn_t *c, struct stream_t *s, struct work_t *w)
+{
+	struct slot_t *slot = &w->slot;
+
+	if (c->match[0] != MATCH_TAKEN)
+		return;
+	slot->begin_ns = slot->end_ns = s->tok_hash;
+	slot->route = s->code;
+	slot->protocol = c->matched;
+	slot->code = 0;
+	slot->cut = 0;
+	count_request(c, slot);
+}
+
 /* A command is known. It waits from here on, or is given back: 0. */
 static __always_inline int match_push(struct conn_t *c, struct stream_t *s, struct work_t *w)
 {
@@ -81,19 +104,25 @@ static __always_inline int match_push(struct conn_t *c, struct stream_t *s, stru
 	__s32 waiting = seq - c->responses;
 	struct slot_t *slot = &c->slots[seq & (NUM_SLOTS - 1)];
 	struct pending_key_t k = {.sk = w->sk, .seq = seq};
+	__u16 asked = s->word < MATCH_KEYS ? s->word : MATCH_KEYS;
 
 	if (s->match == WORD_BACK && waiting >= 0) /* else it is answered already */
 		return 0;
+	if (s->tok_flags & WALK_ONE_WAY) {
+		match_one_way(c, s, w);
+		return 1;
+	}
 	if (waiting < NUM_SLOTS) {
 		slot->begin_ns = s->tok_hash;
 		slot->route = s->code;
 		slot->seq = seq;
 		slot->method = METHOD_UNKNOWN;
-		slot->protocol = PROTO_REDIS;
+		slot->protocol = c->matched;
+		slot->asked = asked;
 		if (swap_state(&slot->state, SLOT_REQUEST, 1) == SLOT_RESPONSE) {
 			slot->state = SLOT_FREE;
 			if (!slot->uncounted)
-				count_request(c, slot);
+				match_count(c, slot);
 		}
 	} else {
 		w = work_of(0); /* the same, as a map's value: before 6.2 a pointer that was an argument may not be given to a map */
@@ -102,7 +131,8 @@ static __always_inline int match_push(struct conn_t *c, struct stream_t *s, stru
 		w->slot.begin_ns = s->tok_hash;
 		w->slot.route = s->code;
 		w->slot.seq = seq;
-		w->slot.protocol = PROTO_REDIS;
+		w->slot.protocol = c->matched;
+		w->slot.asked = asked;
 		if (bpf_map_update_elem(&pending, &k, &w->slot, BPF_ANY))
 			return 0;
 	}
@@ -130,6 +160,7 @@ static __always_inline int match_pop(struct conn_t *c, struct stream_t *s, struc
 		}
 	}
 	found->code = s->code ? s->code : STATUS_OK;
+	found->found = s->tok_hash < MATCH_KEYS ? s->tok_hash : MATCH_KEYS;
 	found->cut = 0;
 	found->end_ns = w->now;
 	if (early) {
@@ -143,7 +174,7 @@ static __always_inline int match_pop(struct conn_t *c, struct stream_t *s, struc
 		slot->state = SLOT_FREE;
 	}
 	if (counts)
-		count_request(c, found);
+		match_count(c, found);
 	if (found != slot)
 		bpf_map_delete_elem(&pending, &k);
 	c->responses = seq + 1;
@@ -188,24 +219,23 @@ static __always_inline void give_responses(struct conn_t *c, struct work_t *w, _
 	c->match[0] = MATCH_NONE;
 }
 
-__noinline int match_steps(struct conn_t *c, struct work_t *w, int response)
+/* Passes a value, or loads bytes to be looked at. */
+__noinline int match_load(struct conn_t *c, struct work_t *w, int response)
 {
 	struct stream_t *s;
-	int r = STEP_MORE;
 
 	if (!c || !w)
 		return STEP_STOP;
 	s = &c->streams[w->direction & 1];
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < 3; i++) {
-		r = resp_step(s, w, response);
-		if (r != STEP_MORE)
-			break;
-	}
-	return r;
+	if (s->state != WALK_VALUE)
+		return w->pos < w->len ? STEP_MORE : walk_load(w);
+	walk_value(s, w);
+	if (s->remaining)
+		return w->left ? next_buffer(w) : STEP_STOP;
+	return c->matched == PROTO_MEMCACHED ? memcached_value(s, w, response) : resp_element(s, w, response);
 }
 
-/* Does what a step found; 1 if the walk of this call ends with it. */
+/* Does what was found; 1 if the walk of this call ends with it. */
 __noinline int match_event(struct conn_t *c, struct work_t *w, int response)
 {
 	struct stream_t *s;
@@ -216,17 +246,17 @@ __noinline int match_event(struct conn_t *c, struct work_t *w, int response)
 	s = &c->streams[w->direction & 1];
 	begin = c->match_next[response & 1];
 	if (!response) {
-		if (w->event == RESP_NAMED && match_push(c, s, w))
+		if (w->event == WALK_NAMED && match_push(c, s, w))
 			return 0;
-		if (w->event == RESP_UNFIT && s->tok_len >= 2)
+		if (!s->out || (w->event == WALK_UNFIT && s->tok_len >= 2))
 			match_tear(c, w, 0);
 		else
 			give_requests(c, s, w, begin);
 		return 1;
 	}
-	if (w->event == RESP_WHOLE && s->tok_len)
+	if (w->event == WALK_WHOLE && s->tok_len)
 		return 0;
-	if (w->event != RESP_WHOLE || !match_pop(c, s, w)) {
+	if (w->event != WALK_WHOLE || !match_pop(c, s, w)) {
 		match_tear(c, w, 1);
 		return 1;
 	}
@@ -237,14 +267,16 @@ __noinline int match_event(struct conn_t *c, struct work_t *w, int response)
 	return 1;
 }
 
-/* Returns 1 when there is no more of a call. */
+/* Returns 1 when there is no more of a call. The parts are called one after the other, not by each other: older kernels have little stack for that. */
 static __always_inline int match_turn(struct conn_t *c, struct work_t *w)
 {
-	int response = (c->role == ROLE_CLIENT) == w->direction, r = match_steps(c, w, response);
+	int response = (c->role == ROLE_CLIENT) == w->direction, r = match_load(c, w, response);
 
-	if (r == STEP_EVENT)
-		return match_event(c, w, response) != 0;
-	return r == STEP_STOP;
+	if (r == STEP_MORE)
+		r = c->matched == PROTO_MEMCACHED ? memcached_bytes(c, w, response) : resp_bytes(c, w, response);
+	if (r == STEP_EVENT && match_event(c, w, response))
+		return 1;
+	return r == STEP_STOP || (!w->left && w->pos >= w->len);
 }
 
 static long match_turns(__u32 i, __u64 *sk)
@@ -257,9 +289,10 @@ static long match_turns(__u32 i, __u64 *sk)
 
 static __always_inline void match_reset(struct stream_t *s)
 {
-	s->state = RESP_LINE;
+	s->state = WALK_LINE;
 	s->remaining = 0;
 	s->word = 0;
+	s->tok_hash = 0;
 	s->out = 0;
 	s->tok_len = 0;
 	s->flags = 0;
@@ -295,9 +328,9 @@ static __always_inline void match_change(struct conn_t *c, struct stream_t *s, s
 	}
 	if (c->match[0] == MATCH_TORN) {
 		match_tear(c, w, 1);
-	} else if (c->match[0] == MATCH_BACK && c->requests == c->responses && resp_begins(s, 1)) {
+	} else if (c->match[0] == MATCH_BACK && c->requests == c->responses && answer_begins(s)) {
 		give_responses(c, w, begin);
-	} else if (c->match[1] == MATCH_CONFIRMED && resp_begins(s, 1)) { /* user space counts an answer before all of a value has come */
+	} else if (c->match[1] == MATCH_CONFIRMED && answer_begins(s)) { /* user space counts an answer before all of a value has come */
 		w->keep = 0;
 		if (match_tell(c, w, RECORD_TAKEN, begin, 0))
 			c->match[1] = MATCH_TAKEN;
@@ -311,7 +344,7 @@ static __always_inline int match_follows(struct conn_t *c, struct stream_t *s, _
 
 	if (!gap)
 		return 1;
-	if (s->state != RESP_BODY || s->remaining <= gap)
+	if (s->state != WALK_VALUE || s->remaining <= gap)
 		return 0;
 	s->remaining -= gap;
 	return 1;

@@ -13,13 +13,16 @@ static __always_inline void ask_verdict(struct conn_t *c, __u64 sk)
 	v = bpf_map_lookup_elem(&verdicts, &sk);
 	if (!v || v->opened_ns != stream_name(c))
 		return;
-	c->protocol = v->protocol;
+	c->protocol = v->match ? PROTO_STREAM : v->protocol;
 	c->framing = v->framing;
-	if (v->match == MATCH_OFFERED && !c->tls && (!c->match[0] || c->match[1] == MATCH_SHADOW))
-		c->match[0] = c->match[0] ? MATCH_TORN : MATCH_OFFERED; /* a mark that was not confirmed ends before there is another */
+	if (v->match == MATCH_OFFERED && !c->tls && !c->match[0]) {
+		c->matched = v->protocol;
+		c->match[0] = MATCH_OFFERED;
+	} else if (v->match == MATCH_OFFERED && c->match[1] == MATCH_SHADOW)
+		c->match[0] = MATCH_TORN; /* a mark that was not confirmed ends before there is another */
 	else if (v->match == MATCH_CONFIRMED && c->match[1] == MATCH_SHADOW && v->match_at == c->match_at)
 		c->match[1] = MATCH_CONFIRMED;
-	if (v->framing) /* a connection that goes on may get another */
+	if (v->framing || v->match) /* a connection that goes on may get another */
 		bpf_map_delete_elem(&verdicts, &sk);
 	if (v->protocol == PROTO_UNKNOWN) { /* it is HTTP/1 that was met in the middle */
 		c->streams[0].state = S_LOST;

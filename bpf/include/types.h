@@ -8,9 +8,9 @@
 #define NUM_SLOTS 4
 
 enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
-/* STREAM: what it says is shipped to user space. TLS: its hellos are, and the rest is counted by its bytes only. REDIS: of series alone, where
-   the kernel matches what user space has recognised. */
-enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_TLS, PROTO_REDIS, PROTO_STREAM = 254, PROTO_OTHER = 255 };
+/* STREAM: what it says is shipped to user space. TLS: its hellos are, and the rest is counted by its bytes only. REDIS and MEMCACHED: of
+   series and offers alone, where the kernel matches what user space has recognised. Names for these are in agent/protocol/matched.go. */
+enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_TLS, PROTO_REDIS, PROTO_MEMCACHED, PROTO_STREAM = 254, PROTO_OTHER = 255 };
 /* What is known of TLS on a connection: WIRE means that its bytes are cipher text, PLAIN that uprobes show what is inside. */
 enum tls { TLS_NONE, TLS_WIRE, TLS_PLAIN };
 enum connect_error { CONNECT_REFUSED, CONNECT_TIMED_OUT, CONNECT_UNREACHABLE, CONNECT_RESET, CONNECT_CANCELED, CONNECT_OTHER, NUM_CONNECT_ERRORS };
@@ -167,7 +167,9 @@ struct slot_t {
 	__u8 cut;
 	__u8 protocol; /* an enum protocol */
 	__u8 uncounted; /* of a response that came before its request: user space has seen it */
-	__u8 pad[2];
+	__u16 asked;	/* keys that the request asks for, and */
+	__u16 found;	/* that the response has, where the protocol tells */
+	__u8 pad[6];
 };
 
 /* How a connection's messages begin and end, where that is known. Names for these are in agent/protocol/framing.go. */
@@ -175,8 +177,10 @@ enum framing { FRAMING_NONE, FRAMING_RESP, FRAMING_POSTGRES, FRAMING_MYSQL, FRAM
 
 /* Who matches the requests, and the responses, of a connection: see match.h. Names for the first two that follow NONE are in agent/probe/records.go. */
 enum match { MATCH_NONE, MATCH_OFFERED, MATCH_CONFIRMED, MATCH_SHADOW, MATCH_TAKEN, MATCH_BACK, MATCH_TORN };
-/* What a word does to the command that it names. SECOND: the next word belongs to the name. BACK: user space follows the connection from there on. */
-enum word { WORD_PLAIN, WORD_SECOND, WORD_BACK };
+/* What a word makes of the command, or the answer, that it begins. SECOND: the next word belongs to the name. BACK: user space follows the
+   connection from there on. READ: keys follow from a field on. STORE: a field holds the length of the value behind the line. VALUE: likewise, and
+   more follows. META: flags follow from a field on. META_STORE: behind a field that holds the length of a value. They are in agent/protocol/matched.go too. */
+enum word { WORD_PLAIN, WORD_SECOND, WORD_BACK, WORD_READ, WORD_STORE, WORD_VALUE, WORD_META, WORD_META_STORE };
 
 /* Where the messages of one direction stand. */
 struct frame_t {
@@ -243,7 +247,8 @@ struct conn_t {
 	__u8 match[2];	/* of requests and of responses, an enum match: who matches them */
 	__u32 match_next[2]; /* likewise, the sequence number that the walk goes on at, and */
 	__u32 match_at;	     /* that of requests where it began */
-	__u32 pad2;
+	__u8 matched;	     /* an enum protocol: what they are */
+	__u8 pad2[3];
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
 	__u64 last_route; /* in the dictionary for sure */
@@ -400,15 +405,16 @@ struct upgrade_t {
 /* What user space has decided of a shipped connection. */
 struct verdict_t {
 	__u64 opened_ns;
-	__u32 protocol; /* an enum protocol */
+	__u32 protocol; /* an enum protocol; with match, of what is matched */
 	__u32 framing;	/* an enum framing */
 	__u32 match;	/* an enum match: OFFERED, CONFIRMED or nothing */
 	__u32 match_at; /* what is confirmed; of an offer, anything that tells it from the one before */
 };
 
-/* A word of a protocol that the kernel matches: of an operation or an error. */
+/* A word of a protocol that the kernel matches: of an operation or an answer. */
 struct word_t {
 	__u16 number;
-	__u8 kind; /* an enum word */
-	__u8 pad[5];
+	__u8 kind;  /* an enum word */
+	__u8 field; /* that its kind speaks of: the number of words before it */
+	__u8 pad[4];
 };

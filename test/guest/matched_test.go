@@ -19,8 +19,8 @@ import (
 	"github.com/vetch-dev/vetch/agent/protocol"
 )
 
-// redisCounts is what both ends of a server of Redis were counted to have done, by the kernel and in user space: "GET ok" -> requests.
-type redisCounts struct {
+// matchedCounts is what both ends of a server were counted to have done, by the kernel and in user space: "GET ok" -> requests.
+type matchedCounts struct {
 	mu      sync.Mutex
 	all     map[probe.Role]map[string]uint64
 	kernel  uint64 // how many of all the kernel matched
@@ -29,7 +29,7 @@ type redisCounts struct {
 	unnamed []*protocol.Tally // their pair is not known yet
 }
 
-func (c *redisCounts) count(k probe.PairKey, operation, status string, n uint64) {
+func (c *matchedCounts) count(k probe.PairKey, operation, status string, n uint64) {
 	if endOf(k).port != c.port {
 		return
 	}
@@ -40,7 +40,7 @@ func (c *redisCounts) count(k probe.PairKey, operation, status string, n uint64)
 }
 
 // read adds a snapshot, and what user space counted until then.
-func (c *redisCounts) read(p *probe.Probe, s probe.Snapshot) {
+func (c *matchedCounts) read(p *probe.Probe, s probe.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range s.Requests {
@@ -62,7 +62,7 @@ func (c *redisCounts) read(p *probe.Probe, s probe.Snapshot) {
 }
 
 // take reads a record as the agent does.
-func (c *redisCounts) take(r *probe.Record) probe.Verdict {
+func (c *matchedCounts) take(r *probe.Record) probe.Verdict {
 	if r.Hello || r.Datagram != nil || r.Asked != nil || r.Upgrade != nil {
 		return probe.Ship
 	}
@@ -77,6 +77,7 @@ func (c *redisCounts) take(r *probe.Record) probe.Verdict {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	framing := func() uint8 { return uint8(c.streams.Framing(piece.Stream)) }
+	number := func() uint8 { return uint8(c.streams.Matched(piece.Stream)) }
 	switch c.streams.Take(&piece) {
 	case protocol.Ignore:
 		return probe.Ignore
@@ -85,62 +86,82 @@ func (c *redisCounts) take(r *probe.Record) probe.Verdict {
 	case protocol.Whole:
 		return probe.ShipFramed(0)
 	case protocol.Offer:
-		return probe.OfferMatch(framing())
+		return probe.OfferMatch(number(), framing())
 	case protocol.Confirm:
-		return probe.ConfirmMatch(framing())
+		return probe.ConfirmMatch(number(), framing())
 	}
 	return probe.Ship
 }
 
-// redisSaid is a command, its answer, and how it counts.
-type redisSaid struct{ ask, tell, name string }
+// said is a command, its answer, and how it counts.
+type said struct{ ask, tell, name string }
 
-var redisAll = []redisSaid{
-	{"*2\r\n$3\r\nGET\r\n$1\r\na\r\n", "$3\r\nabc\r\n", "GET ok"},
-	{"*2\r\n$3\r\nget\r\n$1\r\na\r\n", "$-1\r\n", "GET ok"},
-	{"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$500\r\n" + strings.Repeat("*1\r\n$", 100) + "\r\n", "+OK\r\n", "SET ok"},
-	{"*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$1\r\na\r\n", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "CONFIG GET ok"},
-	{"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n", "-WRONGTYPE not a number\r\n", "INCR WRONGTYPE"},
-	{"*1\r\n$7\r\nunknown\r\n", "-ERR unknown command\r\n", "~other ERR"},
+// matchedTalk is what ends say to each other in a protocol that the kernel can match.
+type matchedTalk struct {
+	protocol protocol.Protocol
+	words    protocol.Words
+	all      []said
+	back     said // the kernel gives it back
 }
 
-// inline is given back by the kernel.
-var inline = redisSaid{"PING\r\n", "+PONG\r\n", "PING ok"}
+var matchedTalks = []matchedTalk{
+	{protocol.Redis(), protocol.RedisWords(), []said{
+		{"*2\r\n$3\r\nGET\r\n$1\r\na\r\n", "$3\r\nabc\r\n", "GET ok"},
+		{"*2\r\n$3\r\nget\r\n$1\r\na\r\n", "$-1\r\n", "GET ok"},
+		{"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$500\r\n" + strings.Repeat("*1\r\n$", 100) + "\r\n", "+OK\r\n", "SET ok"},
+		{"*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$1\r\na\r\n", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "CONFIG GET ok"},
+		{"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n", "-WRONGTYPE not a number\r\n", "INCR WRONGTYPE"},
+		{"*1\r\n$7\r\nunknown\r\n", "-ERR unknown command\r\n", "~other ERR"},
+	}, said{"PING\r\n", "+PONG\r\n", "PING ok"}},
+	{protocol.Memcached(), protocol.MemcachedWords(), []said{
+		{"get a\r\n", "VALUE a 0 3\r\nabc\r\nEND\r\n", "get hit"},
+		{"get " + strings.Repeat("a", 200) + "\r\n", "END\r\n", "get miss"},
+		{"gets a b c\r\n", "VALUE b 0 5 7\r\nEND\r\n\r\nEND\r\n", "gets partial"},
+		{"set a 0 0 500\r\n" + strings.Repeat("get a", 100) + "\r\n", "STORED\r\n", "set stored"},
+		{"set a 0 0 5 noreply\r\nget a\r\n", "", "set "},
+		{"incr a 5\r\n", "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n", "incr client_error"},
+		{"mg a v\r\n", "VA 3\r\nEN\r\r\n", "mg hit"},
+	}, said{"stats\r\n", "STAT pid 1\r\nEND\r\n", "stats ok"}},
+}
 
-// TestRedis has connections speak RESP to each other in pipelines until the kernel took over and gave back several times, where it can match
+// TestMatched has connections speak to each other in pipelines until the kernel took over and gave back several times, where it can match
 // requests. Each command counts once at each end.
-func TestRedis(t *testing.T) {
-	for _, hook := range []string{probe.HookSocket, probe.HookSyscall} {
-		t.Run(hook, func(t *testing.T) {
-			listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			require.NoError(t, err)
-			defer listener.Close()
-			c := probingRedis(t, hook, uint16(listener.Addr().(*net.TCPAddr).Port))
-			require.Equal(t, atLeast(5, 17), c.streams.Match)
-			said := c.talk(t, listener)
-			want := map[probe.Role]map[string]uint64{probe.RoleClient: said, probe.RoleServer: said}
-			assert.EventuallyWithT(t, func(e *assert.CollectT) {
-				c.mu.Lock()
-				defer c.mu.Unlock()
-				assert.Equal(e, want, c.all)
-			}, time.Minute, 100*time.Millisecond)
-			t.Logf("%d matched in the kernel, %d taken, %d given back, %d torn", c.kernel, c.event(protocol.MatchTaken), c.event(protocol.MatchBack), c.event(protocol.MatchTorn))
-		})
+func TestMatched(t *testing.T) {
+	for _, k := range matchedTalks {
+		for _, hook := range []string{probe.HookSocket, probe.HookSyscall} {
+			t.Run(k.protocol.Name+"/"+hook, func(t *testing.T) { k.test(t, hook) })
+		}
 	}
 }
 
-// probingRedis runs a probe until the test ends, which counts what is said to a port.
-func probingRedis(t *testing.T, hook string, port uint16) *redisCounts {
+func (k matchedTalk) test(t *testing.T, hook string) {
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	defer listener.Close()
+	c := k.probing(t, hook, uint16(listener.Addr().(*net.TCPAddr).Port))
+	require.Equal(t, atLeast(5, 17), c.streams.Match)
+	said := c.talk(t, listener, k)
+	want := map[probe.Role]map[string]uint64{probe.RoleClient: said, probe.RoleServer: said}
+	assert.EventuallyWithT(t, func(e *assert.CollectT) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		assert.Equal(e, want, c.all)
+	}, time.Minute, 100*time.Millisecond)
+	t.Logf("%d matched in the kernel, %d taken, %d given back, %d torn", c.kernel, c.event(protocol.MatchTaken), c.event(protocol.MatchBack), c.event(protocol.MatchTorn))
+}
+
+// probing runs a probe until the test ends, which counts what is said to a port.
+func (k matchedTalk) probing(t *testing.T, hook string, port uint16) *matchedCounts {
 	t.Helper()
-	w := protocol.RedisWords()
-	p, err := probe.New(probe.Options{Hook: hook, PollInterval: 200 * time.Millisecond, Records: true, Words: &probe.Words{
-		Protocol: "redis", Operations: w.Operations, Statuses: w.Statuses, Commands: w.Commands, Containers: w.Containers, Special: w.Special, Errors: w.Errors,
-	}})
+	p, err := probe.New(probe.Options{Hook: hook, PollInterval: 200 * time.Millisecond, Records: true, Words: []probe.Words{{
+		Protocol: probe.Protocol(k.protocol.Name), Number: uint8(k.protocol.Matched), Operations: k.words.Operations,
+		Commands: probeWords(k.words.Commands), Answers: probeWords(k.words.Answers), Outcome: k.words.Outcome,
+	}}})
 	if errors.Is(err, probe.ErrUnsupported) && hook == probe.HookSocket && !atLeast(6, 3) {
 		t.Skipf("this kernel has no such hook: %v", err)
 	}
 	require.NoError(t, err)
-	c := &redisCounts{all: map[probe.Role]map[string]uint64{}, port: port, streams: protocol.NewStreams(protocol.Table())}
+	c := &matchedCounts{all: map[probe.Role]map[string]uint64{}, port: port, streams: protocol.NewStreams(protocol.Table())}
 	c.streams.Match = p.Matches()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
@@ -154,10 +175,18 @@ func probingRedis(t *testing.T, hook string, port uint16) *redisCounts {
 	return c
 }
 
-func (c *redisCounts) event(e protocol.MatchEvent) uint64 { return c.streams.Stats.Matches[e].Load() }
+func probeWords(words map[string]protocol.Word) map[string]probe.Word {
+	out := map[string]probe.Word{}
+	for text, word := range words {
+		out[text] = probe.Word{Number: word.Number, Kind: uint8(word.Kind), Field: word.Field}
+	}
+	return out
+}
+
+func (c *matchedCounts) event(e protocol.MatchEvent) uint64 { return c.streams.Stats.Matches[e].Load() }
 
 // talk speaks on three connections until they changed hands often enough, and returns what was said on all.
-func (c *redisCounts) talk(t *testing.T, listener *net.TCPListener) map[string]uint64 {
+func (c *matchedCounts) talk(t *testing.T, listener *net.TCPListener, k matchedTalk) map[string]uint64 {
 	t.Helper()
 	said := map[string]uint64{}
 	var mu sync.Mutex
@@ -174,7 +203,7 @@ func (c *redisCounts) talk(t *testing.T, listener *net.TCPListener) map[string]u
 			defer server.Close()
 			rng := rand.New(rand.NewPCG(i, 1))
 			for round := 0; round < 100 || !c.changed(); round++ {
-				names, err := exchange(client, server, rng, round%60 == 59)
+				names, err := k.exchange(client, server, rng, round%60 == 59)
 				if err = errors.Join(err, ctx.Err()); err != nil {
 					t.Error(err)
 					return
@@ -192,17 +221,17 @@ func (c *redisCounts) talk(t *testing.T, listener *net.TCPListener) map[string]u
 }
 
 // changed says whether connections changed hands often enough for the test.
-func (c *redisCounts) changed() bool {
+func (c *matchedCounts) changed() bool {
 	return !c.streams.Match || c.event(protocol.MatchTaken) >= 6 && c.event(protocol.MatchBack) >= 3
 }
 
 // exchange sends some commands and then their answers, each in calls of any size, and returns how they count.
-func exchange(client, server net.Conn, rng *rand.Rand, odd bool) (names []string, err error) {
+func (k matchedTalk) exchange(client, server net.Conn, rng *rand.Rand, odd bool) (names []string, err error) {
 	var ask, tell string
 	for i := range 1 + rng.IntN(20) {
-		one := redisAll[rng.IntN(len(redisAll))]
+		one := k.all[rng.IntN(len(k.all))]
 		if odd && i == 0 {
-			one = inline
+			one = k.back
 		}
 		ask, tell, names = ask+one.ask, tell+one.tell, append(names, one.name)
 	}

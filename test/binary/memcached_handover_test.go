@@ -1,0 +1,90 @@
+package binary
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// readMemcached reads one answer of the text protocol or to a meta command.
+func readMemcached(r *bufio.Reader) (unasked bool, err error) {
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return false, err
+		}
+		words := append(strings.Fields(line), "", "", "", "")
+		length := map[string]string{"VALUE": words[3], "VA": words[1]}[words[0]]
+		if length != "" {
+			var n int64
+			if _, err := fmt.Sscan(length, &n); err != nil {
+				return false, fmt.Errorf("read %q: %w", line, err)
+			}
+			if _, err := io.CopyN(io.Discard, r, n+2); err != nil {
+				return false, err
+			}
+		}
+		if words[0] != "VALUE" && words[0] != "STAT" {
+			return false, nil
+		}
+	}
+}
+
+func memcachedStore(line, value string) string { return fmt.Sprintf("%s\r\n%s\r\n", line, value) }
+
+// memcachedLong is the longest of the keys.
+var memcachedLong = strings.Repeat("k", 200)
+
+// memcachedMixed are commands whose answers are the same each time.
+var memcachedMixed = []mixSaid{
+	{memcachedStore("set text 0 0 7", "get tex"), []string{"set stored"}, 0},
+	{memcachedStore("set text 0 0 7 noreply", "get tex"), []string{"set none"}, 1},
+	{memcachedStore("set "+memcachedLong+" 0 0 3 noreply", "END"), []string{"set none"}, 1},
+	{memcachedStore("add text 0 0 1", "x"), []string{"add not_stored"}, 0},
+	{memcachedStore("cas text 0 0 1 999999999999", "x"), []string{"cas exists"}, 0},
+	{"get text\r\n", []string{"get hit"}, 0},
+	{"get nothing\r\n", []string{"get miss"}, 0},
+	{"gets text nothing " + memcachedLong + "\r\n", []string{"gets partial"}, 0},
+	{"gat 0 text\r\n", []string{"gat hit"}, 0},
+	{"incr text 1\r\n", []string{"incr client_error"}, 0},
+	{"incr nothing 1\r\n", []string{"incr not_found"}, 0},
+	{"touch text 0\r\n", []string{"touch touched"}, 0},
+	{"delete nothing\r\n", []string{"delete not_found"}, 0},
+	{"delete nothing noreply\r\n", []string{"delete none"}, 1},
+	{"version\r\n", []string{"version ok"}, 0},
+	{"mg text v t\r\n", []string{"mg hit"}, 0},
+	{"mg nothing v\r\n", []string{"mg miss"}, 0},
+	{memcachedStore("ms text 7", "get tex"), []string{"ms stored"}, 0},
+	{"mn\r\n", []string{"mn ok"}, 0},
+}
+
+var memcachedLarge = mixSaid{memcachedStore("set large 0 0 20000", strings.Repeat("get ", 5000)) + "get large\r\n", []string{"set stored", "get hit"}, 0}
+
+// TestMemcachedHandover mixes what the kernel matches with statistics, commands that do not exist and quiet meta commands. No more are said at once
+// than have answers in as many buffers of a call as are shipped to user space.
+func TestMemcachedHandover(t *testing.T) {
+	s := memcachedService(t).await(t)
+	var talks []mixTalk
+	for i := range uint64(4) {
+		talks = append(talks, func(t *testing.T, enough *atomic.Bool) map[string]int {
+			m := openMix(t, s, readMemcached)
+			m.ask(t, rand.New(rand.NewPCG(0, 0)), 1000, memcachedMixed[:1])
+			m.ask(t, rand.New(rand.NewPCG(0, 0)), 1000, []mixSaid{{memcachedStore("set "+memcachedLong+" 0 0 3", "END"), []string{"set stored"}, 0}})
+			m.talk(t, i, enough, memcachedMixed, 6, func(rng *rand.Rand, round int, last bool) (mixSaid, bool) {
+				switch {
+				case last:
+					return mixSaid{memcachedStore("ms text 7 q", "get tex") + "mn\r\n", []string{"ms stored", "mn ok"}, 1}, true
+				case round%50 == 30:
+					return mixSaid{"stats\r\n" + secret + " x\r\n", []string{"stats ok", "~other error"}, 0}, true
+				}
+				return memcachedLarge, round%20 == 10
+			})
+			return m.said
+		})
+	}
+	testHandover(t, s, "memcached", talks)
+}
