@@ -116,30 +116,39 @@ func (c *conversation) misread(direction uint32, iovecs uint32) {
 func (c *conversation) counted() map[string]int {
 	c.t.Helper()
 	out := map[string]int{}
+	c.takeSeries(func(key bpf.VetchSeriesKeyT, requests int) {
+		out[method(key.Method)+" "+c.route(key.Route)+" "+itoa(int(key.Code))] += requests
+	})
+	return out
+}
+
+// takeSeries takes the series of the connection out of the map.
+func (c *conversation) takeSeries(each func(key bpf.VetchSeriesKeyT, requests int)) {
+	c.t.Helper()
+	series := c.parts.coll.Maps["series"]
 	var key bpf.VetchSeriesKeyT
 	var value bpf.VetchSeriesT
 	var keys []bpf.VetchSeriesKeyT
-	it := c.parts.coll.Maps["series"].Iterate()
+	it := series.Iterate()
 	for it.Next(&key, &value) {
 		if key.Pair != c.sk {
 			continue
 		}
 		keys = append(keys, key)
-		n := 0
-		for _, b := range value.Buckets {
-			n += int(b)
+		requests := 0
+		for _, n := range value.Buckets {
+			requests += int(n)
 		}
-		out[method(key.Method)+" "+c.route(key.Route)+" "+itoa(int(key.Code))] += n
+		each(key, requests)
 	}
 	if err := it.Err(); err != nil {
 		c.t.Fatal(err)
 	}
 	for _, key := range keys {
-		if err := c.parts.coll.Maps["series"].Delete(key); err != nil {
+		if err := series.Delete(key); err != nil {
 			c.t.Fatal(err)
 		}
 	}
-	return out
 }
 
 func (c *conversation) route(id uint64) string {

@@ -88,6 +88,21 @@ func listen(t *testing.T, network string) (net.Listener, netip.AddrPort) {
 	return l, netip.MustParseAddrPort(l.Addr().String())
 }
 
+// connected are both ends of a connection to a listener. They close with the test.
+func connected(t *testing.T, l net.Listener, dial func(network, address string) (net.Conn, error)) (client, server net.Conn) {
+	t.Helper()
+	client, err := dial(l.Addr().Network(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return client, server
+}
+
 func has(s Snapshot, addr netip.AddrPort) bool {
 	for _, l := range s.Listeners {
 		if l.Addr == addr {
@@ -112,16 +127,7 @@ func TestOlderConnection(t *testing.T) {
 	for _, hook := range []string{HookSocket, HookSyscall, HookSyscallOld} {
 		t.Run(hook, func(t *testing.T) {
 			l, addr := listen(t, "tcp")
-			client, err := net.Dial("tcp", addr.String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			server, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer server.Close()
+			client, server := connected(t, l, net.Dial)
 			snapshots := watch(t, Options{Hook: hook})
 			sent, received := map[Role]uint64{}, map[Role]uint64{}
 			until(t, snapshots, "10 bytes at both ends", func(s Snapshot) bool {

@@ -111,15 +111,10 @@ func TestTranslatedConnections(t *testing.T) {
 		t.Helper()
 		seen := map[netip.AddrPort]bool{}
 		for range n {
-			var c net.Conn
-			other.run(func() { c, err = net.Dial("tcp4", "10.77.1.1:30080") })
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
+			c, s := connected(t, l, func(network, _ string) (c net.Conn, err error) {
+				other.run(func() { c, err = net.Dial(network, "10.77.1.1:30080") })
+				return c, err
+			})
 			seen[s.RemoteAddr().(*net.TCPAddr).AddrPort()] = true
 			c.Close()
 			s.Close()

@@ -28,16 +28,7 @@ func TestStatesWithin(t *testing.T) {
 	}
 
 	l, addr := listen(t, "tcp4")
-	client, err := net.Dial("tcp4", addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
+	client, server := connected(t, l, net.Dial)
 	converse(t, client, server)
 
 	opened := map[Role]uint64{}
