@@ -64,11 +64,11 @@ if ! go_is_enough; then
 fi
 wants_node=
 if [ -n "$needs_node" ] && ! node_is_enough; then wants_node=yes; fi
-# Node.js 16 is there for its OpenSSL 1.1.1, which Debian has no more.
 install_rust() {
 	scripts/rust || echo "cannot get the crates of Debian 13: the tests go without rustls 0.21 and 0.23" >&2
 }
 
+# Node.js 16 is there for its OpenSSL 1.1.1, which Debian has no more.
 install_node16() {
 	local arch
 	case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) return 0 ;; esac

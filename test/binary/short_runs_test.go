@@ -20,7 +20,7 @@ type shortRun struct {
 
 func shortRuns(t *testing.T) []shortRun {
 	_, static := installed(t, staticTalk(t))
-	_, rust := installed(t, talk(t, "0.23"))
+	_, rust := installed(t, talk(t, newestRustls(t)))
 	all := map[string]int{"/ok 200": 1, "/no 404": 1, "/long 200": 1}
 	return []shortRun{
 		{"OpenSSL, static", static, func(t *testing.T, path string, s service) {
