@@ -193,8 +193,6 @@ func (a *Attacher) try(ctx context.Context, j *jvm) {
 	case err != nil:
 		a.counts[reasonOf(err)]++
 		a.log.Warn("cannot look into the TLS of a JVM", "pid", j.pid, "reason", reasonOf(err), "error", err)
-	case next == seen:
-		a.log.Info("looking into the TLS of a JVM", "pid", j.pid)
 	}
 }
 
@@ -217,6 +215,7 @@ func (a *Attacher) attach(ctx context.Context, j *jvm) (state, io.Closer, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, attachIn)
 	defer cancel()
+	begin := time.Now()
 	closer, err := a.load(ctx, p)
 	if errors.Is(err, errEarly) && time.Since(j.since) < readyIn {
 		return waiting, nil, nil
@@ -227,6 +226,7 @@ func (a *Attacher) attach(ctx context.Context, j *jvm) (state, io.Closer, error)
 	if err := a.options.See(j.pid); err != nil {
 		return failed, nil, errors.Join(err, closer.Close())
 	}
+	a.log.Info("looking into the TLS of a JVM", "pid", j.pid, "took", time.Since(begin))
 	return seen, closer, nil
 }
 

@@ -31,7 +31,7 @@ type bench struct {
 }
 
 var benches = []bench{
-	{"closed", closedLoop}, {"protocols", otherProtocols}, {"agent", agentCost}, {"ingest", ingest}, {"map", mapAtScale}, {"web", webPage},
+	{"closed", closedLoop}, {"protocols", otherProtocols}, {"java", javaTLS}, {"agent", agentCost}, {"ingest", ingest}, {"map", mapAtScale}, {"web", webPage},
 }
 
 func main() {
@@ -44,7 +44,7 @@ func main() {
 	flag.StringVar(&s.out, "o", filepath.Join("docs", "benchmarks.md"), "file to write; - is standard output")
 	flag.IntVar(&s.pairs, "pairs", 5, "rounds of the closed loop")
 	flag.DurationVar(&s.window, "window", 4*time.Second, "length of one measurement of the closed loop")
-	flag.StringVar(&only, "only", "", "comma-separated: closed, protocols, agent, ingest, map, web")
+	flag.StringVar(&only, "only", "", "comma-separated: closed, protocols, java, agent, ingest, map, web")
 	flag.Parse()
 	if only != "" {
 		s.only = strings.Split(only, ",")

@@ -53,8 +53,8 @@ func startProcess(path string, env []string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// startVetch returns when it is ready. role is run or agent.
-func (t *tools) startVetch(ctx context.Context, role, hook string) (*process, error) {
+// startVetch returns when it is ready. role is run or agent; env is more of its configuration.
+func (t *tools) startVetch(ctx context.Context, role, hook string, env ...string) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (t *tools) startVetch(ctx context.Context, role, hook string) (*process, er
 	if err != nil {
 		return nil, err
 	}
-	p, err := startProcess(t.vetch, []string{"VETCH_LISTEN=" + address, "VETCH_DATA_DIR=" + filepath.Join(dir, "d"), "VETCH_AGENT_HOOK=" + hook}, role)
+	p, err := startProcess(t.vetch, append(env, "VETCH_LISTEN="+address, "VETCH_DATA_DIR="+filepath.Join(dir, "d"), "VETCH_AGENT_HOOK="+hook), role)
 	if err != nil {
 		return nil, err
 	}

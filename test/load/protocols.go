@@ -19,6 +19,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,33 +131,41 @@ func (l protocolLoad) window(ctx context.Context, server, vetch *process) (used 
 	return spentOn{each(machineCPU() - machine), each(own)}, sent, nil
 }
 
-var countedLine = regexp.MustCompile(`^vetch_workload_requests_total\{(.*)\} ([0-9.e+]+)`)
-
 // counted reads what vetch says of the operation, and waits a moment for what is still to come.
 func (l protocolLoad) counted(ctx context.Context, vetch *process, want float64) (n float64, err error) {
 	protocol, route := `protocol="`+l.protocol+`"`, `route="`+l.route+`"`
 	_ = until(ctx, 8*time.Second, func() error {
-		var response *http.Response
-		if response, err = http.Get("http://" + vetch.address + "/metrics"); err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		n = 0
-		lines := bufio.NewScanner(response.Body)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			found := countedLine.FindStringSubmatch(lines.Text())
-			if found != nil && strings.Contains(found[1], protocol) && strings.Contains(found[1], route) {
-				v, _ := strconv.ParseFloat(found[2], 64)
-				n += v
-			}
-		}
-		if n < want {
+		if n, err = vetch.metric("vetch_workload_requests_total", protocol, route); err == nil && n < want {
 			return fmt.Errorf("%v of %v", n, want)
 		}
-		return lines.Err()
+		return err
 	})
 	return n, err
+}
+
+var metricLine = regexp.MustCompile(`^(\w+)\{(.*)\} ([0-9.e+]+)`)
+
+// metric asks a vetch for the sum of a metric over all that has these labels.
+func (p *process) metric(name string, labels ...string) (sum float64, err error) {
+	response, err := http.Get("http://" + p.address + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		found := metricLine.FindStringSubmatch(lines.Text())
+		if found == nil || found[1] != name || slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(found[2], l) }) {
+			continue
+		}
+		v, err := strconv.ParseFloat(found[3], 64)
+		if err != nil {
+			return 0, fmt.Errorf("parse %q: %w", lines.Text(), err)
+		}
+		sum += v
+	}
+	return sum, lines.Err()
 }
 
 // answers waits until something takes connections.
