@@ -209,7 +209,7 @@ func kubeletAgrees(ctx context.Context, t *trial) error {
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, tail(t.logFile("blind")))
 	}
-	const requests = 8000
+	const requests = 4000
 	if _, err := t.job(ctx, "measured", "node2", []string{"-requests", fmt.Sprint(requests), "drive", "http://front.shop.svc.cluster.local/items/1"}); err != nil {
 		return err
 	}
