@@ -33,11 +33,13 @@ func (m *mains) has(t taken, who process.Identity) bool {
 // takePending takes the exits that wait, but those whose owner is not known yet: they wait once more. The living are looked at before, so that the end of
 // a main process that does not live has been taken.
 func (w *Watcher) takePending(identity func(probe.OwnerID) (process.Identity, bool)) (pending []taken, m mains) {
-	if w.opts.Oldest != nil && w.endedInPod(identity) {
-		m.alive = w.opts.Oldest()
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.opts.Oldest != nil && w.endedInPod(identity) {
+		w.mu.Unlock()
+		m.alive = w.opts.Oldest()
+		w.mu.Lock()
+	}
 	all := w.pending
 	w.pending = nil
 	m.ended = map[string]processID{}
@@ -58,10 +60,8 @@ func (w *Watcher) takePending(identity func(probe.OwnerID) (process.Identity, bo
 	return pending, m
 }
 
-// endedInPod reports whether the first process of a pid namespace in a pod is among the exits that wait.
+// endedInPod reports whether the first process of a pid namespace in a pod is among the exits that wait. The lock is held.
 func (w *Watcher) endedInPod(identity func(probe.OwnerID) (process.Identity, bool)) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	return slices.ContainsFunc(w.pending, func(t taken) bool {
 		if !t.First {
 			return false

@@ -126,32 +126,41 @@ func openMapped(proc string, pid uint32, name string, program bool) (*os.File, e
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// openInode opens a file by its path if it is the one that was mapped, and not another that a process in a container has there.
+// resolveCached is RESOLVE_CACHED of linux/openat2.h (Linux 5.12+): what is not in the kernel's cache is not found.
+const resolveCached = 0x20
+
+// openInode opens a file by its path if it is the one that was mapped. A process in a container may have chosen the path, which is anything in the
+// machine's root then: nothing is asked of a file system to follow it, and nothing but a plain file is opened.
 func openInode(root string, file mappedFile) (*os.File, error) {
-	fd, err := openInRoot(root, file.path)
+	fd, err := openAt(root, file.path, unix.O_PATH, resolveCached) // what has just run is in the kernel's cache
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", file.path, err)
+		return nil, fmt.Errorf("find %s: %w", file.path, err)
 	}
-	f := os.NewFile(uintptr(fd), file.path)
-	var st unix.Stat_t
-	if err = unix.Fstat(fd, &st); err == nil && (st.Ino != file.inode || st.Dev != unix.Mkdev(file.major, file.minor)) {
+	place := os.NewFile(uintptr(fd), file.path)
+	defer place.Close()
+	id, _, err := identify(place)
+	if err == nil && (id.inode != file.inode || id.device != unix.Mkdev(file.major, file.minor)) {
 		err = unix.ESTALE
 	}
 	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("open %s: %w", file.path, err)
+		return nil, fmt.Errorf("find %s: %w", file.path, err)
 	}
-	return f, nil
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
 func openInRoot(root, name string) (int, error) {
+	return openAt(root, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+}
+
+// openAt opens a file in a root folder, out of which no link leads.
+func openAt(root, name string, flags, resolve uint64) (int, error) {
 	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(dir)
 	return unix.Openat2(dir, name, &unix.OpenHow{
-		Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+		Flags: flags | unix.O_CLOEXEC, Resolve: resolve | unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 }
 

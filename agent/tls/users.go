@@ -21,9 +21,13 @@ func (f *watched) isProbed() bool { return len(f.attached) > 0 }
 // unused says that nobody is known to use a file which is not to be kept.
 func (f *watched) unused() bool { return len(f.users) == 0 && !f.installed }
 
-// use notes who uses a file, and counts who began to before it was probed: what such a process said until then was not seen.
+// use notes who uses a file, and counts who was seen to begin before it was probed: what such a process said until then was not seen.
 func (w *Watcher) use(f *watched, m mapping) {
-	if f == nil || f.users[m.pid] {
+	if f == nil {
+		return
+	}
+	told, known := f.users[m.pid]
+	if told || known && m.at == 0 {
 		return
 	}
 	if m.at > 0 && m.at < f.probed {
@@ -34,8 +38,8 @@ func (w *Watcher) use(f *watched, m mapping) {
 		}
 	}
 	f.idle = time.Time{}
-	if len(f.users) < maxUsers {
-		f.users[m.pid] = true
+	if known || len(f.users) < maxUsers {
+		f.users[m.pid] = m.at > 0
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -59,9 +62,9 @@ type watched struct {
 	found    []Found
 	err      error // why not all, or nothing, of it is probed
 	attached []io.Closer
-	probed   uint64 // when, on the clock of mapping.at; 0: it is not
-	users    map[uint32]bool
-	idle     time.Time // since when it was found to have no users; zero while it has
+	probed   uint64          // when, on the clock of mapping.at; 0: it is not
+	users    map[uint32]bool // by pid: whether the kernel told of it, for it may be met in a list first
+	idle     time.Time       // since when it was found to have no users; zero while it has
 
 	installed bool // see keepInstalled
 }
@@ -229,7 +232,7 @@ var (
 // open opens a mapped file as the process sees it, or, where that has ended since, as the machine does.
 func (w *Watcher) open(m mapping, closely bool) (*os.File, error) {
 	library := strings.Contains(path.Base(m.file.path), ".so")
-	if library && !closely && !mayHoldTLS(m.file.path) {
+	if library && !closely && !mayHoldTLS(m.file.path) || m.pid == 0 { // 0: in a pid namespace that is not seen from here
 		return nil, errNotWanted
 	}
 	if w.gone(m.pid) {
@@ -260,10 +263,10 @@ func (w *Watcher) openLeft(m mapping) (*os.File, error) {
 	return f, nil
 }
 
-// gone reports whether a process has ended.
+// gone reports whether a process has ended, as far as may be seen.
 func (w *Watcher) gone(pid uint32) bool {
 	_, err := os.Readlink(procPath(w.options.Proc, pid, "exe"))
-	return err != nil
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
 }
 
 // mayHoldTLS goes by the names of libraries: those of TLS, and those that are known to have one built in. Programs are all looked into.

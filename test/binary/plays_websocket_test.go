@@ -121,13 +121,12 @@ func TestOlderWebSocket(t *testing.T) {
 					r.by("vetch_edge_messages_total", labels{"server": s.workload, "port": s.port(), "protocol": "websocket"}, "direction")
 			}
 			var served, edge map[string]float64
-			quiet := 0
+			var still stillness
 			require.NoError(t, poll(t.Context(), func() error {
-				now, on := told(v.mustRead(t))
-				if quiet++; fmt.Sprint(now, on) != fmt.Sprint(served, edge) {
-					quiet = 0
-				}
-				if served, edge = now, on; len(now) < 2 || len(on) < 2 || quiet < 20 { // two seconds
+				r := v.mustRead(t)
+				now, on := told(r)
+				lasts := still.lasts(r, fmt.Sprint(now, on) == fmt.Sprint(served, edge))
+				if served, edge = now, on; len(now) < 2 || len(on) < 2 || !lasts {
 					return fmt.Errorf("messages at the serving end %v, on the edge %v", now, on)
 				}
 				return nil

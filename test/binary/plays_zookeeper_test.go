@@ -103,15 +103,22 @@ func zooSession(t *testing.T, s service) *zk.Conn {
 	}))
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
-	opened := make(chan struct{})
+	opened := make(chan struct{}, 1)
 	go func() {
 		for e := range events {
 			if e.State == zk.StateHasSession {
-				close(opened)
+				select {
+				case opened <- struct{}{}:
+				default: // it was opened before
+				}
 			}
 		}
 	}()
-	<-opened
+	select {
+	case <-opened:
+	case <-time.After(patience):
+		t.Fatal("there is no session")
+	}
 	return conn
 }
 

@@ -269,10 +269,25 @@ func joinedInTheMiddle(t *testing.T, services map[string]service) []result {
 	return results
 }
 
+// stillness tells that what vetch shows is the same for two seconds and for five of its readings of the kernel.
+type stillness struct {
+	polls    int
+	readings float64 // when it was not the same any more
+}
+
+func (s *stillness) lasts(now scrape, same bool) bool {
+	readings := now.sum("vetch_digest_snapshots_total", nil)
+	if !same {
+		*s = stillness{readings: readings}
+	}
+	s.polls++
+	return s.polls > 20 && readings >= s.readings+5
+}
+
 // settledAfter waits until most of what was asked on connections that are older than vetch is counted, and no more comes.
 func settledAfter(t *testing.T, v *vetch, warm []exchanged) (last scrape) {
 	t.Helper()
-	var quiet int
+	var still stillness
 	require.NoError(t, poll(t.Context(), func() error {
 		now := v.mustRead(t)
 		same := last != nil
@@ -282,9 +297,7 @@ func settledAfter(t *testing.T, v *vetch, warm []exchanged) (last scrape) {
 				now.sum("vetch_edge_requests_total", edge) == last.sum("vetch_edge_requests_total", edge)
 		}
 		last = now
-		if quiet++; !same {
-			quiet = 0
-		}
+		lasts := still.lasts(now, same)
 		var missed []error
 		for _, e := range warm {
 			missed = append(missed, e.missed(now))
@@ -292,7 +305,7 @@ func settledAfter(t *testing.T, v *vetch, warm []exchanged) (last scrape) {
 		if err := errors.Join(missed...); err != nil {
 			return err
 		}
-		if quiet < 20 { // two seconds, in which vetch reads the kernel five times
+		if !lasts {
 			return fmt.Errorf("it goes on")
 		}
 		return nil
