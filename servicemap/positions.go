@@ -123,7 +123,7 @@ func (p *positions) load() error {
 	return nil
 }
 
-// parsePositions checks all that the layout relies on: known version, sane numbers, one node a cell.
+// parsePositions checks all that the layout relies on: known version, sane numbers, one node a cell, each in a group.
 func parsePositions(data []byte) (positionsFile, error) {
 	var content positionsFile
 	if len(data) > maxPositionsBytes {
@@ -148,7 +148,7 @@ func parsePositions(data []byte) (positionsFile, error) {
 	taken, ids := map[cell]bool{}, map[string]bool{}
 	for _, n := range content.Nodes {
 		at := cell{n.Col, n.Row}
-		if n.ID == "" || ids[n.ID] || taken[at] || max(n.Col, n.Row) > far || min(n.Col, n.Row) < -far {
+		if n.ID == "" || n.Group == "" || ids[n.ID] || taken[at] || max(n.Col, n.Row) > far || min(n.Col, n.Row) < -far {
 			return content, fmt.Errorf("%w: node %q at %d,%d", errCorruptPositions, n.ID, n.Col, n.Row)
 		}
 		taken[at], ids[n.ID] = true, true

@@ -111,6 +111,7 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 func FuzzPositions(f *testing.F) {
 	f.Add([]byte(`{"version":1,"drawn":2,"nodes":[{"id":"/Deployment/a","group":"namespace/","col":0,"row":0,"seen":1},{"id":"/Deployment/b","group":"x","col":-5,"row":3,"seen":1}]}`))
 	f.Add([]byte(`{"version":1,"nodes":[{"id":"/Deployment/a","group":"g","col":-999999,"row":-999999},{"id":"/Deployment/b","group":"g","col":999999,"row":999999}]}`))
+	f.Add([]byte(`{"version":1,"drawn":2,"nodes":[{"id":"/Deployment/a","group":"namespace/"},{"id":"/Deployment/b","col":25}]}`)) // without a group: others were put on it
 	f.Add([]byte(`{"version":2}`))
 	f.Add([]byte(`{"version":1,"drawn":-1}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
