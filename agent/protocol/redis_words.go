@@ -24,7 +24,8 @@ func RedisWords() Words {
 			}
 		}
 	}
-	statuses := []string{"", answerOK: "ok", answerOther: "~other"}
+	statuses := make([]string, answerAll+1)
+	statuses[answerOK], statuses[answerOther] = "ok", "~other"
 	for prefix := range redisErrors {
 		w.Answers[prefix] = Word{Number: uint16(len(statuses))}
 		statuses = append(statuses, prefix)

@@ -140,6 +140,14 @@ static __always_inline int match_push(struct conn_t *c, struct stream_t *s, stru
 	return 1;
 }
 
+/* The sequence number up to which a socket was written. */
+static __always_inline __u32 written(__u64 sk)
+{
+	struct tcp_sock *tcp = (void *)sk;
+
+	return BPF_CORE_READ(tcp, write_seq);
+}
+
 /* An answer is whole; 0 if nothing can have asked for it. */
 static __always_inline int match_pop(struct conn_t *c, struct stream_t *s, struct work_t *w)
 {
@@ -152,8 +160,9 @@ static __always_inline int match_pop(struct conn_t *c, struct stream_t *s, struc
 	if (slot->state != SLOT_REQUEST || slot->seq != seq) {
 		found = waiting > 0 ? bpf_map_lookup_elem(&pending, &k) : NULL;
 		if (!found) {
-			/* the reading thread was faster than the hook of the writing one */
-			if (waiting > 0 || waiting <= -NUM_SLOTS || c->role != ROLE_CLIENT || slot->state != SLOT_FREE)
+			/* the reading thread was faster than the hook of the writing one, if more was written than that has seen */
+			if (waiting > 0 || waiting <= -NUM_SLOTS || c->role != ROLE_CLIENT || slot->state != SLOT_FREE ||
+			    written(w->sk) == c->match_next[0])
 				return 0;
 			found = slot;
 			early = 1;

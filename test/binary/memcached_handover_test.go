@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // readMemcached reads one answer of the text protocol or to a meta command.
@@ -87,4 +91,59 @@ func TestMemcachedHandover(t *testing.T) {
 		})
 	}
 	testHandover(t, s, "memcached", talks)
+}
+
+// TestMemcachedExtraAnswer has a server answer what it was not asked: the value behind a line that it refuses is a command to it. Neither end takes
+// that for the answer to the next command.
+func TestMemcachedExtraAnswer(t *testing.T) {
+	s := memcachedService(t).await(t)
+	conn, err := net.Dial("tcp", s.address)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(2*patience)))
+	answers := bufio.NewReader(conn)
+	say := func(said string, lines ...string) {
+		t.Helper()
+		_, err := io.WriteString(conn, said)
+		require.NoError(t, err)
+		for _, line := range lines {
+			got, err := answers.ReadString('\n')
+			require.NoError(t, err)
+			require.Equal(t, line+"\r\n", got)
+		}
+	}
+	gets := 0
+	get := func() {
+		t.Helper()
+		say("get nothing\r\n", "END")
+		gets++
+	}
+	before := map[*vetch]map[string]float64{}
+	for _, v := range built.watchers {
+		before[v] = handovers(t, v)
+	}
+	require.NoError(t, poll(t.Context(), func() error {
+		get()
+		for _, v := range built.watchers {
+			if now := handovers(t, v); now["taken"] < before[v]["taken"]+2 {
+				return fmt.Errorf("%s hook: not taken at both ends: %v, before %v", v.hook, now, before[v])
+			}
+		}
+		return nil
+	}))
+	say("set text x 0 5\r\nhello\r\n", "CLIENT_ERROR bad command line format", "ERROR")
+	for range 100 {
+		get()
+	}
+	for _, v := range built.watchers {
+		require.NoError(t, poll(t.Context(), func() error {
+			if now := handovers(t, v); now["torn"] < before[v]["torn"]+2 {
+				return fmt.Errorf("%s hook: not both ends found it: %v, before %v", v.hook, now, before[v])
+			}
+			return nil
+		}))
+	}
+	checkExchanged(t, built.watchers, exchanged{
+		protocol: "memcached", by: "a client that says it wrongly", server: s.workload, port: s.port(), want: map[string]int{"get miss": gets, "set client_error": 1}, calls: true,
+	})
 }

@@ -65,7 +65,7 @@ func inTest(t testing.TB, serve func(net.Listener), serveTLS func(net.Listener, 
 	var listeners [2]net.Listener
 	for i := range listeners {
 		var err error
-		listeners[i], err = net.Listen("tcp", "127.0.0.1:0")
+		listeners[i], err = net.Listen("tcp", freeAddress(t))
 		require.NoError(t, err)
 	}
 	s := service{workload: self(t), address: listeners[0].Addr().String(), dir: t.TempDir()}.alsoInTLS(t, listeners[1].Addr().String())
@@ -221,7 +221,7 @@ func TestGRPCStreams(t *testing.T) {
 
 // TestHTTP2Upgraded has connections of HTTP/1 become HTTP/2. The request that asked for it counts as HTTP/1.
 func TestHTTP2Upgraded(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", freeAddress(t))
 	require.NoError(t, err)
 	server := &http.Server{Handler: h2c.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:staticcheck // see above
 		if r.URL.Path == "/missing" {
