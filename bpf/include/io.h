@@ -398,7 +398,9 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	p = pair_of(c);
 	if (!p)
 		return 0;
-	flush(c, p, now);
+	/* not at the first call: another thread may count the response to it, and with that the same bytes, at this moment */
+	if (c->protocol != PROTO_HTTP1 || c->last_rtt_ns)
+		flush(c, p, now);
 	if (now - c->last_rtt_ns > 1000000000) {
 		sample_rtt(sk, c, p, now);
 		recheck_ignored(c);
