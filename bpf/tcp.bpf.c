@@ -146,7 +146,7 @@ static __always_inline int on_failed(struct sock *sk, struct conn_t *c, __u64 no
 	e = connect_error(sk, c, now);
 	if (e < NUM_CONNECT_ERRORS)
 		__sync_fetch_and_add(&p->failed[e], 1);
-	flush(c, p, now);
+	flush(c, p, now, 0);
 	return 0;
 }
 
@@ -304,7 +304,7 @@ static __always_inline int end_connection(__u64 key, struct sock *sk, int modern
 		c->sent += unseen(&c->streams[0], c->closed_seq[0]);
 		c->received += unseen(&c->streams[1], c->closed_seq[1]);
 	}
-	flush(c, p, now);
+	flush(c, p, now, modern);
 	if (sk)
 		sample_rtt(sk, c, p, now);
 	__sync_fetch_and_add(&p->active, -1);

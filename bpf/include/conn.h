@@ -213,17 +213,31 @@ static __always_inline struct pair_t *bind_pair(struct conn_t *c, __u64 now)
 	return p;
 }
 
-/* Adds to the pair what the connection collected since the last time. */
-static __always_inline void flush(struct conn_t *c, struct pair_t *p, __u64 now)
+/* Takes the bytes that a connection collected. A thread that reads it and one that writes it may do so at once. Without an atomic exchange (see
+   swap_state) both may have the same bytes: then those are missing from what is collected, until as many more have come. */
+static __always_inline __u64 take_bytes(__u64 *collected, int atomics)
 {
-	if (c->sent)
-		__sync_fetch_and_add(&p->sent, c->sent);
-	if (c->received)
-		__sync_fetch_and_add(&p->received, c->received);
+	__s64 n = *(volatile __s64 *)collected;
+
+	if (n <= 0)
+		return 0;
+	if (atomics)
+		return __sync_lock_test_and_set(collected, 0);
+	__sync_fetch_and_add(collected, -n);
+	return n;
+}
+
+/* Adds to the pair what the connection collected since the last time. */
+static __always_inline void flush(struct conn_t *c, struct pair_t *p, __u64 now, int atomics)
+{
+	__u64 sent = take_bytes(&c->sent, atomics), received = take_bytes(&c->received, atomics);
+
+	if (sent)
+		__sync_fetch_and_add(&p->sent, sent);
+	if (received)
+		__sync_fetch_and_add(&p->received, received);
 	if (c->retransmits)
 		__sync_fetch_and_add(&p->retransmits, c->retransmits);
-	c->sent = 0;
-	c->received = 0;
 	c->retransmits = 0;
 	p->last_ns = now;
 }

@@ -366,9 +366,9 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 		seq--;
 	}
 	if (direction == SENT)
-		c->sent += n;
+		__sync_fetch_and_add(&c->sent, n);
 	else
-		c->received += n;
+		__sync_fetch_and_add(&c->received, n);
 	/* the server's end may be found until the first answer comes */
 	if (!c->bound && (c->role == ROLE_SERVER || direction == RECEIVED || now - c->established_ns > 2000000))
 		bind_established(c, now);
@@ -398,9 +398,9 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	p = pair_of(c);
 	if (!p)
 		return 0;
-	/* not at the first call: another thread may count the response to it, and with that the same bytes, at this moment */
-	if (c->protocol != PROTO_HTTP1 || c->last_rtt_ns)
-		flush(c, p, now);
+	/* without an atomic exchange not at the first call: another thread may count the response to it, and with that the same bytes, at this moment */
+	if (modern || c->protocol != PROTO_HTTP1 || c->last_rtt_ns)
+		flush(c, p, now, modern);
 	if (now - c->last_rtt_ns > 1000000000) {
 		sample_rtt(sk, c, p, now);
 		recheck_ignored(c);

@@ -79,7 +79,7 @@ static __always_inline void match_count(struct conn_t *c, struct slot_t *slot)
 {
 	if (slot->found && slot->code == STATUS_NOTHING)
 		slot->code = slot->found < slot->asked ? STATUS_SOME : STATUS_ALL;
-	count_request(c, slot);
+	count_request(c, slot, 1);
 }
 
 /* A command that has no answer counts where its bytes stay: what is still shipped counts in user space, whoever counts what waits. */
@@ -94,7 +94,7 @@ static __always_inline void match_one_way(struct conn_t *c, struct stream_t *s, 
 	slot->protocol = c->matched;
 	slot->code = 0;
 	slot->cut = 0;
-	count_request(c, slot);
+	count_request(c, slot, 1);
 }
 
 /* A command is known. It waits from here on, or is given back: 0. */

@@ -52,7 +52,7 @@ static __always_inline __u32 bucket_of(__u64 ns)
 }
 
 /* Counts one request of a bound connection. */
-static __always_inline void count_request(struct conn_t *c, struct slot_t *r)
+static __always_inline void count_request(struct conn_t *c, struct slot_t *r, int atomics)
 {
 	struct series_key_t k = {.pair = c->pair, .route = r->route, .code = r->code, .method = r->method, .cut = r->cut, .protocol = r->protocol};
 	__u64 ns = r->end_ns > r->begin_ns ? r->end_ns - r->begin_ns : 0;
@@ -74,10 +74,8 @@ static __always_inline void count_request(struct conn_t *c, struct slot_t *r)
 	if (i < NUM_BUCKETS)
 		__sync_fetch_and_add(&s->buckets[i], 1);
 	__sync_fetch_and_add(&s->sum_ns, ns);
-	__sync_fetch_and_add(&s->sent, c->sent);
-	__sync_fetch_and_add(&s->received, c->received);
-	c->sent = 0;
-	c->received = 0;
+	__sync_fetch_and_add(&s->sent, take_bytes(&c->sent, atomics));
+	__sync_fetch_and_add(&s->received, take_bytes(&c->received, atomics));
 }
 
 /* A request line was read whole. Its route is in the dictionary or counts as other. */
@@ -102,7 +100,7 @@ static __always_inline void add_request(struct conn_t *c, __u64 sk, struct strea
 		slot->protocol = PROTO_HTTP1;
 		if (swap_state(&slot->state, SLOT_REQUEST, atomics) == SLOT_RESPONSE) {
 			slot->state = SLOT_FREE;
-			count_request(c, slot);
+			count_request(c, slot, atomics);
 		}
 	} else {
 		struct pending_key_t k = {.sk = sk, .seq = seq};
@@ -147,7 +145,7 @@ static __always_inline void add_response(struct conn_t *c, __u64 sk, __u16 code,
 		slot->code = code;
 		slot->cut = cut;
 		slot->end_ns = now;
-		count_request(c, slot);
+		count_request(c, slot, atomics);
 	} else if (seq != c->requests) {
 		struct pending_key_t k = {.sk = sk, .seq = seq};
 		found = bpf_map_lookup_elem(&pending, &k);
@@ -155,7 +153,7 @@ static __always_inline void add_response(struct conn_t *c, __u64 sk, __u16 code,
 			found->code = code;
 			found->cut = cut;
 			found->end_ns = now;
-			count_request(c, found);
+			count_request(c, found, atomics);
 			bpf_map_delete_elem(&pending, &k);
 		} else {
 			count_lost(LOST_REQUEST_UNSEEN, 1);
@@ -168,7 +166,7 @@ static __always_inline void add_response(struct conn_t *c, __u64 sk, __u16 code,
 		slot->seq = seq;
 		if (swap_state(&slot->state, SLOT_RESPONSE, atomics) == SLOT_REQUEST) {
 			slot->state = SLOT_FREE;
-			count_request(c, slot);
+			count_request(c, slot, atomics);
 		}
 	} else {
 		count_lost(LOST_REQUEST_UNSEEN, 1);
