@@ -355,7 +355,7 @@ int rustls_consume_old(struct pt_regs *ctx)
    others follow, and the function returns that address. */
 static __always_inline int rustls_return_of(struct pt_regs *ctx, int modern)
 {
-	struct tls_thread_t *t = tls_thread();
+	struct tls_thread_t *t = tls_thread_ending();
 	__u64 result[2] = {ctx->ax, ctx->dx}, self, buf, len, object;
 	__u32 call;
 

@@ -18,6 +18,16 @@
 #define RETURN_POPS 0
 #endif
 
+/* A thread ends. Else the entries of those that ended would take the room of those that wait in a call, which are not used meanwhile. */
+SEC("tp_btf/sched_process_exit")
+int thread_exit(void *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+
+	bpf_map_delete_elem(&tls_threads, &id);
+	return 0;
+}
+
 /* A call into the library begins. Calls inside of calls are not looked at: the outermost tells what the program said. */
 static __always_inline int begin_call(__u64 sp, __u8 call, __u64 ssl, __u64 buf, __u64 len)
 {
@@ -79,7 +89,7 @@ static __always_inline void new_session(__u64 ssl)
 
 static __always_inline int end_call(__u64 sp, __s32 ret, int modern)
 {
-	struct tls_thread_t *t = tls_thread();
+	struct tls_thread_t *t = tls_thread_ending();
 	struct tls_session_t *s;
 	__u64 n, ssl, sk;
 	__u32 call, flags;

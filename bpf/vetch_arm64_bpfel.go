@@ -578,6 +578,7 @@ const (
 	VetchProgTcpRetransmit    = "tcp_retransmit"
 	VetchProgTcpState         = "tcp_state"
 	VetchProgTcpStateWithin   = "tcp_state_within"
+	VetchProgThreadExit       = "thread_exit"
 	VetchProgTlsFree          = "tls_free"
 	VetchProgTlsHandshake     = "tls_handshake"
 	VetchProgTlsInit          = "tls_init"
@@ -667,6 +668,7 @@ type VetchProgramSpecs struct {
 	TcpRetransmit   *ebpf.ProgramSpec `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.ProgramSpec `ebpf:"tcp_state"`
 	TcpStateWithin  *ebpf.ProgramSpec `ebpf:"tcp_state_within"`
+	ThreadExit      *ebpf.ProgramSpec `ebpf:"thread_exit"`
 	TlsFree         *ebpf.ProgramSpec `ebpf:"tls_free"`
 	TlsHandshake    *ebpf.ProgramSpec `ebpf:"tls_handshake"`
 	TlsInit         *ebpf.ProgramSpec `ebpf:"tls_init"`
@@ -878,6 +880,7 @@ type VetchPrograms struct {
 	TcpRetransmit   *ebpf.Program `ebpf:"tcp_retransmit"`
 	TcpState        *ebpf.Program `ebpf:"tcp_state"`
 	TcpStateWithin  *ebpf.Program `ebpf:"tcp_state_within"`
+	ThreadExit      *ebpf.Program `ebpf:"thread_exit"`
 	TlsFree         *ebpf.Program `ebpf:"tls_free"`
 	TlsHandshake    *ebpf.Program `ebpf:"tls_handshake"`
 	TlsInit         *ebpf.Program `ebpf:"tls_init"`
@@ -917,6 +920,7 @@ func (p *VetchPrograms) Close() error {
 		p.TcpRetransmit,
 		p.TcpState,
 		p.TcpStateWithin,
+		p.ThreadExit,
 		p.TlsFree,
 		p.TlsHandshake,
 		p.TlsInit,

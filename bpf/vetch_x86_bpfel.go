@@ -587,6 +587,7 @@ const (
 	VetchProgTcpRetransmit    = "tcp_retransmit"
 	VetchProgTcpState         = "tcp_state"
 	VetchProgTcpStateWithin   = "tcp_state_within"
+	VetchProgThreadExit       = "thread_exit"
 	VetchProgTlsFree          = "tls_free"
 	VetchProgTlsHandshake     = "tls_handshake"
 	VetchProgTlsInit          = "tls_init"
@@ -685,6 +686,7 @@ type VetchProgramSpecs struct {
 	TcpRetransmit    *ebpf.ProgramSpec `ebpf:"tcp_retransmit"`
 	TcpState         *ebpf.ProgramSpec `ebpf:"tcp_state"`
 	TcpStateWithin   *ebpf.ProgramSpec `ebpf:"tcp_state_within"`
+	ThreadExit       *ebpf.ProgramSpec `ebpf:"thread_exit"`
 	TlsFree          *ebpf.ProgramSpec `ebpf:"tls_free"`
 	TlsHandshake     *ebpf.ProgramSpec `ebpf:"tls_handshake"`
 	TlsInit          *ebpf.ProgramSpec `ebpf:"tls_init"`
@@ -905,6 +907,7 @@ type VetchPrograms struct {
 	TcpRetransmit    *ebpf.Program `ebpf:"tcp_retransmit"`
 	TcpState         *ebpf.Program `ebpf:"tcp_state"`
 	TcpStateWithin   *ebpf.Program `ebpf:"tcp_state_within"`
+	ThreadExit       *ebpf.Program `ebpf:"thread_exit"`
 	TlsFree          *ebpf.Program `ebpf:"tls_free"`
 	TlsHandshake     *ebpf.Program `ebpf:"tls_handshake"`
 	TlsInit          *ebpf.Program `ebpf:"tls_init"`
@@ -953,6 +956,7 @@ func (p *VetchPrograms) Close() error {
 		p.TcpRetransmit,
 		p.TcpState,
 		p.TcpStateWithin,
+		p.ThreadExit,
 		p.TlsFree,
 		p.TlsHandshake,
 		p.TlsInit,

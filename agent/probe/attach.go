@@ -10,7 +10,7 @@ import (
 
 // hook is one place in the kernel and the program that runs there.
 type hook struct {
-	name    string // the tracepoint, as exported in vetch_probe_hook_attached
+	name    string // the tracepoint, or what stands for it, as exported in vetch_probe_hook_attached
 	program string
 	kind    hookKind
 }
@@ -36,6 +36,9 @@ func chooseHooks(want string, k kernel) ([]hook, error) {
 	}
 	if k.errorReport {
 		hooks = append(hooks, hook{"inet_sk_error_report", "tcp_error", tracing})
+	}
+	if k.threadExit {
+		hooks = append(hooks, hook{hookThreadExit, "thread_exit", tracing})
 	}
 	socket := []hook{{"sock_send_length", "sock_sent", tracing}, {"sock_recv_length", "sock_received", tracing}}
 	syscall := []hook{{"sys_exit", pick(k.loop, "syscall_end", "syscall_end_old"), rawTracepoint}}

@@ -35,9 +35,9 @@ var limits = map[string]limit{
 }
 
 // leastRecent are the bounds of the maps that forget what was not used for long. Each CPU keeps some free entries of them to itself.
-// Threads and processes that end leave theirs: all of the memory is taken at the start, what is used least goes first, and whoever gets the same pid
-// takes nothing for its own. A call ends only at the stack that it began with, a session begins anew with SSL_new, and both name connections by socket and
-// the time that it was opened. So a deletion at each end of a thread would buy nothing.
+// Threads that end take theirs along (thread_exit), for one that waits in a call is not used meanwhile and would go before them. Processes leave their
+// sessions: all of the memory is taken at the start, what is used least goes first, and whoever gets the same pid takes nothing for its own: a session
+// begins anew with SSL_new, and names its connection by socket and the time that it was opened.
 var leastRecent = map[string]limit{
 	"tls_threads":  {4096, 1024},
 	"tls_sessions": {16384, 2048},

@@ -15,6 +15,7 @@ var lostReasons = []string{
 	"read_fault", "message_too_long", "bytes_unseen", "malformed", "request_unseen", "response_unseen", "partials_full",
 	"ring_full", "call_too_long", "tls_unbound", "ring_share", "exits_full",
 	"translated_full", // connections through the machine whose client goes by the machine's name: too many at once to tell them apart
+	"tls_call_unseen", // a call into a TLS library returned whose beginning is not known
 }
 
 // MapStat says how full a kernel map is.
@@ -62,7 +63,7 @@ func (s *stats) setEntries(name string, n int) {
 }
 
 var allHooks = []string{"inet_sock_set_state", "tcp_retransmit_skb", "tcp_destroy_sock", "inet_sk_error_report", "iter_listeners", "iter_connections", "iter_pairs",
-	"sock_send_length", "sock_recv_length", "sys_exit", "uprobe_tls", hookExits}
+	"sock_send_length", "sock_recv_length", "sys_exit", "uprobe_tls", hookThreadExit, hookExits}
 
 // Stats reads the present figures from the kernel. After Close the figures are empty.
 func (p *Probe) Stats() Stats {

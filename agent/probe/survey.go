@@ -33,6 +33,7 @@ type kernel struct {
 	socketHooks bool // sock_send_length and sock_recv_length, 6.3
 	loop        bool // bpf_loop and atomic exchange, 5.17
 	errorReport bool // inet_sk_error_report, 5.14
+	threadExit  bool // sched_process_exit
 	dynamicMaps bool // hash maps may allocate entries under any tracepoint, 6.1
 }
 
@@ -42,6 +43,7 @@ func surveyKernel() kernel {
 			features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnTaskPtRegs) == nil,
 		loop:        features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnLoop) == nil,
 		errorReport: hasTracepoint("inet_sk_error_report") == nil,
+		threadExit:  hasTracepoint(hookExits) == nil,
 		dynamicMaps: atLeast(6, 1),
 	}
 }
@@ -105,7 +107,7 @@ func Survey() Capabilities {
 	add("tracepoint inet_sk_error_report", false, "connects that the network calls unreachable count as canceled", hasTracepoint("inet_sk_error_report"))
 	add("tracepoint sock_send_length", false, "the hook on every system call stands in: about 0.1 µs more for each", hasTracepoint("sock_send_length"))
 	add("tracepoint sock_recv_length", false, "the hook on every system call stands in: about 0.1 µs more for each", hasTracepoint("sock_recv_length"))
-	add("tracepoints sched_process_exit and signal_generate", false, "crashes and kills for want of memory are no events", errors.Join(hasTracepoint(hookExits), hasTracepoint("signal_generate")))
+	add("tracepoints sched_process_exit and signal_generate", false, "crashes and kills for want of memory are no events; threads that wait in a call of TLS may be forgotten", errors.Join(hasTracepoint(hookExits), hasTracepoint("signal_generate")))
 	add("helper bpf_task_pt_regs", false, "the hook on every system call stands in", features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnTaskPtRegs))
 	add("helper bpf_loop", false, "system calls with many or long HTTP headers are followed for about 200 steps only, the rest is counted as lost", features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnLoop))
 	var dynamic error

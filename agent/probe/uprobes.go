@@ -18,7 +18,9 @@ import (
 
 const (
 	hookTLS = "uprobe_tls"
-	oldTwin = "_old" // how the twin of a program for kernels before 5.17 is called
+	// hookThreadExit is on the same tracepoint as hookExits, for all threads.
+	hookThreadExit = "thread_exit"
+	oldTwin        = "_old" // how the twin of a program for kernels before 5.17 is called
 	// plainPoint stands for all programs in cookies on newer kernels. The places are told apart by a number.
 	plainPoint = "plain_point"
 )

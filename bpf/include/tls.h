@@ -31,6 +31,17 @@ static __always_inline struct tls_thread_t *tls_thread_made(void)
 	return bpf_map_lookup_elem(&tls_threads, &id);
 }
 
+/* The state of this thread as a call into a library returns. It is gone where others needed its room while the call waited; and it was never there
+   where the call began just before that was looked for. */
+static __always_inline struct tls_thread_t *tls_thread_ending(void)
+{
+	struct tls_thread_t *t = tls_thread();
+
+	if (!t)
+		count_lost(LOST_TLS_CALL_UNSEEN, 1);
+	return t;
+}
+
 static __always_inline struct tls_session_t *session_of(__u64 ssl)
 {
 	struct tls_session_key_t k = {.ssl = ssl, .tgid = bpf_get_current_pid_tgid() >> 32};
