@@ -4,15 +4,15 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 // mix is a connection that says all kinds of commands, in calls of any size, while their answers come.
@@ -24,10 +24,12 @@ type mix struct {
 }
 
 // openMix connects. read reads one answer; unasked says that nobody asked for it.
-func openMix(t *testing.T, s service, read func(r *bufio.Reader) (unasked bool, err error)) *mix {
+func openMix(t *testing.T, s service, read func(r *bufio.Reader) (unasked bool, err error)) (*mix, error) {
 	conn, err := net.Dial("tcp", s.address)
-	require.NoError(t, err)
-	m := &mix{conn: conn, said: map[string]int{}, wait: make(chan int), heard: make(chan error)}
+	if err != nil {
+		return nil, err
+	}
+	m := &mix{conn: conn, said: map[string]int{}, wait: make(chan int), heard: make(chan error, 1)}
 	t.Cleanup(func() { conn.Close(); close(m.wait) })
 	go func() {
 		r := bufio.NewReader(conn)
@@ -42,7 +44,7 @@ func openMix(t *testing.T, s service, read func(r *bufio.Reader) (unasked bool, 
 			m.heard <- err
 		}
 	}()
-	return m
+	return m, nil
 }
 
 // mixSaid are bytes, and the commands in them.
@@ -53,8 +55,7 @@ type mixSaid struct {
 }
 
 // ask says commands in calls of up to size bytes, and returns when they are answered.
-func (m *mix) ask(t *testing.T, rng *rand.Rand, size int, all []mixSaid) {
-	t.Helper()
+func (m *mix) ask(rng *rand.Rand, size int, all ...mixSaid) error {
 	var out strings.Builder
 	n := 0
 	for _, one := range all {
@@ -65,18 +66,22 @@ func (m *mix) ask(t *testing.T, rng *rand.Rand, size int, all []mixSaid) {
 		}
 		n -= one.silent
 	}
+	if err := m.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
 	m.wait <- n
 	for rest := out.String(); len(rest) > 0; {
 		k := min(1+rng.IntN(size), len(rest))
-		_, err := io.WriteString(m.conn, rest[:k])
-		require.NoError(t, err)
+		if _, err := io.WriteString(m.conn, rest[:k]); err != nil {
+			return err
+		}
 		rest = rest[k:]
 	}
-	require.NoError(t, <-m.heard)
+	return <-m.heard
 }
 
 // talk goes on until there is enough, with up to some commands at once. place says what else to say in a round, between what is the same each time; last is once, near the end.
-func (m *mix) talk(t *testing.T, seed uint64, enough *atomic.Bool, same []mixSaid, most int, place func(rng *rand.Rand, round int, last bool) (mixSaid, bool)) {
+func (m *mix) talk(seed uint64, enough *atomic.Bool, same []mixSaid, most int, place func(rng *rand.Rand, round int, last bool) (mixSaid, bool)) error {
 	rng := rand.New(rand.NewPCG(7, seed))
 	last := -1
 	for round := 0; round != last; round++ {
@@ -94,55 +99,67 @@ func (m *mix) talk(t *testing.T, seed uint64, enough *atomic.Bool, same []mixSai
 		if round%20 == 10 {
 			size = 20_000
 		}
-		m.ask(t, rng, size, all)
+		if err := m.ask(rng, size, all...); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
 	}
+	return nil
 }
 
-// mixTalk speaks on a connection of its own until there is enough, and returns what it said.
-type mixTalk func(t *testing.T, enough *atomic.Bool) map[string]int
+// mixTalk speaks on a connection of its own until there is enough, and returns what it said. It runs in a goroutine of its own.
+type mixTalk func(enough *atomic.Bool) (map[string]int, error)
 
 // testHandover has connections say what is matched in the kernel and, in between, what is not: those change hands in the middle of pipelines, in
 // both directions. Each command counts once.
 func testHandover(t *testing.T, s service, protocol string, talks []mixTalk) {
-	var group sync.WaitGroup
+	var group errgroup.Group
 	var enough atomic.Bool
-	before := map[*vetch]map[string]float64{}
-	for _, v := range built.watchers {
-		before[v] = handovers(t, v)
-	}
+	defer func() {
+		enough.Store(true)
+		group.Wait() //nolint:errcheck // asked for below
+	}()
+	before := handovers(t)
 	said := make([]map[string]int, len(talks))
 	for i, talk := range talks {
-		group.Go(func() { said[i] = talk(t, &enough) })
-	}
-	for _, v := range built.watchers {
-		err := poll(t.Context(), func() error {
-			now := handovers(t, v)
-			if now["taken"]-before[v]["taken"] < 12 || now["back"]-before[v]["back"] < 8 {
-				return fmt.Errorf("%v, before %v", now, before[v])
-			}
-			return nil
+		group.Go(func() (err error) {
+			said[i], err = talk(&enough)
+			return err
 		})
-		if err != nil {
-			t.Errorf("%s hook: %v", v.hook, err)
-		}
 	}
+	require.NoError(t, poll(t.Context(), func() error { return before.and(t, map[string]float64{"taken": 12, "back": 8}) }))
 	enough.Store(true)
-	group.Wait()
+	require.NoError(t, group.Wait())
 	want := map[string]int{}
 	for _, one := range said {
 		for as, n := range one {
 			want[as] += n
 		}
 	}
-	if t.Failed() {
-		return
-	}
-	checkExchanged(t, built.watchers, exchanged{protocol: protocol, by: "any", server: s.workload, port: s.port(), want: maps.Clone(want), calls: true})
+	checkExchanged(t, built.watchers, exchanged{protocol: protocol, by: "any", server: s.workload, port: s.port(), want: want, calls: true})
 	for _, v := range built.watchers {
 		requireNoSecret(t, v)
 	}
 }
 
-func handovers(t *testing.T, v *vetch) map[string]float64 {
-	return v.mustRead(t).by("vetch_protocol_handovers_total", nil, "event")
+// handoverCounts are what each vetch has counted, by event.
+type handoverCounts map[*vetch]map[string]float64
+
+func handovers(t *testing.T) handoverCounts {
+	counts := handoverCounts{}
+	for _, v := range built.watchers {
+		counts[v] = v.mustRead(t).by("vetch_protocol_handovers_total", nil, "event")
+	}
+	return counts
+}
+
+// and holds that each vetch has counted so many more since.
+func (before handoverCounts) and(t *testing.T, more map[string]float64) error {
+	for v, now := range handovers(t) {
+		for event, n := range more {
+			if now[event] < before[v][event]+n {
+				return fmt.Errorf("%s hook: not %v more %q: %v, before %v", v.hook, n, event, now, before[v])
+			}
+		}
+	}
+	return nil
 }

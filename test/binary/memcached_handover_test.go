@@ -74,11 +74,16 @@ func TestMemcachedHandover(t *testing.T) {
 	s := memcachedService(t).await(t)
 	var talks []mixTalk
 	for i := range uint64(4) {
-		talks = append(talks, func(t *testing.T, enough *atomic.Bool) map[string]int {
-			m := openMix(t, s, readMemcached)
-			m.ask(t, rand.New(rand.NewPCG(0, 0)), 1000, memcachedMixed[:1])
-			m.ask(t, rand.New(rand.NewPCG(0, 0)), 1000, []mixSaid{{memcachedStore("set "+memcachedLong+" 0 0 3", "END"), []string{"set stored"}, 0}})
-			m.talk(t, i, enough, memcachedMixed, 6, func(rng *rand.Rand, round int, last bool) (mixSaid, bool) {
+		talks = append(talks, func(enough *atomic.Bool) (map[string]int, error) {
+			m, err := openMix(t, s, readMemcached)
+			if err != nil {
+				return nil, err
+			}
+			begin := []mixSaid{memcachedMixed[0], {memcachedStore("set "+memcachedLong+" 0 0 3", "END"), []string{"set stored"}, 0}}
+			if err := m.ask(rand.New(rand.NewPCG(0, 0)), 1000, begin...); err != nil {
+				return nil, err
+			}
+			return m.said, m.talk(i, enough, memcachedMixed, 6, func(rng *rand.Rand, round int, last bool) (mixSaid, bool) {
 				switch {
 				case last:
 					return mixSaid{memcachedStore("ms text 7 q", "get tex") + "mn\r\n", []string{"ms stored", "mn ok"}, 1}, true
@@ -87,7 +92,6 @@ func TestMemcachedHandover(t *testing.T) {
 				}
 				return memcachedLarge, round%20 == 10
 			})
-			return m.said
 		})
 	}
 	testHandover(t, s, "memcached", talks)
@@ -118,31 +122,16 @@ func TestMemcachedExtraAnswer(t *testing.T) {
 		say("get nothing\r\n", "END")
 		gets++
 	}
-	before := map[*vetch]map[string]float64{}
-	for _, v := range built.watchers {
-		before[v] = handovers(t, v)
-	}
-	require.NoError(t, poll(t.Context(), func() error {
+	before := handovers(t)
+	require.NoError(t, poll(t.Context(), func() error { // taken at both ends
 		get()
-		for _, v := range built.watchers {
-			if now := handovers(t, v); now["taken"] < before[v]["taken"]+2 {
-				return fmt.Errorf("%s hook: not taken at both ends: %v, before %v", v.hook, now, before[v])
-			}
-		}
-		return nil
+		return before.and(t, map[string]float64{"taken": 2})
 	}))
 	say("set text x 0 5\r\nhello\r\n", "CLIENT_ERROR bad command line format", "ERROR")
 	for range 100 {
 		get()
 	}
-	for _, v := range built.watchers {
-		require.NoError(t, poll(t.Context(), func() error {
-			if now := handovers(t, v); now["torn"] < before[v]["torn"]+2 {
-				return fmt.Errorf("%s hook: not both ends found it: %v, before %v", v.hook, now, before[v])
-			}
-			return nil
-		}))
-	}
+	require.NoError(t, poll(t.Context(), func() error { return before.and(t, map[string]float64{"torn": 2}) })) // found at both ends
 	checkExchanged(t, built.watchers, exchanged{
 		protocol: "memcached", by: "a client that says it wrongly", server: s.workload, port: s.port(), want: map[string]int{"get miss": gets, "set client_error": 1}, calls: true,
 	})

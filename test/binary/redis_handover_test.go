@@ -75,10 +75,16 @@ func TestRedisHandover(t *testing.T) {
 	s := redisService(t).await(t)
 	var talks []mixTalk
 	for i, version := range []string{"2", "3", "2", "3"} {
-		talks = append(talks, func(t *testing.T, enough *atomic.Bool) map[string]int {
-			m := openMix(t, s, readRESP)
-			m.ask(t, rand.New(rand.NewPCG(0, 0)), 1000, []mixSaid{{redisCommand("AUTH", secret), []string{"AUTH ok"}, 0}, {redisCommand("HELLO", version), []string{"HELLO ok"}, 0}, redisMixed[0]})
-			m.talk(t, uint64(i), enough, redisMixed, 100, func(rng *rand.Rand, round int, last bool) (mixSaid, bool) {
+		talks = append(talks, func(enough *atomic.Bool) (map[string]int, error) {
+			m, err := openMix(t, s, readRESP)
+			if err != nil {
+				return nil, err
+			}
+			begin := []mixSaid{{redisCommand("AUTH", secret), []string{"AUTH ok"}, 0}, {redisCommand("HELLO", version), []string{"HELLO ok"}, 0}, redisMixed[0]}
+			if err := m.ask(rand.New(rand.NewPCG(0, 0)), 1000, begin...); err != nil {
+				return nil, err
+			}
+			return m.said, m.talk(uint64(i), enough, redisMixed, 100, func(rng *rand.Rand, round int, last bool) (mixSaid, bool) {
 				switch {
 				case last && version == "3":
 					return mixSaid{redisCommand("SUBSCRIBE", "a", "b") + redisCommand("PUBLISH", "other", secret), []string{"SUBSCRIBE ok", "PUBLISH ok"}, 1}, true
@@ -87,7 +93,6 @@ func TestRedisHandover(t *testing.T) {
 				}
 				return redisLarge, round%20 == 10
 			})
-			return m.said
 		})
 	}
 	testHandover(t, s, "redis", talks)
