@@ -92,29 +92,34 @@ func TestOlderWebSocketCut(t *testing.T) {
 	})
 }
 
+// noise is up to some bytes of chance.
+func noise(random *rand.Rand, most int) string {
+	b := make([]byte, 1+random.IntN(most))
+	for i := range b {
+		b[i] = byte(random.Uint32())
+	}
+	return string(b)
+}
+
 // What only looks like one for a while is none, and is given up as anything else.
 func TestOlderIsNoWebSocket(t *testing.T) {
 	const c, s = FromClient, FromServer
-	random := rand.New(rand.NewPCG(1, 2))
-	noise := func(most int) string {
-		b := make([]byte, 1+random.IntN(most))
-		for i := range b {
-			b[i] = byte(random.Uint32())
-		}
-		return string(b)
-	}
-	for name, call := range map[string]func(i int) (Direction, string){
-		"tag, length and value on both sides": func(i int) (Direction, string) { return Direction(i % 2), wsFrame(s, 0x82, noise(120)) },
-		"a client that is not answered so": func(i int) (Direction, string) {
-			return Direction(i % 2), [2]string{wsFrame(c, 0x81, "hello"), noise(60)}[i%2]
-		},
-		"noise": func(i int) (Direction, string) { return Direction(i % 2), noise(100) },
+	for _, tc := range []struct {
+		name string
+		call func(random *rand.Rand, i int) string
+	}{
+		{"tag, length and value on both sides", func(random *rand.Rand, _ int) string { return wsFrame(s, 0x82, noise(random, 120)) }},
+		{"a client that is not answered so", func(random *rand.Rand, i int) string {
+			return [2]string{wsFrame(c, 0x81, "hello"), noise(random, 60)}[i%2]
+		}},
+		{"noise", func(random *rand.Rand, _ int) string { return noise(random, 100) }},
 	} {
-		t.Run(name, func(t *testing.T) {
-			for range 50 {
+		t.Run(tc.name, func(t *testing.T) {
+			for connection := range uint64(50) {
+				random := rand.New(rand.NewPCG(1, connection))
 				w := olderWire(t)
 				for i := range 1000 {
-					w.say(call(i))
+					w.say(Direction(i%2), tc.call(random, i))
 				}
 				for k := range w.tallies() {
 					require.NotContains(t, k, "websocket")
@@ -123,11 +128,15 @@ func TestOlderIsNoWebSocket(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Noise on a connection that is older than the agent is not listened to for long.
+func TestOlderNoiseIsGivenUp(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
 	w := olderWire(t)
 	gone := false
 	for i := range 2 * olderCalls {
-		d, text := Direction(i%2), noise(60)
-		gone = gone || w.say(d, text) == Ignore
+		gone = gone || w.say(Direction(i%2), noise(random, 60)) == Ignore
 	}
 	require.True(t, gone)
 	require.Zero(t, w.s.Stats.Streams.Load())
