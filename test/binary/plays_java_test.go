@@ -137,16 +137,18 @@ location /ok { return 200 fine; } location /no { return 404 no; } } }`, s.dir, s
 	return s
 }
 
-// seenJVMs waits until vetch looks into some JVMs.
+// seenJVMs waits until vetch looks into some JVMs: longer than it tries with one itself, which is a minute until that takes signals and 45 s until it has loaded what is to look.
 func seenJVMs(t testing.TB, v *vetch, n int) {
 	t.Helper()
-	require.NoError(t, poll(t.Context(), func() error {
+	require.NoError(t, pollFor(t.Context(), 2*patience, func() error {
 		s, err := v.read()
 		if err != nil {
 			return err
 		}
-		if now := s.sum("vetch_tls_java_processes", labels{"state": "seen"}); now != float64(n) {
-			return fmt.Errorf("%v JVMs are looked into, not %d; vetch says:\n%s", now, n, v.log)
+		states := s.by("vetch_tls_java_processes", nil, "state")
+		if states["seen"] != float64(n) {
+			return fmt.Errorf("%s hook: %d JVMs are to be looked into, and these are there: %v; failed by reason: %v; vetch says:\n%s",
+				v.hook, n, states, s.by("vetch_tls_java_failures_total", nil, "reason"), v.log)
 		}
 		return nil
 	}))

@@ -165,8 +165,10 @@ func freePort() (int, error) {
 const patience = time.Minute
 
 // poll asks every 100 ms until there is no error, and returns the last one when patience ends.
-func poll(ctx context.Context, ask func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func poll(ctx context.Context, ask func() error) error { return pollFor(ctx, patience, ask) }
+
+func pollFor(ctx context.Context, limit time.Duration, ask func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
