@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -55,13 +56,25 @@ func compiled(t testing.TB, sources string, commands ...[]string) string {
 	return program
 }
 
-// rustls are the versions that a program of testdata/rustls can be built with: all, where scripts/rust could reach the archive of Debian 13.
-func rustls(t testing.TB) []string {
-	if _, err := os.Stat(rustRoot); err != nil {
-		t.Logf("rustls 0.21 and 0.23 are not tested, scripts/rust got no crates: %v", err)
-		return []string{"0.20"}
+// rustls are the versions that testdata/rustls can be built with: 0.20 where Debian 12 is, the others where scripts/rust could reach the archive of Debian 13.
+func rustls(t testing.TB) (versions []string) {
+	t.Helper()
+	var missing []string
+	for _, version := range []string{"0.20", "0.21", "0.23"} {
+		_, crates := rust(t, version)
+		found, err := filepath.Glob(filepath.Join(crates, "rustls-"+version+".*"))
+		require.NoError(t, err)
+		if len(found) > 0 {
+			versions = append(versions, version)
+		} else {
+			missing = append(missing, version+" in "+crates)
+		}
 	}
-	return []string{"0.20", "0.21", "0.23"}
+	require.NotEmpty(t, versions, "no version of rustls is there, see scripts/deps.sh and scripts/rust: %v", missing)
+	if len(missing) > 0 {
+		t.Logf("rustls %s is not tested; it is not there", strings.Join(missing, ", nor "))
+	}
+	return versions
 }
 
 func newestRustls(t testing.TB) string {
@@ -69,18 +82,22 @@ func newestRustls(t testing.TB) string {
 	return versions[len(versions)-1]
 }
 
-// rustRoot is what scripts/rust gets.
-const rustRoot = "../../.cache/rust"
-
-// talk is testdata/rustls: HTTP/1 over rustls. 0.20 is built with Debian 12's compiler and crates, which give results in memory; the others
-// with those of scripts/rust, which give them in registers.
-func talk(t testing.TB, version string) string {
-	compiler, crates := "/usr/bin/rustc", "/usr/share/cargo/registry"
-	if version != "0.20" {
-		dir, err := filepath.Abs(rustRoot)
-		require.NoError(t, err)
-		compiler, crates = dir+"/rustc", dir+"/root"+crates
+// rust is the compiler for a version of rustls, and where the crates are: 0.20 is built with what Debian 12 has, which gives results in memory; the others
+// with what scripts/rust got, which gives them in registers.
+func rust(t testing.TB, version string) (compiler, crates string) {
+	t.Helper()
+	const registry = "/usr/share/cargo/registry"
+	if version == "0.20" {
+		return "/usr/bin/rustc", registry
 	}
+	dir, err := filepath.Abs("../../.cache/rust")
+	require.NoError(t, err)
+	return dir + "/rustc", dir + "/root" + registry
+}
+
+// talk is testdata/rustls: HTTP/1 over rustls.
+func talk(t testing.TB, version string) string {
+	compiler, crates := rust(t, version)
 	return compiled(t, "testdata/rustls",
 		[]string{"env", "RUSTC=" + compiler, "/usr/bin/cargo", "build", "--quiet", "--release", "--offline", "--manifest-path", version + "/Cargo.toml",
 			"--config", `source.crates-io.replace-with="debian"`, "--config", `source.debian.directory="` + crates + `"`},
