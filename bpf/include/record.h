@@ -11,7 +11,7 @@ struct buffers_t {
 };
 
 #define SHIP_MAX 4096	/* bytes of one record */
-#define SHIP_STEPS 24	/* records and buffers of one call */
+#define SHIP_BYTES (96 << 10) /* of one call: what is behind so much is not worth what it costs */
 #define SHARE_RECORD 64 /* bytes that a record takes beside its data, about */
 
 enum { SHIP_RECEIVED = 1, SHIP_PLAIN = 2 };

@@ -58,6 +58,10 @@ static __always_inline void announce(struct conn_t *c, struct work_t *w, __u32 d
 	c->announced = 1;
 }
 
+#define SHIP_FIRST 4   /* steps that most calls take at most */
+#define SHIP_STEPS 8   /* of a turn */
+#define SHIP_TURNS 264 /* enough for UIO_MAXIOV (1,024) buffers, which take two steps each, and for all records of SHIP_BYTES */
+
 /* Ships the next piece of a call, or finds where it lies; 1 when there is no more. What the loop changes is in memory, as in the parser. */
 static __always_inline int ship_step(struct conn_t *c, struct work_t *w)
 {
@@ -95,6 +99,34 @@ static __always_inline int ship_step(struct conn_t *c, struct work_t *w)
 	w->segment_left -= n;
 	w->left -= n;
 	return 0;
+}
+
+/* Some steps. A global function, as take_steps_old() is. */
+__noinline int ship_turn(__u64 sk, __u32 flags)
+{
+	struct work_t *w = work_of(flags & SHIP_PLAIN);
+	__u64 key = sk;
+	struct conn_t *c = bpf_map_lookup_elem(&conns, &key);
+
+	if (!c || !w)
+		return 1;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < SHIP_STEPS; i++)
+		if (ship_step(c, w))
+			return 1;
+	return 0;
+}
+
+/* Ships what is left of a call as it is. */
+static __always_inline void ship_left(struct conn_t *c, struct work_t *w, __u32 flags)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < SHIP_FIRST; i++)
+		if (ship_step(c, w))
+			return;
+	for (int i = 0; i < SHIP_TURNS; i++)
+		if (ship_turn(w->sk, flags))
+			return;
 }
 
 /* Whether a call begins with a TLS record: handshake or data, version 3.x. Its first buffer is looked at. */
@@ -169,15 +201,18 @@ static __always_inline int over_share(struct conn_t *c, __u64 now)
 	return c->share_used > ring_bytes / 16 && bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > ring_bytes - ring_bytes / 8;
 }
 
-/* Ships what is left of a call as it is. */
-static __always_inline void ship_rest(struct conn_t *c, struct frame_t *f, struct work_t *w)
+/* Ships what is left of a call in which no messages are known, up to a bound. */
+static __always_inline void ship_rest(struct conn_t *c, struct frame_t *f, struct work_t *w, __u32 flags)
 {
+	__u64 most = SHIP_BYTES + w->skip, over = w->left > most ? w->left - most : 0;
+
 	w->head.passed = f->passed;
 	f->passed = 0;
-	for (int i = 0; i < SHIP_STEPS; i++)
-		if (ship_step(c, w))
-			break;
-	if (w->left)
+	w->left -= over;
+	if (w->segment_left > w->left)
+		w->segment_left = w->left;
+	ship_left(c, w, flags);
+	if (w->left || over)
 		count_lost(LOST_CALL_LONG, 1);
 }
 
@@ -198,7 +233,7 @@ static __always_inline void ship_framed(struct conn_t *c, struct frame_t *f, str
 		ship_kept(c, f, w);
 	if (w->left) {
 		f->state = FRAME_LOST;
-		ship_rest(c, f, w);
+		ship_rest(c, f, w, flags);
 	} else if (f->passed > PASSED_MAX) {
 		w->head.length = 0;
 		w->head.passed = f->passed;
@@ -300,9 +335,7 @@ __noinline int ship_hello(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32
 	w->segment_left = iovecs ? 0 : w->left;
 	w->iov = address;
 	w->iov_left = iovecs;
-	for (int i = 0; i < SHIP_STEPS; i++)
-		if (ship_step(c, w))
-			break;
+	ship_left(c, w, 0);
 	return 0;
 }
 

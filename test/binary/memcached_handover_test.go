@@ -68,8 +68,7 @@ var memcachedMixed = []mixSaid{
 
 var memcachedLarge = mixSaid{memcachedStore("set large 0 0 20000", strings.Repeat("get ", 5000)) + "get large\r\n", []string{"set stored", "get hit"}, 0}
 
-// TestMemcachedHandover mixes what the kernel matches with statistics, commands that do not exist and quiet meta commands. No more are said at once
-// than have answers in as many buffers of a call as are shipped to user space.
+// TestMemcachedHandover mixes what the kernel matches with statistics, commands that do not exist and quiet meta commands.
 func TestMemcachedHandover(t *testing.T) {
 	s := memcachedService(t).await(t)
 	var talks []mixTalk
@@ -83,7 +82,7 @@ func TestMemcachedHandover(t *testing.T) {
 			if err := m.ask(rand.New(rand.NewPCG(0, 0)), 1000, begin...); err != nil {
 				return nil, err
 			}
-			return m.said, m.talk(i, enough, memcachedMixed, 6, func(rng *rand.Rand, round int, last bool) (mixSaid, bool) {
+			return m.said, m.talk(i, enough, memcachedMixed, 16, func(rng *rand.Rand, round int, last bool) (mixSaid, bool) {
 				switch {
 				case last:
 					return mixSaid{memcachedStore("ms text 7 q", "get tex") + "mn\r\n", []string{"ms stored", "mn ok"}, 1}, true
@@ -95,6 +94,32 @@ func TestMemcachedHandover(t *testing.T) {
 		})
 	}
 	testHandover(t, s, "memcached", talks)
+}
+
+// TestMemcachedManyKeys asks for many keys at once on a connection that stays in user space, for it says a quiet command first. The server answers
+// with some hundred buffers in one call.
+func TestMemcachedManyKeys(t *testing.T) {
+	const keys, asked = 100, 30
+	s := memcachedService(t).await(t)
+	m, err := openMix(t, s, readMemcached)
+	require.NoError(t, err)
+	once := rand.New(rand.NewPCG(0, 0))
+	ask := func(said ...mixSaid) {
+		t.Helper()
+		require.NoError(t, m.ask(once, 20_000, said...))
+	}
+	ask(mixSaid{"mg nothing q\r\nmn\r\n", []string{"mg miss", "mn ok"}, 1})
+	line := "get"
+	for i := range keys {
+		key := fmt.Sprintf("key%d", i)
+		line += " " + key
+		ask(mixSaid{memcachedStore("set "+key+" 0 0 50", strings.Repeat("END\r\n", 10)), []string{"set stored"}, 0})
+	}
+	one, all := mixSaid{"get key0\r\n", []string{"get hit"}, 0}, mixSaid{line + "\r\n", []string{"get hit"}, 0}
+	for range asked {
+		ask(all, mixSaid{"stats\r\n", []string{"stats ok"}, 0}, one, all)
+	}
+	checkExchanged(t, built.watchers, exchanged{protocol: "memcached", by: "any", server: s.workload, port: s.port(), want: m.said, calls: true})
 }
 
 // TestMemcachedExtraAnswer has a server answer what it was not asked: the value behind a line that it refuses is a command to it. Neither end takes
