@@ -1,9 +1,12 @@
 package probe
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/vetch-dev/vetch/bpf"
@@ -40,5 +43,30 @@ func TestVerifiedInstructions(t *testing.T) {
 				t.Errorf("%s: %d instructions verified, at most %d are allowed", name, n, maxVerified)
 			}
 		})
+	}
+}
+
+// What is loaded before 5.12 has of the atomic operations only that which adds and gives nothing back: those kernels refuse a program with any other.
+// The compiler makes such ones of what seems to add: `| 0` of `+ 0`.
+func TestOldKernelsAtomics(t *testing.T) {
+	spec, err := bpf.LoadVetch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hooks, err := chooseHooks(HookAuto, kernel{threadExit: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var programs []string
+	for _, h := range hooks {
+		programs = append(programs, h.program)
+	}
+	programs = slices.AppendSeq(programs, maps.Values(chooseUprobes(spec, false)))
+	for _, name := range programs {
+		for _, i := range spec.Programs[name].Instructions {
+			if op := i.OpCode; op.Class() == asm.StXClass && op.Mode() == asm.AtomicMode && op.AtomicOp() != asm.AddAtomic {
+				t.Errorf("%s: %v", name, i)
+			}
+		}
 	}
 }

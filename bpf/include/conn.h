@@ -213,29 +213,26 @@ static __always_inline struct pair_t *bind_pair(struct conn_t *c, __u64 now)
 	return p;
 }
 
-/* Takes the bytes that a connection collected. A thread that reads it and one that writes it may do so at once. Without an atomic exchange (see
-   swap_state) both may have the same bytes: then those are missing from what is collected, until as many more have come. */
-static __always_inline __u64 take_bytes(__u64 *collected, int atomics)
+/* Moves the bytes that a connection collected to where they are added up. A thread that reads it and one that writes it may do so at once. Without an
+   atomic exchange (see swap_state) both may have the same bytes: then those are missing from what is collected, until as many more have come. */
+static __always_inline void move_bytes(__u64 *to, __u64 *collected, int atomics)
 {
 	__s64 n = *(volatile __s64 *)collected;
 
 	if (n <= 0)
-		return 0;
+		return;
 	if (atomics)
-		return __sync_lock_test_and_set(collected, 0);
-	__sync_fetch_and_add(collected, -n);
-	return n;
+		n = __sync_lock_test_and_set(collected, 0);
+	else
+		__sync_fetch_and_add(collected, -n);
+	__sync_fetch_and_add(to, n);
 }
 
 /* Adds to the pair what the connection collected since the last time. */
 static __always_inline void flush(struct conn_t *c, struct pair_t *p, __u64 now, int atomics)
 {
-	__u64 sent = take_bytes(&c->sent, atomics), received = take_bytes(&c->received, atomics);
-
-	if (sent)
-		__sync_fetch_and_add(&p->sent, sent);
-	if (received)
-		__sync_fetch_and_add(&p->received, received);
+	move_bytes(&p->sent, &c->sent, atomics);
+	move_bytes(&p->received, &c->received, atomics);
 	if (c->retransmits)
 		__sync_fetch_and_add(&p->retransmits, c->retransmits);
 	c->retransmits = 0;

@@ -74,8 +74,8 @@ static __always_inline void count_request(struct conn_t *c, struct slot_t *r, in
 	if (i < NUM_BUCKETS)
 		__sync_fetch_and_add(&s->buckets[i], 1);
 	__sync_fetch_and_add(&s->sum_ns, ns);
-	__sync_fetch_and_add(&s->sent, take_bytes(&c->sent, atomics));
-	__sync_fetch_and_add(&s->received, take_bytes(&c->received, atomics));
+	move_bytes(&s->sent, &c->sent, atomics);
+	move_bytes(&s->received, &c->received, atomics);
 }
 
 /* A request line was read whole. Its route is in the dictionary or counts as other. */
