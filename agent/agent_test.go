@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
 	"go.uber.org/goleak"
 
 	"github.com/vetch-dev/vetch/agent/probe"
@@ -190,13 +191,9 @@ func sum(a *Agent, name string, labels ...string) (total float64) {
 // eventually waits until a figure is what it should be.
 func eventually(t *testing.T, a *Agent, want float64, name string, labels ...string) {
 	t.Helper()
-	var got float64
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if got = sum(a, name, labels...); got == want {
-			return
-		}
-	}
-	t.Errorf("%s%v is %v, want %v", name, labels, got, want)
+	assert.EventuallyWithT(t, func(collect *assert.CollectT) {
+		assert.Equal(collect, want, sum(a, name, labels...), "%s%v", name, labels) //nolint:testifylint // counts are whole numbers
+	}, time.Minute, 50*time.Millisecond)
 }
 
 func TestProgramsOfThisMachine(t *testing.T) {

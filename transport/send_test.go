@@ -232,7 +232,7 @@ func TestRestart(t *testing.T) {
 func TestEndSends(t *testing.T) {
 	r := newReceiver(t, Options{})
 	o := SenderOptions{SpoolDir: t.TempDir(), URL: front(t, func(w http.ResponseWriter, req *http.Request) {
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // so that a request runs when the sender is to end
 		r.write.ServeHTTP(w, req)
 	})}
 	s := startSender(t, o)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/vetch-dev/vetch/agent/process"
@@ -38,8 +39,8 @@ func TestMain(m *testing.M) {
 			}
 		}
 		fmt.Println("done")
-		time.Sleep(time.Hour)
-		fmt.Println(held[0]) // it was used
+		time.Sleep(time.Hour) // until it is killed
+		fmt.Println(held[0])  // it was used
 		return
 	}
 	os.Exit(m.Run())
@@ -70,12 +71,11 @@ func container(t testing.TB, tr *tree) (id string, dirs [controllers]string) {
 		dirs[c] = filepath.Join(top, id)
 		require.NoError(t, os.MkdirAll(dirs[c], 0o755), "cgroups can be made")
 		t.Cleanup(func() {
-			for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-				err := os.Remove(dirs[c])
-				if err == nil || errors.Is(err, os.ErrNotExist) || time.Now().After(deadline) {
-					break
+			assert.EventuallyWithT(t, func(collect *assert.CollectT) {
+				if err := os.Remove(dirs[c]); !errors.Is(err, os.ErrNotExist) {
+					assert.NoError(collect, err, "there are processes in it")
 				}
-			}
+			}, time.Minute, 10*time.Millisecond)
 			_ = os.Remove(top) // when the last one is gone
 		})
 	}

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"golang.org/x/net/ipv4"
 )
 
@@ -88,12 +91,8 @@ func requireHeard(t *testing.T, got func() []heard, want map[heard]int) {
 	for _, n := range want {
 		total += n
 	}
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if _, n := ours(); n >= total {
-			break
-		}
-	}
-	time.Sleep(100 * time.Millisecond) // for what must not come
+	assert.Eventually(t, func() bool { _, n := ours(); return n >= total }, time.Minute, 20*time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // for what must not come, of which nothing tells that it has not
 	found, _ := ours()
 	if fmt.Sprint(found) != fmt.Sprint(want) {
 		t.Errorf("shipped\n%v, want\n%v", found, want)
@@ -214,14 +213,6 @@ func TestDatagramsLater(t *testing.T) {
 		client.Write(query(i, false)) //nolint:errcheck // it may be lost
 	}
 	from, at := netip.MustParseAddrPort(client.LocalAddr().String()), netip.MustParseAddrPort(server.LocalAddr().String())
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		for _, h := range got() {
-			if h == (heard{true, from, at, string(query(199, false))}) {
-				return
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the last query was not shipped")
-		}
-	}
+	last := heard{true, from, at, string(query(199, false))}
+	require.Eventually(t, func() bool { return slices.Contains(got(), last) }, time.Minute, 20*time.Millisecond, "the last query was not shipped")
 }

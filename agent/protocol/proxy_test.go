@@ -13,6 +13,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // chunk is what one read of a socket gave.
@@ -185,26 +188,22 @@ func (x *proxy) pass(c *proxyConn, d Direction, from, to net.Conn) {
 }
 
 // exchanges waits until every connection through the proxy has ended and returns what they emitted.
-func (x *proxy) exchanges(t testing.TB) []Exchange {
+func (x *proxy) exchanges(t testing.TB) (all []Exchange) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	require.EventuallyWithT(t, func(collect *assert.CollectT) {
 		x.mu.Lock()
+		defer x.mu.Unlock()
 		open := 0
-		var all []Exchange
+		all = nil
 		for _, c := range x.conns {
 			if !c.closed {
 				open++
 			}
 			all = append(all, c.feeder.got...)
 		}
-		x.mu.Unlock()
-		if open == 0 {
-			return all
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are still open", open)
-		}
-	}
+		assert.Zero(collect, open, "connections that are still open")
+	}, time.Minute, time.Millisecond)
+	return all
 }
 
 // record keeps the bytes of connection n in testdata when VETCH_RECORD is set.
@@ -285,16 +284,12 @@ func freePort(t testing.TB) string {
 // waitListening waits until a server accepts connections.
 func waitListening(t testing.TB, network, addr string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	require.EventuallyWithT(t, func(collect *assert.CollectT) {
 		c, err := net.Dial(network, addr)
-		if err == nil {
+		if assert.NoError(collect, err) {
 			c.Close()
-			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("nothing listens on %s: %v", addr, err)
-		}
-	}
+	}, time.Minute, 20*time.Millisecond)
 }
 
 // fuzzSplit feeds data to a Conn in pieces whose sizes and directions come from data itself, then ends the connection. It fails when an
