@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/vetch-dev/vetch/agent/clock"
 	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/agent/protocol"
@@ -26,7 +27,7 @@ func (s *streams) takeDatagram(r *probe.Record) {
 func (s *streams) advance() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.datagrams.Advance(monotonic())
+	s.datagrams.Advance(int64(clock.Monotonic()))
 	found := s.datagrams.Answers()
 	if len(found) == 0 {
 		return
@@ -46,7 +47,7 @@ func (s *streams) learn(now time.Time, client uint64, a *protocol.Answer) {
 
 // addDatagrams appends what datagrams said since the last snapshot to this one: pairs that the kernel does not keep, and their requests.
 func (s *streams) addDatagrams(snapshot *probe.Snapshot, owner func(*probe.Snapshot, probe.OwnerID)) {
-	now := monotonic()
+	now := int64(clock.Monotonic())
 	s.datagrams.Drain(now, func(pair protocol.DatagramPair, tallies []*protocol.Tally, t protocol.DatagramTraffic) {
 		key := probe.PairKey{
 			Owner: probe.OwnerID(pair.Owner), Role: probe.RoleClient, NetNS: pair.NetNS, Local: pair.Local, Remote: pair.Remote,

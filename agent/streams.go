@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
+	"github.com/vetch-dev/vetch/agent/clock"
 	"github.com/vetch-dev/vetch/agent/names"
 	"github.com/vetch-dev/vetch/agent/probe"
 	"github.com/vetch-dev/vetch/agent/protocol"
@@ -202,7 +202,7 @@ func (s *streams) add(snapshot *probe.Snapshot, pair func(uint64) (probe.PairKey
 	for _, u := range waiting {
 		s.give(snapshot, u, pair)
 	}
-	now := monotonic()
+	now := int64(clock.Monotonic())
 	s.streams.Drain(now, func(t *protocol.Tally) {
 		s.give(snapshot, unpaired{pair: t.Pair, count: max(t.Count, 1), give: func(to *probe.Snapshot, key probe.PairKey) { addRequests(to, key, t) }}, pair)
 	})
@@ -260,13 +260,4 @@ func (s *streams) addHandshakes(to *probe.Snapshot, key probe.PairKey, t protoco
 	if key.Role == probe.RoleClient && t.SNI != "" {
 		s.names.Add(to.Time, names.Sighting{Client: uint64(key.Owner), Addr: key.Remote.Addr(), Port: key.Remote.Port(), Name: t.SNI, Source: names.SNI})
 	}
-}
-
-// monotonic is the clock of the kernel programs (bpf_ktime_get_ns).
-func monotonic() int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return time.Now().UnixNano()
-	}
-	return ts.Nano()
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"golang.org/x/sys/unix"
 
+	"github.com/vetch-dev/vetch/agent/clock"
 	"github.com/vetch-dev/vetch/bpf"
 )
 
@@ -112,11 +112,7 @@ func (p *Probe) ReadExits(ctx context.Context, take func(Exit)) error {
 			return fmt.Errorf("read the ring of exits: %w", err)
 		}
 		if e, ok := decodeExit(raw.RawSample); ok {
-			var now unix.Timespec
-			if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-				return fmt.Errorf("read the monotonic clock: %w", err)
-			}
-			e.Ended = time.Duration(now.Nano())
+			e.Ended = clock.Monotonic()
 			take(e)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 
+	"github.com/vetch-dev/vetch/agent/clock"
 	"github.com/vetch-dev/vetch/bpf"
 )
 
@@ -60,11 +60,7 @@ func (p *Probe) CanAttach() bool { return p.uprobesErr == nil && !p.options.NoUp
 
 // SeeJava says that all of what a JVM's own TLS says is seen from now on: AttachPoints has put programs into the library that it has loaded.
 func (p *Probe) SeeJava(pid uint32) error {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return fmt.Errorf("read the kernel's clock: %w", err)
-	}
-	if err := p.java.Put(pid, bpf.VetchJavaProcessT{SeenNs: uint64(now.Nano())}); err != nil {
+	if err := p.java.Put(pid, bpf.VetchJavaProcessT{SeenNs: uint64(clock.Monotonic())}); err != nil {
 		return fmt.Errorf("remember JVM %d: %w", pid, err)
 	}
 	return nil

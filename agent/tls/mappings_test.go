@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/vetch-dev/vetch/agent/clock"
 )
 
 // recordTime is when all of these are made.
@@ -111,7 +113,7 @@ func TestMappingsOfNewProcesses(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	var pid atomic.Int64
-	before := clock()
+	before := uint64(clock.Monotonic())
 	got := make(chan uint64, 1)
 	done := make(chan error, 1)
 	go func() {
@@ -132,7 +134,7 @@ func TestMappingsOfNewProcesses(t *testing.T) {
 	select {
 	case at := <-got:
 		require.Greater(t, at, before)
-		require.Less(t, at, clock())
+		require.Less(t, at, uint64(clock.Monotonic()))
 	case <-ctx.Done():
 		t.Error("the mapping was not heard of")
 	}

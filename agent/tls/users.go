@@ -3,18 +3,7 @@ package tls
 import (
 	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// clock is the time of mapping.at.
-func clock() uint64 {
-	var now unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil { // there is no kernel that has it not
-		return 0
-	}
-	return uint64(now.Nano())
-}
 
 func (f *watched) isProbed() bool { return len(f.attached) > 0 }
 

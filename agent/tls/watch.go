@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vetch-dev/vetch/agent/clock"
 )
 
 const (
@@ -325,7 +327,7 @@ func (w *Watcher) attach(f *os.File, file *watched) {
 			continue
 		}
 		file.attached = append(file.attached, closer)
-		file.probed = clock()
+		file.probed = uint64(clock.Monotonic())
 		w.log.Debug("looking into TLS", "path", file.path, "library", found.Library, "version", found.Version, "places", len(found.Points), "took", time.Since(begin))
 	}
 }

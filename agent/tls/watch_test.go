@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/vetch-dev/vetch/agent/clock"
 )
 
 // machine is a /proc made for a test, and what was done to the files of its processes.
@@ -257,7 +259,7 @@ func TestWatcherCountsWhatIsMissed(t *testing.T) {
 		require.NoError(t, unix.Stat(path, &st))
 		w.mapped(mapping{pid, mappedFile{major: unix.Major(st.Dev), minor: unix.Minor(st.Dev), inode: st.Ino, path: path}, at}, false)
 	}
-	began := clock()
+	began := uint64(clock.Monotonic())
 	event(2, web, began) // has ended
 	require.Equal(t, map[string]int{"web": 1}, m.attached, "for the next one")
 	m.process(3, "/", web)
@@ -265,21 +267,21 @@ func TestWatcherCountsWhatIsMissed(t *testing.T) {
 	event(3, web, began)
 	for pid := range uint32(5) {
 		m.process(int(pid)+10, "/", web)
-		event(pid+10, web, clock())
+		event(pid+10, web, uint64(clock.Monotonic()))
 	}
 	require.Equal(t, map[string]uint64{"ended": 1, "begun": 1, "not_found": 0}, w.counts.missed)
 
-	event(4, filepath.Join(m.dir, "init"), clock()) // without TLS
-	w.mapped(mapping{5, mappedFile{8, 1, 77, 0, web}, clock()}, false)
-	w.mapped(mapping{6, mappedFile{8, 1, 77, 0, "/no/such/program"}, clock()}, false)
+	event(4, filepath.Join(m.dir, "init"), uint64(clock.Monotonic())) // without TLS
+	w.mapped(mapping{5, mappedFile{8, 1, 77, 0, web}, uint64(clock.Monotonic())}, false)
+	w.mapped(mapping{6, mappedFile{8, 1, 77, 0, "/no/such/program"}, uint64(clock.Monotonic())}, false)
 	require.Equal(t, map[string]uint64{"ended": 1, "begun": 1, "not_found": 2}, w.counts.missed)
 	w.options.IgnoreCgroups = []string{"/box"}
-	event(7, m.write("other", madeGo(func([]byte) {})), clock())
+	event(7, m.write("other", madeGo(func([]byte) {})), uint64(clock.Monotonic()))
 	require.EqualValues(t, 3, w.counts.missed["not_found"], "it may have been in one of them")
 	for known, s := range w.seen {
 		w.seen[known] = seen{s.file, s.at.Add(-seenFor)}
 	}
-	event(8, web, clock())
+	event(8, web, uint64(clock.Monotonic()))
 	require.EqualValues(t, 3, w.counts.missed["not_found"], "it is probed, though that was long ago")
 	require.NoError(t, testutil.CollectAndCompare(w.Collector(), strings.NewReader(`
 # HELP vetch_tls_programs_missed_total Processes that ran before a file with TLS that they use was probed, so that what they said until then was not seen, by reason.

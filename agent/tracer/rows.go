@@ -5,8 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/vetch-dev/vetch/agent/clock"
 	"github.com/vetch-dev/vetch/agent/probe"
 )
 
@@ -75,7 +74,7 @@ func newTable() table {
 // apply adds a snapshot; own are the machine's addresses. Rows that ended are given to ended.
 func (t *table) apply(s *probe.Snapshot, own []netip.Addr, ended func(*row)) {
 	t.turn++
-	now := monotonic()
+	now := int64(clock.Monotonic())
 	for i := range s.Owners {
 		if o := &s.Owners[i]; len(t.pids) < maxOwners {
 			t.pids[o.ID] = o.PID
@@ -171,7 +170,7 @@ func (t *table) place(d *probe.PairDelta, own []netip.Addr) *row {
 		return nil
 	}
 	if r == nil {
-		r = &row{key: key, sport: key.local.Port(), dport: key.remote.Port(), updated: monotonic(), born: t.turn}
+		r = &row{key: key, sport: key.local.Port(), dport: key.remote.Port(), updated: int64(clock.Monotonic()), born: t.turn}
 		if k.Role == probe.RoleServer && r.dport == 0 {
 			r.dport = dport
 		}
@@ -240,12 +239,3 @@ func (t *table) tell(r *row) (c Connection, ok bool) {
 }
 
 func saturated(n uint64) uint32 { return uint32(min(n, math.MaxUint32)) }
-
-// monotonic is the clock of the kernel programs (bpf_ktime_get_ns), in ns.
-func monotonic() int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0
-	}
-	return ts.Nano()
-}

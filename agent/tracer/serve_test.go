@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/vetch-dev/vetch/agent/clock"
 	"github.com/vetch-dev/vetch/agent/probe"
 )
 
@@ -257,7 +258,7 @@ func TestServe(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(body), &rows))
 	require.Equal(t, "101 10.1.0.1:40000>192.0.2.7:443 2 10/20 +10/20", brief(rows.Connections))
 	require.EqualValues(t, 11, rows.Connections[0].NetNS)
-	require.InDelta(t, float64(monotonic()), float64(rows.Connections[0].LastUpdate), float64(time.Hour))
+	require.InDelta(t, float64(clock.Monotonic()), float64(rows.Connections[0].LastUpdate), float64(time.Hour))
 	code, body = get(t, path, "/status")
 	require.Equal(t, 200, code)
 	require.JSONEq(t, `{"version":"v0","connections":1,"clients":1}`, body)
