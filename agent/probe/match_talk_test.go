@@ -85,6 +85,8 @@ func memcachedTurn(rng *rand.Rand, large bool) turn {
 		{"delete " + key + " noreply\r\n", "", "delete "},
 		{"delete " + key + "\r\n", "DELETED\r\n", "delete deleted"},
 		{"delete " + key + "\n", "NOT_FOUND\r\n", "delete not_found"},
+		{"delete noreply\r\n", "NOT_FOUND\r\n", "delete not_found"},
+		{"version noreply\r\n", "VERSION 1.6.18\r\n", "version ok"},
 		{"incr " + key + " 5\r\n", "10\r\n", "incr ok"},
 		{"decr " + key + " 5 noreply\r\n", "", "decr "},
 		{"incr a 1\r\n", "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n", "incr client_error"},
@@ -113,6 +115,8 @@ func memcachedTurn(rng *rand.Rand, large bool) turn {
 		return turn{"hunter2 x\r\n", "ERROR\r\n", "~other error"}
 	case 2:
 		return turn{"mg " + strings.Repeat("k", 200) + " v\r\n", meta, "mg hit"}
+	case 3:
+		return turn{[]string{"GET a\r\n", "9\r\n", "\r\n", "\n", " \r\n"}[rng.IntN(5)], "ERROR\r\n", "~other error"}
 	}
 	return turns[rng.IntN(len(turns))]
 }

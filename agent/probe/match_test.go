@@ -261,6 +261,64 @@ func (k talk) test(t *testing.T, m *matched) {
 	}
 }
 
+// hand goes on until the kernel matches answers, and would match requests with the next one.
+func (s *shared) hand() (asked int) {
+	for ; s.conn().Match[1] != matchTaken; asked++ {
+		if asked > 1000 {
+			s.t.Fatalf("not taken: %v", s.conn().Match)
+		}
+		s.tell(protocol.FromClient, "get a\r\n")
+		s.tell(protocol.FromServer, "END\r\n")
+		s.read()
+	}
+	return asked
+}
+
+const matchTaken = 4 // MATCH_TAKEN
+
+// What does not fit costs what was under way, which is counted as lost, and nothing else; a command that has no answer counts once in any case.
+func TestMatchTears(t *testing.T) {
+	m := loadMatched(t)
+	long := "mg " + strings.Repeat("k", 200) + " v\r\n"
+	tests := []struct {
+		name   string
+		talk   []said
+		want   map[string]int
+		reason string // for which the kernel counts one as lost
+	}{
+		{"no answer in the call that tears", []said{{protocol.FromClient, "set a 0 0 1 noreply\r\nx\r\n\x80"}, {protocol.FromServer, "ERROR\r\n"}}, map[string]int{"set ": 1}, ""},
+		{"answered before it is to be given back", []said{{protocol.FromServer, "EN\r\n"}, {protocol.FromClient, long}, {protocol.FromServer, "ERROR\r\n"}}, map[string]int{}, "request_unseen"},
+		{"waits when it tears", []said{{protocol.FromClient, "get a\r\n\x80"}, {protocol.FromServer, "END\r\n"}}, map[string]int{}, "response_unseen"},
+	}
+	for i, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := m.open(t, uint64(1<<34+i), RoleClient)
+			asked := s.hand()
+			before := uint64(0)
+			if test.reason != "" {
+				before = m.lost(t, test.reason)
+			}
+			for _, one := range test.talk {
+				s.tell(one.from, one.data)
+			}
+			s.read()
+			for range 10 {
+				s.tell(protocol.FromClient, "get b\r\n")
+				s.tell(protocol.FromServer, "END\r\n")
+			}
+			s.read()
+			got, _ := s.tallies()
+			test.want["get miss"] = asked + 10
+			if !maps.Equal(got, test.want) || s.events[protocol.MatchTorn] != 1 {
+				t.Errorf("counted %v, want %v; events %v", got, test.want, s.events)
+			}
+			if test.reason != "" && m.lost(t, test.reason) != before+1 {
+				t.Errorf("%s: %d more, want 1", test.reason, m.lost(t, test.reason)-before)
+			}
+		})
+	}
+}
+
 // FuzzMatch feeds a connection that is matched with any bytes: the walk stays within its states, and counts no more than could be there.
 func FuzzMatch(f *testing.F) {
 	rng := rand.New(rand.NewPCG(5, 6))

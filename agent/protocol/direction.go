@@ -15,7 +15,7 @@ func (s *Streams) append(st *stream, p *Piece) {
 	h := &st.halves[p.Direction]
 	data := p.Data
 	if !h.started {
-		h.started, h.next, h.lost = true, p.Seq, st.adopted
+		h.started, h.next, h.lost = true, p.Seq, h.lost || st.adopted
 	}
 	if ahead := int32(p.Seq - h.next); ahead < 0 {
 		if int64(-ahead) >= int64(len(data)) {

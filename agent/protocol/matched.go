@@ -42,14 +42,14 @@ type WordKind uint8
 
 // The kinds.
 const (
-	WordPlain     WordKind = iota
-	WordSecond             // the second word belongs to the name. The number behind that of this one stands for it with any other second word
-	WordBack               // it is not matched in the kernel, nor what follows it
-	WordRead               // keys follow from a field on
-	WordStore              // a field holds the length of the value behind the line
-	WordValue              // likewise, and more of the answer follows
-	WordMeta               // flags follow from a field on
-	WordMetaStore          // behind a field that holds the length of a value
+	WordPlain     WordKind = iota // of Memcached `noreply` may follow from a field on, if that is not 0
+	WordSecond                    // the second word belongs to the name. The number behind that of this one stands for it with any other second word
+	WordBack                      // it is not matched in the kernel, nor what follows it
+	WordRead                      // keys follow from a field on
+	WordStore                     // a field holds the length of the value behind the line
+	WordValue                     // likewise, and more of the answer follows
+	WordMeta                      // flags follow from a field on
+	WordMetaStore                 // behind a field that holds the length of a value
 )
 
 // Answers whose numbers are fixed.
@@ -141,8 +141,9 @@ func (s *Streams) match(st *stream, p *Piece) Decision {
 		s.regain(st, FromServer, p, true)
 		st.matching = matchedInKernel
 	case MatchTorn:
-		s.restart(st, p)
 		st.holes = true
+		s.close(st, p.At)
+		s.restart(st, p)
 		st.refuse(p.At)
 	case MatchBack:
 		if p.Direction == FromClient {

@@ -113,7 +113,7 @@ func (c *memcachedConn) readRequest(b []byte) (int64, bool, error) {
 	kind := memcachedCommands[string(word)]
 	c.request.exchange.Operation = string(word)
 	fields := memcachedFields(rest)
-	c.noreply = len(fields) > 0 && string(fields[len(fields)-1]) == "noreply" && (kind == memcachedPlain || kind == memcachedStore) || string(word) == "quit"
+	c.noreply = memcachedSilent(string(word), kind, fields) || string(word) == "quit"
 	switch kind {
 	case 0:
 		c.request.exchange.Operation = "~other"
@@ -134,6 +134,26 @@ func (c *memcachedConn) readRequest(b []byte) (int64, bool, error) {
 		c.special = c.special || string(word) == "watch"
 	}
 	return int64(size), true, nil
+}
+
+// memcachedNoreply says from which word behind a command on `noreply` is not an argument; 0: the command is always answered.
+func memcachedNoreply(command string, kind memcachedKind) int {
+	switch command {
+	case "flush_all", "verbosity", "cache_memlimit":
+		return 1
+	case "delete", "incr", "decr", "touch", "slabs", "lru":
+		return 2
+	}
+	if kind == memcachedStore {
+		return 4
+	}
+	return 0
+}
+
+// memcachedSilent says whether a command is not answered.
+func memcachedSilent(command string, kind memcachedKind, fields [][]byte) bool {
+	from := memcachedNoreply(command, kind)
+	return from > 0 && len(fields) >= from && string(fields[len(fields)-1]) == "noreply"
 }
 
 // readMetaFlags looks for q (say nothing in the usual case) and O (a token that comes back).

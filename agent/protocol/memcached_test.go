@@ -44,6 +44,8 @@ func TestMemcachedExchanges(t *testing.T) {
 		{"stored", []string{"set a 0 0 9\r\nget mark\n\r\n", "STORED\r\n"}, []string{"set: stored"}},
 		{"not stored, exists", []string{"add a 0 0 1\r\nx\r\ncas a 0 0 1 99\r\nx\r\n", "NOT_STORED\r\nEXISTS\r\n"}, []string{"add: not_stored", "cas: exists"}},
 		{"noreply", []string{"set a 0 0 1 noreply\r\nx\r\ndelete a noreply\r\nflush_all noreply\r\nget a\r\n", "END\r\n"}, []string{"set: ~", "delete: ~", "flush_all: ~", "get: miss"}},
+		{"a key of that name", []string{"delete noreply\r\nget noreply\r\nversion noreply\r\nincr noreply 1 noreply\r\n", "NOT_FOUND\r\nEND\r\nVERSION 1\r\n"},
+			[]string{"incr: ~", "delete: not_found", "get: miss", "version: ok"}},
 		{"words end at spaces", []string{"get a\tb\r\ndelete  a  noreply \r\ndelete a noreplies\r\n", "VALUE a\tb 0 1\r\nx\r\nEND\r\nDELETED\r\n"}, []string{"delete: ~", "get: hit", "delete: deleted"}},
 		{"numbers", []string{"incr n 5\r\ndecr n 1\r\nincr x 1\r\nincr s 1\r\n", "10\r\n9\r\nNOT_FOUND\r\nCLIENT_ERROR cannot increment or decrement non-numeric value\r\n"}, []string{"incr: ok", "decr: ok", "incr: not_found", "incr: client_error!"}},
 		{"rest", []string{"touch a 1\r\ndelete a\r\nversion\r\nstats\r\nstats reset\r\n", "TOUCHED\r\nDELETED\r\nVERSION 1.6\r\nSTAT pid 1\r\nSTAT x y\r\nEND\r\nRESET\r\n"}, []string{"touch: touched", "delete: deleted", "version: ok", "stats: ok", "stats: ok"}},

@@ -52,7 +52,7 @@ func memcachedWord(operation string, kind memcachedKind, number uint16) Word {
 	case memcachedPlain:
 		switch operation {
 		case "delete", "incr", "decr", "touch", "flush_all", "version", "verbosity": // what the others answer is not always one line
-			w.Kind = WordPlain
+			w.Kind, w.Field = WordPlain, uint8(memcachedNoreply(operation, kind))
 		}
 	}
 	return w

@@ -424,19 +424,24 @@ func (s *Streams) end(id StreamID, st *stream, p *Piece) {
 		s.bind(st, p.Pair)
 	}
 	if st.conn != nil {
-		st.conn.Close(p.At, func(e Exchange) {
-			if e.Cut && st.holes {
-				s.Stats.Missed.Add(1) // nobody knows whether it was answered
-				if e.Messages == [2]int64{} {
-					return
-				}
-				e.Open, e.Status, e.Failed, e.Cut = true, "", false, false
-			}
-			s.emit(st, e)
-		})
+		s.close(st, p.At)
 	}
 	s.Stats.Held.Add(uint64(len(st.held)))
 	s.give(id, st)
+}
+
+// close lets the protocol tell what still waits.
+func (s *Streams) close(st *stream, at int64) {
+	st.conn.Close(at, func(e Exchange) {
+		if e.Cut && st.holes {
+			s.Stats.Missed.Add(1) // nobody knows whether it was answered
+			if e.Messages == [2]int64{} {
+				return
+			}
+			e.Open, e.Status, e.Failed, e.Cut = true, "", false, false
+		}
+		s.emit(st, e)
+	})
 }
 
 // Answers gives out the addresses that DNS found since the last call.

@@ -61,13 +61,16 @@ static __always_inline void match_forget(struct conn_t *c, __u64 sk)
 /* Requests and responses do not fit together any more. Where requests show it, their counterpart ends it with its next call. */
 static __always_inline void match_tear(struct conn_t *c, struct work_t *w, int response)
 {
+	__s32 waiting;
+
 	if (!response) {
 		c->match[0] = MATCH_TORN;
 		return;
 	}
 	if (c->match[1] == MATCH_TAKEN) {
-		if ((__s32)(c->requests - c->responses) > 0)
-			count_lost(LOST_RESPONSE_UNSEEN, c->requests - c->responses);
+		waiting = c->requests - c->responses;
+		if (waiting)
+			count_lost(waiting > 0 ? LOST_RESPONSE_UNSEEN : LOST_REQUEST_UNSEEN, waiting > 0 ? waiting : -waiting);
 		w->keep = 0;
 		match_tell(c, w, RECORD_TORN, c->match_next[1], 0);
 	}
@@ -219,6 +222,12 @@ static __always_inline void give_requests(struct conn_t *c, struct stream_t *s, 
 	c->match[0] = MATCH_BACK;
 }
 
+/* Whether user space can go on with the command at hand: what was read of it is kept, and it is not answered yet. */
+static __always_inline int can_give(struct conn_t *c, struct stream_t *s, struct work_t *w)
+{
+	return s->out && (w->event != WALK_UNFIT || s->tok_len < 2) && (__s32)(c->requests - c->responses) >= 0;
+}
+
 /* From here on responses are user space's: what they answer is. */
 static __always_inline void give_responses(struct conn_t *c, struct work_t *w, __u32 seq)
 {
@@ -257,10 +266,13 @@ __noinline int match_event(struct conn_t *c, struct work_t *w, int response)
 	if (!response) {
 		if (w->event == WALK_NAMED && match_push(c, s, w))
 			return 0;
-		if (!s->out || (w->event == WALK_UNFIT && s->tok_len >= 2))
-			match_tear(c, w, 0);
-		else
+		if (can_give(c, s, w)) {
 			give_requests(c, s, w, begin);
+			return 1;
+		}
+		if (c->match[0] == MATCH_TAKEN) /* what has no answer is counted */
+			c->skip[w->direction & 1] = match_place(w);
+		match_tear(c, w, 0);
 		return 1;
 	}
 	if (w->event == WALK_WHOLE && s->tok_len)

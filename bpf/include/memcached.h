@@ -18,7 +18,7 @@ enum { MEMCACHED_WORD = WALK_OWN, MEMCACHED_SPACE };
    hash       of the word at hand
    word       which word of the line that is; of a known command how many keys it asks for
    match      what the first word says of the line, an enum word
-   method     which word is a number, or the first key, or the first that may be a flag
+   method     which word is a number, or the first key, or the first that may be a flag, or `noreply`
    tok_hash   of an answer: the keys that were found
    tok_digits of the number at hand */
 
@@ -105,7 +105,7 @@ static __always_inline int memcached_command_line(struct stream_t *s, struct wor
 {
 	if (s->match == WORD_BACK) /* its name was enough */
 		return STEP_MORE;
-	if ((s->match == WORD_PLAIN || s->match == WORD_STORE) && s->word && s->hash == memcached_hash("noreply", 7))
+	if ((s->match == WORD_PLAIN || s->match == WORD_STORE) && s->method && s->word >= s->method && s->hash == memcached_hash("noreply", 7))
 		s->tok_flags |= WALK_ONE_WAY;
 	if ((s->match == WORD_STORE || s->match == WORD_META_STORE) && memcached_has_number(s)) {
 		s->remaining += 2;
@@ -163,9 +163,7 @@ static __always_inline int memcached_fits(__u8 ch, int response)
 {
 	__u8 letter = ch | 0x20;
 
-	if (!response)
-		return ch >= 'a' && ch <= 'z';
-	return (letter >= 'a' && letter <= 'z') || (ch >= '0' && ch <= '9');
+	return (letter >= 'a' && letter <= 'z') || (ch >= '0' && ch <= '9') || (!response && (ch == ' ' || ch == '\r' || ch == '\n'));
 }
 
 /* Whether a command may go on that is too long to be given back. */
@@ -200,6 +198,11 @@ __noinline int memcached_bytes(struct conn_t *c, struct work_t *w, int response)
 			if (!memcached_fits(ch, response))
 				return event(w, WALK_UNFIT);
 			memcached_begin(s, response);
+			if (!response && (ch < 'a' || ch > 'z')) { /* no command begins so: user space knows how that is answered */
+				walk_keep(s, w, ch);
+				w->pos++;
+				return event(w, WALK_UNFIT);
+			}
 		}
 		if (!response && s->tok_len < 2 && !walk_keep(s, w, ch) && !memcached_long(c, s))
 			return event(w, WALK_UNFIT);

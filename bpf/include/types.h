@@ -178,7 +178,7 @@ enum framing { FRAMING_NONE, FRAMING_RESP, FRAMING_POSTGRES, FRAMING_MYSQL, FRAM
 
 /* Who matches the requests, and the responses, of a connection: see match.h. Names for the first two that follow NONE are in agent/probe/records.go. */
 enum match { MATCH_NONE, MATCH_OFFERED, MATCH_CONFIRMED, MATCH_SHADOW, MATCH_TAKEN, MATCH_BACK, MATCH_TORN };
-/* What a word makes of the command, or the answer, that it begins. SECOND: the next word belongs to the name. BACK: user space follows the
+/* What a word makes of the command, or the answer, that it begins. PLAIN: nothing; of Memcached from a field on `noreply` may follow. SECOND: the next word belongs to the name. BACK: user space follows the
    connection from there on. READ: keys follow from a field on. STORE: a field holds the length of the value behind the line. VALUE: likewise, and
    more follows. META: flags follow from a field on. META_STORE: behind a field that holds the length of a value. They are in agent/protocol/matched.go too. */
 enum word { WORD_PLAIN, WORD_SECOND, WORD_BACK, WORD_READ, WORD_STORE, WORD_VALUE, WORD_META, WORD_META_STORE };
