@@ -22,15 +22,7 @@ func askKubelets(ctx context.Context, t *trial) error {
 		return err
 	}
 	failures := map[string]float64{} // until the look before; a kubelet may be slow once
-	return eventually(ctx, settle, func() error {
-		said, err := t.summaries(ctx)
-		if err != nil {
-			return err
-		}
-		all, err := t.scrape(ctx)
-		if err != nil {
-			return err
-		}
+	return t.besideKubelets(ctx, func(said map[string]usedPod, all map[string]metrics) error {
 		var wrong []error
 		for node, m := range all {
 			if answered, failed := m.sum(kubeletAnswers, "result", "answered"), m.sum(kubeletAnswers, "result", "failed"); answered == 0 || failed > failures[node] {

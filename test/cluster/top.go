@@ -141,8 +141,8 @@ func (t *trial) top(ctx context.Context, binary string) (map[string]usedPod, err
 	return used, nil
 }
 
-// agentsMeasure holds that the agent of each node, and no other, shows what the shop's containers use, and that it is about what the kubelet says.
-func agentsMeasure(ctx context.Context, t *trial) error {
+// besideKubelets compares until it agrees: what the kubelets say of pods, by namespace/name, and what the agents do, by node.
+func (t *trial) besideKubelets(ctx context.Context, compare func(said map[string]usedPod, all map[string]metrics) error) error {
 	return eventually(ctx, settle, func() error {
 		said, err := t.summaries(ctx)
 		if err != nil {
@@ -152,6 +152,13 @@ func agentsMeasure(ctx context.Context, t *trial) error {
 		if err != nil {
 			return err
 		}
+		return compare(said, all)
+	})
+}
+
+// agentsMeasure holds that the agent of each node, and no other, shows what the shop's containers use, and that it is about what the kubelet says.
+func agentsMeasure(ctx context.Context, t *trial) error {
+	return t.besideKubelets(ctx, func(said map[string]usedPod, all map[string]metrics) error {
 		var wrong []error
 		for name, p := range t.shop.pods {
 			if said["shop/"+name].memory == 0 {
