@@ -16,3 +16,7 @@ require (
 	golang.org/x/sys v0.12.0 // indirect
 	gopkg.in/inf.v0 v0.9.1 // indirect
 )
+
+require github.com/vetch-dev/vetch/test/dialogue v0.0.0
+
+replace github.com/vetch-dev/vetch/test/dialogue => ../dialogue

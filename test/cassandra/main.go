@@ -4,11 +4,10 @@
 //	cassandra serve 127.0.0.1:9042 [127.0.0.1:9142 FOLDER]
 //	cassandra ask 127.0.0.1:9042 plain|FOLDER VALUE VERSION COMPRESSION
 //
-// The second address is for TLS, with cert.pem and key.pem of the folder; the client trusts everybody. "ask" prints "ready", then reads lines: each is a number of rounds, and it prints "done" after them. COMPRESSION is none, lz4 or snappy.
+// The second address is for TLS, in which the client trusts everybody. "ask" goes by package dialogue. COMPRESSION is none, lz4 or snappy.
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/md5"
@@ -18,7 +17,6 @@ import (
 	"math/rand"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +32,8 @@ import (
 	"github.com/datastax/go-cassandra-native-protocol/primitive"
 	"github.com/datastax/go-cassandra-native-protocol/segment"
 	"github.com/rs/zerolog"
+
+	"github.com/vetch-dev/vetch/test/dialogue"
 )
 
 func main() {
@@ -46,15 +46,8 @@ func main() {
 
 func run(args []string) error {
 	switch {
-	case len(args) == 2 && args[0] == "serve":
-		return serve(args[1], nil)
-	case len(args) == 4 && args[0] == "serve":
-		pair, err := tls.LoadX509KeyPair(filepath.Join(args[3], "cert.pem"), filepath.Join(args[3], "key.pem"))
-		if err != nil {
-			return err
-		}
-		go serve(args[2], &tls.Config{Certificates: []tls.Certificate{pair}}) //nolint:errcheck // its clients will tell
-		return serve(args[1], nil)
+	case len(args) > 1 && args[0] == "serve":
+		return dialogue.Serve(args[1:], serve)
 	case len(args) == 6 && args[0] == "ask":
 		version, err := strconv.Atoi(args[4])
 		if err != nil {
@@ -233,19 +226,7 @@ func ask(address, value string, version int, compression string, encrypted bool)
 		return err
 	}
 	// The session is left open: to close it takes 10 s, and the end of the program does it too.
-	fmt.Println("ready")
-	lines := bufio.NewScanner(os.Stdin)
-	for lines.Scan() {
-		n, err := strconv.Atoi(lines.Text())
-		if err != nil {
-			return err
-		}
-		if err := rounds(session, value, n); err != nil {
-			return err
-		}
-		fmt.Println("done")
-	}
-	return lines.Err()
+	return dialogue.Ask(os.Stdin, os.Stdout, func(n int) error { return rounds(session, value, n) })
 }
 
 // loud writes the name of a compression as go-cassandra-native-protocol does.

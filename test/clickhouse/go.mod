@@ -36,3 +36,7 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/tools v0.31.0 // indirect
 )
+
+require github.com/vetch-dev/vetch/test/dialogue v0.0.0
+
+replace github.com/vetch-dev/vetch/test/dialogue => ../dialogue

@@ -4,18 +4,17 @@
 //	clickhouse serve 127.0.0.1:9000 [127.0.0.1:9440 FOLDER]
 //	clickhouse ask 127.0.0.1:9000 plain|tls VALUE CLIENT COMPRESSION
 //
-// The second address is for TLS, with cert.pem and key.pem of the folder. "ask" prints "ready", then reads lines: each is a number of rounds, and it prints "done" after them. CLIENT is clickhouse-go or ch-go, COMPRESSION
+// The second address is for TLS. "ask" goes by package dialogue. CLIENT is clickhouse-go or ch-go, COMPRESSION
 // none, lz4 or zstd. Anything but "plain" is TLS, in which everybody is trusted.
 package main
 
 import (
-	"bufio"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
+
+	"github.com/vetch-dev/vetch/test/dialogue"
 )
 
 func main() {
@@ -27,15 +26,8 @@ func main() {
 
 func run(args []string) error {
 	switch {
-	case len(args) == 2 && args[0] == "serve":
-		return serve(args[1], nil)
-	case len(args) == 4 && args[0] == "serve":
-		pair, err := tls.LoadX509KeyPair(filepath.Join(args[3], "cert.pem"), filepath.Join(args[3], "key.pem"))
-		if err != nil {
-			return err
-		}
-		go serve(args[2], &tls.Config{Certificates: []tls.Certificate{pair}}) //nolint:errcheck // its clients will tell
-		return serve(args[1], nil)
+	case len(args) > 1 && args[0] == "serve":
+		return dialogue.Serve(args[1:], serve)
 	case len(args) == 6 && args[0] == "ask":
 		var encrypting *tls.Config
 		if args[2] != "plain" {
@@ -65,19 +57,13 @@ func ask(address, value, client, compression string, encrypting *tls.Config) (er
 	if err != nil {
 		return err
 	}
-	fmt.Println("ready")
-	lines := bufio.NewScanner(os.Stdin)
-	for lines.Scan() {
-		n, err := strconv.Atoi(lines.Text())
-		if err != nil {
-			return err
-		}
+	asked := dialogue.Ask(os.Stdin, os.Stdout, func(n int) error {
 		for range n {
 			if err := a.round(value); err != nil {
 				return err
 			}
 		}
-		fmt.Println("done")
-	}
-	return errors.Join(lines.Err(), a.Close())
+		return nil
+	})
+	return errors.Join(asked, a.Close())
 }

@@ -78,3 +78,7 @@ require (
 	gopkg.in/yaml.v2 v2.4.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
+
+require github.com/vetch-dev/vetch/test/dialogue v0.0.0
+
+replace github.com/vetch-dev/vetch/test/dialogue => ../dialogue

@@ -4,12 +4,10 @@
 //	dubbo serve 127.0.0.1:20000 [FOLDER]
 //	dubbo ask 127.0.0.1:20000 plain|FOLDER VALUE
 //
-// In the folder are cert.pem and key.pem, with which both do TLS. "serve" prints "listening" when it does. "ask" reads a line before each round: a number of calls of each kind; it
-// prints "done" after each.
+// In the folder are cert.pem and key.pem, with which both do TLS. "serve" prints "listening" when it does. "ask" goes by package dialogue.
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +27,8 @@ import (
 	_ "dubbo.apache.org/dubbo-go/v3/registry/directory"
 	_ "dubbo.apache.org/dubbo-go/v3/registry/protocol"
 	"github.com/dubbogo/gost/log/logger"
+
+	"github.com/vetch-dev/vetch/test/dialogue"
 )
 
 const service = "org.vetch.shop.Orders"
@@ -109,21 +109,14 @@ func ask(address, value string, root *config.RootConfigBuilder) error {
 	if err := config.Load(config.WithRootConfig(root.Build())); err != nil {
 		return err
 	}
-	fmt.Println("ready")
-	lines := bufio.NewScanner(os.Stdin)
-	for lines.Scan() {
-		var n int
-		if _, err := fmt.Sscan(lines.Text(), &n); err != nil {
-			return err
-		}
+	return dialogue.Ask(os.Stdin, os.Stdout, func(n int) error {
 		for range n {
 			if err := round(&orders, value); err != nil {
 				return err
 			}
 		}
-		fmt.Println("done")
-	}
-	return lines.Err()
+		return nil
+	})
 }
 
 // round makes one call of each kind.
