@@ -24,11 +24,12 @@ static __always_inline int on_connected(struct sock *sk, struct conn_t *c, __u64
 
 	read_tuple(sk, c);
 	c->established_ns = now;
-	c->streams[0].seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
+	c->client_isn = client_isn(sk, ROLE_CLIENT);
+	if (!c->streams[0].seq)
+		c->streams[0].seq = c->client_isn + 1; /* what went with the SYN is behind that, and the call that said it reaches its hook now */
 	c->streams[1].seq = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
 	if (c->ignored)
 		return 0;
-	c->client_isn = client_isn(sk, ROLE_CLIENT);
 	source_key(&k, c);
 	if (bpf_map_update_elem(&sources, &k, &v, BPF_ANY))
 		count_lost(LOST_SOURCES_FULL, 1);

@@ -87,6 +87,18 @@ static __noinline struct conn_t *adopt(struct sock *sk, __u64 now)
 	return c;
 }
 
+static __always_inline int is_open(struct conn_t *c)
+{
+	return c->established_ns || c->adopted;
+}
+
+/* A client that is not connected yet has spoken, in its SYN (TCP Fast Open, RFC 7413). */
+static __noinline void speak_early(struct conn_t *c, struct sock *sk)
+{
+	if (!c->streams[0].seq)
+		c->streams[0].seq = client_isn(sk, ROLE_CLIENT) + 1;
+}
+
 /* The process at this end: for accepted connections it is known at the first I/O only. */
 static __noinline void take_owner(struct conn_t *c)
 {
@@ -355,6 +367,8 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 		if (c->ignored)
 			return 0;
 	}
+	if (!is_open(c))
+		speak_early(c, sk);
 	now = bpf_ktime_get_ns();
 	s = &c->streams[direction & 1];
 	n = (__u32)(seq - s->seq);
@@ -370,7 +384,7 @@ static __always_inline int on_io(struct sock *sk, __u32 seq, int direction, __s6
 	else
 		__sync_fetch_and_add(&c->received, n);
 	/* the server's end may be found until the first answer comes */
-	if (!c->bound && (c->role == ROLE_SERVER || direction == RECEIVED || now - c->established_ns > 2000000))
+	if (!c->bound && is_open(c) && (c->role == ROLE_SERVER || direction == RECEIVED || now - c->established_ns > 2000000))
 		bind_established(c, now);
 	response = (c->role == ROLE_CLIENT) == (direction == RECEIVED);
 	c->skip[direction & 1] = 0;
