@@ -147,7 +147,7 @@ func testFastOpen(t *testing.T, hook string, sends []sendFast, server bool) {
 // serveFastOpen starts a server in a namespace that takes what comes with a SYN.
 func serveFastOpen(t *testing.T, ns netns) netip.AddrPort {
 	t.Helper()
-	ns.shell(t, "echo 3 > /proc/sys/net/ipv4/tcp_fastopen")
+	ns.shell(t, "cd /proc/sys/net/ipv4; echo 3 > tcp_fastopen; echo 0 > tcp_fastopen_blackhole_timeout_sec") // packets that are lost do not end it
 	listener := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		err := c.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 100) })
