@@ -119,7 +119,7 @@ func New(o Options) (*Agent, error) {
 			return nil, err
 		}
 	}
-	o.Probe.Records, o.Probe.Words = true, matchedWords()
+	o.Probe.Records, o.Probe.Words = true, matchedWords(a.streams.streams.Operations)
 	cluster, err := a.followCluster(o)
 	if err != nil {
 		return nil, err

@@ -41,24 +41,11 @@ type unpaired struct {
 }
 
 // matchedWords are what the kernel has to know to match the requests of the protocols that it can.
-func matchedWords() []probe.Words {
+func matchedWords(operations *protocol.Operations) []probe.Words {
 	return []probe.Words{
-		probeWords(protocol.Redis(), protocol.RedisWords()),
-		probeWords(protocol.Memcached(), protocol.MemcachedWords()),
-	}
-}
-
-func probeWords(p protocol.Protocol, w protocol.Words) probe.Words {
-	all := func(words map[string]protocol.Word) map[string]probe.Word {
-		out := make(map[string]probe.Word, len(words))
-		for text, word := range words {
-			out[text] = probe.Word{Number: word.Number, Kind: uint8(word.Kind), Field: word.Field}
-		}
-		return out
-	}
-	return probe.Words{
-		Protocol: probe.Protocol(p.Name), Number: uint8(p.Matched), Operations: w.Operations,
-		Commands: all(w.Commands), Answers: all(w.Answers), Outcome: w.Outcome,
+		probe.WordsOf(protocol.Redis(), protocol.RedisWords()),
+		probe.WordsOf(protocol.Memcached(), protocol.MemcachedWords()),
+		probe.WordsOf(protocol.PostgreSQL(), protocol.PostgresWords(operations)),
 	}
 }
 
@@ -76,6 +63,8 @@ func (s *streams) register(to prometheus.Registerer) error {
 		{"vetch_protocol_streams", "Connections whose bytes are read in user space.", stats.Streams.Load},
 		{"vetch_protocol_max_streams", "Limit of vetch_protocol_streams.", func() int64 { return stats.MaxStreams }},
 		{"vetch_protocol_stream_bytes", "Bytes of connections that wait for the rest of a message.", stats.Bytes.Load},
+		{"vetch_protocol_operations", "Operations of statements that the kernel can count.", func() int64 { n, _ := s.streams.Operations.Len(); return int64(n) }},
+		{"vetch_protocol_max_operations", "Limit of vetch_protocol_operations.", func() int64 { _, most := s.streams.Operations.Len(); return int64(most) }},
 		{"vetch_protocol_stream_limit_bytes", "Limit of vetch_protocol_stream_bytes.", func() int64 { return stats.MaxMemory }},
 	} {
 		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return float64(g.value()) })
@@ -119,7 +108,19 @@ func (s *streams) register(to prometheus.Registerer) error {
 
 // run reads records until ctx ends.
 func (s *streams) run(ctx context.Context, p *probe.Probe) error {
-	return p.ReadRecords(ctx, s.take, s.advance)
+	take := func(r *probe.Record) probe.Verdict {
+		verdict := s.take(r)
+		s.tell(p)
+		return verdict
+	}
+	return p.ReadRecords(ctx, take, s.advance)
+}
+
+// tell has the kernel know statements, before a verdict is given that counts on it.
+func (s *streams) tell(p *probe.Probe) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams.Statements(p.Enter)
 }
 
 func (s *streams) take(r *probe.Record) (verdict probe.Verdict) {

@@ -290,7 +290,7 @@ static __always_inline int end_connection(__u64 key, struct sock *sk, int modern
 		goto out;
 	now = sk || !c->closed_ns ? bpf_ktime_get_ns() : c->closed_ns;
 	bind_established(c, now);
-	if (c->protocol == PROTO_HTTP1 || (modern && match_ends(c, key)))
+	if (c->protocol == PROTO_HTTP1 || (modern && match_ends(c, key, now)))
 		end_requests(c, key, now, modern);
 	else if (!modern && c->match[1] == MATCH_TAKEN && (__s32)(c->requests - c->responses) > 0)
 		count_lost(LOST_RESPONSE_UNSEEN, c->requests - c->responses);

@@ -72,7 +72,8 @@ type VetchConnT struct {
 	MatchNext     [2]uint32
 	MatchAt       uint32
 	Matched       uint8
-	Pad2          [3]uint8
+	Pad2          uint8
+	Unnamed       uint16
 	Requests      uint32
 	Responses     uint32
 	LastRoute     uint64
@@ -263,11 +264,11 @@ type VetchSeriesKeyT struct {
 	_        structs.HostLayout
 	Pair     uint64
 	Route    uint64
-	Code     uint16
+	Code     uint32
 	Method   uint8
 	Cut      uint8
 	Protocol uint8
-	Pad      [3]uint8
+	Pad      uint8
 }
 
 type VetchSeriesT struct {
@@ -295,14 +296,14 @@ type VetchSlotT struct {
 	Route     uint64
 	Seq       uint32
 	State     uint32
-	Code      uint16
+	Code      uint32
 	Method    uint8
 	Cut       uint8
 	Protocol  uint8
 	Uncounted uint8
 	Asked     uint16
 	Found     uint16
-	Pad       [6]uint8
+	Pad       [4]uint8
 }
 
 type VetchSourceKeyT struct {
@@ -317,6 +318,13 @@ type VetchSourceKeyT struct {
 type VetchSourceT struct {
 	_  structs.HostLayout
 	Sk uint64
+}
+
+type VetchStatementKeyT struct {
+	_        structs.HostLayout
+	Sk       uint64
+	OpenedNs uint64
+	Id       uint64
 }
 
 type VetchTaskIds struct {
@@ -504,9 +512,13 @@ type VetchWorkT struct {
 	Kept         uint32
 	Keep         uint32
 	Direction    uint32
+	Begun        uint32
+	AnswerCode   uint32
+	AnswerNs     uint64
 	Sk           uint64
 	Total        uint64
 	Slot         VetchSlotT
+	Statement    VetchStatementKeyT
 	Head         VetchRecordT
 	Route        VetchRouteT
 	Chunk        [288]uint8
@@ -548,6 +560,7 @@ const (
 	VetchMapSignalled         = "signalled"
 	VetchMapSources           = "sources"
 	VetchMapStateRunning      = "state_running"
+	VetchMapStatements        = "statements"
 	VetchMapTaskScratch       = "task_scratch"
 	VetchMapTlsSessions       = "tls_sessions"
 	VetchMapTlsThreads        = "tls_threads"
@@ -733,6 +746,7 @@ type VetchMapSpecs struct {
 	Signalled      *ebpf.MapSpec `ebpf:"signalled"`
 	Sources        *ebpf.MapSpec `ebpf:"sources"`
 	StateRunning   *ebpf.MapSpec `ebpf:"state_running"`
+	Statements     *ebpf.MapSpec `ebpf:"statements"`
 	TaskScratch    *ebpf.MapSpec `ebpf:"task_scratch"`
 	TlsSessions    *ebpf.MapSpec `ebpf:"tls_sessions"`
 	TlsThreads     *ebpf.MapSpec `ebpf:"tls_threads"`
@@ -806,6 +820,7 @@ type VetchMaps struct {
 	Signalled      *ebpf.Map `ebpf:"signalled"`
 	Sources        *ebpf.Map `ebpf:"sources"`
 	StateRunning   *ebpf.Map `ebpf:"state_running"`
+	Statements     *ebpf.Map `ebpf:"statements"`
 	TaskScratch    *ebpf.Map `ebpf:"task_scratch"`
 	TlsSessions    *ebpf.Map `ebpf:"tls_sessions"`
 	TlsThreads     *ebpf.Map `ebpf:"tls_threads"`
@@ -845,6 +860,7 @@ func (m *VetchMaps) Close() error {
 		m.Signalled,
 		m.Sources,
 		m.StateRunning,
+		m.Statements,
 		m.TaskScratch,
 		m.TlsSessions,
 		m.TlsThreads,

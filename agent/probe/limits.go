@@ -44,6 +44,7 @@ var leastRecent = map[string]limit{
 	"go_reads":     {16384, 2048},
 	"go_waits":     {1024, 1024},
 	"tls_unseen":   {1024, 1024},
+	"statements":   {16384, 2048},
 	"java_prints":  {4096, 1024},
 }
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// turn is a command, its answer, and how it counts.
+// turn is a command, its answer, and how it counts; of several commands, or none, likewise.
 type turn struct{ ask, tell, name string }
 
 func redisTurn(rng *rand.Rand, large bool) turn {

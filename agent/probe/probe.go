@@ -157,7 +157,7 @@ func (p *Probe) load() error {
 		Ignored: m["ignored"], Lost: m["lost"], OwnAddresses: m["own_addresses"], TranslatedRoom: m["translated_room"],
 		Conns: m["conns"], Pending: m["pending"],
 	}
-	p.shipping = shipping{records: m["records"], verdicts: m["verdicts"], routes: m["routes"], told: map[uint64]bpf.VetchVerdictT{}}
+	p.shipping = shipping{records: m["records"], verdicts: m["verdicts"], routes: m["routes"], statements: m["statements"], told: map[uint64]bpf.VetchVerdictT{}}
 	p.unseen, p.java = m["tls_unseen"], m["java_processes"]
 	p.stats.init(p.coll)
 	p.filter, err = newFilter(p.options.IgnoreCgroups, p.objects, p.log)

@@ -143,7 +143,7 @@ func (r *reader) readSeries(s *Snapshot) error {
 		}
 		st.turn = r.turn
 		d := RequestDelta{
-			Pair: pair.key, Protocol: kernelProtocol(key.Protocol), Method: method(key.Method), Code: r.code(key.Code),
+			Pair: pair.key, Protocol: kernelProtocol(key.Protocol), Method: method(key.Method), Code: r.code(uint16(key.Code)),
 			Failed: key.Code == 0 || key.Code >= 500, Cut: key.Cut != 0,
 		}
 		for b := range cur.Buckets {

@@ -46,7 +46,7 @@ type Record struct {
 	Datagram *Datagram // not nil: it is a datagram, of which Socket, At, Sent and Data are set
 	Asked    *Asked
 	Match    uint8  // not 0: who matches the requests of the connection changes: a protocol.MatchEvent. Data is what the direction said since Seq
-	Other    uint32 // of a mark, where the other direction is; else which protocol: Words.Number
+	Other    uint32 // of a mark, where the other direction is; else which protocol: Words.Number, and 16 bits up what protocol.Piece says
 }
 
 // Asked says that Data is the beginning of a connection's first request in HTTP/1, and that it went to another machine. The pair is not known yet.
@@ -96,6 +96,7 @@ const (
 // shipping is what the reader of records works with.
 type shipping struct {
 	records, verdicts, routes *ebpf.Map
+	statements                *ebpf.Map
 	told                      map[uint64]bpf.VetchVerdictT // by socket
 }
 

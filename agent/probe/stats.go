@@ -35,13 +35,14 @@ type Stats struct {
 
 // stats reads the figures that Stats gives out.
 type stats struct {
-	mu           sync.Mutex
-	coll         *ebpf.Collection
-	entries      map[string]int    // as of the last reading
-	walks        map[string]walked // maps that no reading goes through
-	reentered    uint64            // the highest that reentries found
-	stopped      bool
-	verdictsFull atomic.Uint64
+	mu             sync.Mutex
+	coll           *ebpf.Collection
+	entries        map[string]int    // as of the last reading
+	walks          map[string]walked // maps that no reading goes through
+	reentered      uint64            // the highest that reentries found
+	stopped        bool
+	verdictsFull   atomic.Uint64
+	statementsFull atomic.Uint64
 }
 
 func (s *stats) init(c *ebpf.Collection) {
@@ -91,6 +92,7 @@ func (p *Probe) Stats() Stats {
 	}
 	out.Lost["hook_reentered"] = p.stats.reentries()
 	out.Lost["verdicts_full"] = p.stats.verdictsFull.Load()
+	out.Lost["statements_full"] = p.stats.statementsFull.Load()
 	out.Maps = p.stats.maps()
 	return out
 }

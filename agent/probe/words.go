@@ -5,24 +5,20 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/vetch-dev/vetch/agent/protocol"
 	"github.com/vetch-dev/vetch/bpf"
 )
 
 // Words are what the kernel knows of a protocol whose requests it matches besides HTTP/1.
 type Words struct {
-	Protocol   Protocol
-	Number     uint8           // of enum protocol in bpf/include/types.h
-	Operations []string        // by number; 0 stands for what is none of the others
-	Commands   map[string]Word // names of commands
-	Answers    map[string]Word // first words of answers
-	// Outcome names the status of an operation by the number of its answer, 0 for none.
-	Outcome func(operation string, answer uint16) (status string, failed bool)
+	Protocol Protocol
+	Number   uint8 // of enum protocol in bpf/include/types.h
+	protocol.Words
 }
 
-// Word is what the kernel does where a command or an answer begins with a word: struct word_t of bpf/include/types.h.
-type Word struct {
-	Number      uint16
-	Kind, Field uint8
+// WordsOf are those of a protocol.
+func WordsOf(p protocol.Protocol, words protocol.Words) Words {
+	return Words{Protocol: Protocol(p.Name), Number: uint8(p.Matched), Words: words}
 }
 
 // wordSeeds are what the hashes of commands and of answers begin with, by protocol.
@@ -48,9 +44,9 @@ func fitWords(m *ebpf.MapSpec, all []Words) {
 
 // enter puts all words into the kernel's map.
 func (w *Words) enter(m *ebpf.Map) error {
-	for i, words := range []map[string]Word{w.Commands, w.Answers} {
+	for i, words := range []map[string]protocol.Word{w.Commands, w.Answers} {
 		for text, word := range words {
-			value := bpf.VetchWordT{Number: word.Number, Kind: word.Kind, Field: word.Field}
+			value := bpf.VetchWordT{Number: word.Number, Kind: uint8(word.Kind), Field: word.Field}
 			if err := m.Update(wordHash(wordSeeds[w.Number][i], text), &value, ebpf.UpdateNoExist); err != nil {
 				return fmt.Errorf("enter %q of %s: %w", text, w.Protocol, err)
 			}
@@ -60,9 +56,12 @@ func (w *Words) enter(m *ebpf.Map) error {
 }
 
 // name puts what a series of the kernel stands for into d. One that is not cut and has no answer asked for none, and has no duration.
-func (w *Words) name(d *RequestDelta, operation uint64, answer uint16) {
+func (w *Words) name(d *RequestDelta, operation uint64, answer uint32) {
 	d.Protocol, d.Method, d.Route = w.Protocol, "", "~other"
-	if operation < uint64(len(w.Operations)) {
+	switch {
+	case w.Named != nil:
+		d.Route = w.Named(operation)
+	case operation < uint64(len(w.Operations)):
 		d.Route = w.Operations[operation]
 	}
 	d.Code, d.Failed = w.Outcome(d.Route, answer)
@@ -73,4 +72,19 @@ func (w *Words) name(d *RequestDelta, operation uint64, answer uint16) {
 	if !d.Cut {
 		d.Buckets, d.Sum = [len(d.Buckets)]uint32{}, 0
 	}
+}
+
+// Enter tells the kernel of a statement. Without room the one that was not met for longest is forgotten.
+func (p *Probe) Enter(s protocol.Statement) {
+	if err := enter(p.shipping.statements, s); err != nil {
+		p.stats.statementsFull.Add(1)
+	}
+}
+
+func enter(m *ebpf.Map, s protocol.Statement) error {
+	key, number := bpf.VetchStatementKeyT{Sk: s.Stream.Socket, OpenedNs: s.Stream.Opened, Id: s.ID}, uint32(s.Number)
+	if err := m.Update(&key, &number, ebpf.UpdateAny); err != nil {
+		return fmt.Errorf("enter a statement: %w", err)
+	}
+	return nil
 }

@@ -19,15 +19,18 @@ type Matched uint8
 const (
 	MatchedRedis     Matched = 3
 	MatchedMemcached Matched = 4
+	MatchedPostgres  Matched = 5
+	MatchedMySQL     Matched = 6
 )
 
 // Words are the names that the kernel needs for matching the requests of a protocol.
 type Words struct {
-	Operations []string        // by number; 0 stands for what is none of the others
-	Commands   map[string]Word // as in the protocol's text; of Redis in capitals and of one or two words: "GET", "CONFIG", "CONFIG GET"
-	Answers    map[string]Word // first words of answers, of Redis of errors. Their numbers begin behind the fixed ones
+	Operations []string                   // by number; 0 stands for what is none of the others
+	Named      func(number uint64) string // instead of Operations, where those are named as they are met
+	Commands   map[string]Word            // as in the protocol's text; of Redis in capitals and of one or two words: "GET", "CONFIG", "CONFIG GET"
+	Answers    map[string]Word            // first words of answers, of Redis of errors. Their numbers begin behind the fixed ones
 	// Outcome names the status of an operation by the number of its answer, 0 for none.
-	Outcome func(operation string, answer uint16) (status string, failed bool)
+	Outcome func(operation string, answer uint32) (status string, failed bool)
 }
 
 // Word is what the kernel does where a command or an answer begins with a word.
@@ -87,7 +90,7 @@ const (
 const (
 	matchAfter   = 32          // pieces of a connection: shorter ones are not worth it
 	matchPatient = int64(1e9)  // ns that the kernel has to take up what was offered
-	matchPause   = int64(10e6) // ns between two offers, doubled with each that came to nothing
+	matchPause   = int64(10e6) // ns between two offers, doubled with each that came to nothing, or to less than that pause in the kernel
 	matchPauses  = 10          // times at most
 )
 
@@ -103,13 +106,16 @@ func (s *Streams) offer(st *stream, p *Piece) Decision {
 			st.refuse(p.At)
 		}
 	case matchedHere:
-		if p.At-st.offered > matchPause<<min(st.refused, matchPauses) {
+		if p.At-st.offered > st.pause() {
+			s.prepare(p.Stream, st)
 			st.matching, st.offered, st.told = matchOffered, p.At, true
 			return Offer
 		}
 	}
 	return Keep
 }
+
+func (st *stream) pause() int64 { return matchPause << min(st.refused, matchPauses) }
 
 // refuse has the connection matched here for a while.
 func (st *stream) refuse(at int64) {
@@ -139,7 +145,7 @@ func (s *Streams) match(st *stream, p *Piece) Decision {
 			m.Taken()
 		}
 		s.regain(st, FromServer, p, true)
-		st.matching = matchedInKernel
+		st.matching, st.taken = matchedInKernel, p.At
 	case MatchTorn:
 		st.holes = true
 		s.close(st, p.At)
@@ -147,6 +153,9 @@ func (s *Streams) match(st *stream, p *Piece) Decision {
 		st.refuse(p.At)
 	case MatchBack:
 		if p.Direction == FromClient {
+			if st.matching == matchedInKernel && p.At-st.taken > st.pause() {
+				st.refused = 0
+			}
 			s.restart(st, p)
 			st.matching = matchReturning
 		} else {
@@ -163,6 +172,9 @@ func (s *Streams) match(st *stream, p *Piece) Decision {
 func (st *stream) idle(p *Piece) bool {
 	client, server := &st.halves[FromClient], &st.halves[FromServer]
 	m, ok := st.conn.(Matcher)
+	if pr, ok := m.(Preparer); ok && pr.Preparations() != st.prepared { // the kernel does not know what was prepared since the offer
+		return false
+	}
 	return ok && m.Plain() && m.Idle() && p.Direction == FromClient && client.quiet(p.Seq) && server.quiet(p.Other)
 }
 
@@ -173,12 +185,12 @@ func (h *direction) quiet(seq uint32) bool {
 
 // restart begins anew with a connection that the kernel matched, and forgets what was seen of it; what it says is not expected here.
 func (s *Streams) restart(st *stream, p *Piece) bool {
-	i := slices.IndexFunc(s.table, func(known Protocol) bool { return known.Matched != 0 && known.Matched == Matched(p.Other) })
+	i := slices.IndexFunc(s.table, func(known Protocol) bool { return known.Matched != 0 && known.Matched == Matched(p.Other&0xff) })
 	if i < 0 {
 		return false
 	}
 	known := &s.table[i]
-	st.conn, st.protocol, st.framing, st.matched = known.New(), known.Name, known.Framing, known.Matched
+	s.speak(st, known, s.resume(st, known, uint16(p.Other>>16)))
 	s.regain(st, FromClient, p, true)
 	s.regain(st, FromServer, p, true)
 	return true

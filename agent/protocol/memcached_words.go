@@ -16,7 +16,7 @@ func MemcachedWords() Words {
 	w.Answers["VALUE"] = Word{Kind: WordValue, Field: 3}
 	w.Answers["VA"] = Word{Number: w.Answers["VA"].Number, Kind: WordStore, Field: 1}
 	w.Answers["STAT"] = Word{Kind: WordBack}
-	w.Outcome = func(operation string, answer uint16) (string, bool) {
+	w.Outcome = func(operation string, answer uint32) (string, bool) {
 		switch answer {
 		case 0:
 			return "", false

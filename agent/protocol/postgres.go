@@ -13,7 +13,7 @@ import (
 // A connection that changes to TLS goes on where its plain text is seen; cipher text and GSSAPI encryption are given up.
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 func PostgreSQL() Protocol {
-	return Protocol{Name: "postgres", Detect: detectPostgres, New: func() Conn { return &postgresConn{} }, Framing: FramedPG}
+	return Protocol{Name: "postgres", Detect: detectPostgres, New: func() Conn { return &postgresConn{} }, Framing: FramedPG, Matched: MatchedPostgres}
 }
 
 // Codes that stand where a startup message has its version.
@@ -47,6 +47,8 @@ type postgresConn struct {
 	batches    pgBatches
 	statements preparedNames[string]
 	portals    preparedNames[string]
+	learn      func(key uint64, operation string) // see Preparer
+	changes    int                                // of statements that have a name
 
 	typed     bool     // a message other than a startup message has come from the client
 	starting  bool     // a startup message has come, the server is not ready yet
@@ -115,6 +117,7 @@ func (c *postgresConn) nextClient(b []byte) (int64, bool, error) {
 		if !m.present && !s.Sure {
 			return 0, false, nil
 		}
+		c.learnt(m.body, s)
 	case 'P':
 		name, rest, ok := pgString(m.body)
 		s := pgStatement(rest, m.present)
@@ -122,6 +125,7 @@ func (c *postgresConn) nextClient(b []byte) (int64, bool, error) {
 		if !m.present && len(m.body) < 2*maxSQLText && (!ok || !s.Sure) {
 			return 0, false, nil
 		}
+		c.learnt(rest, s)
 	case 'B', 'E', 'D', 'C':
 		if !m.present && len(m.body) < 2*maxSQLText {
 			if _, rest, ok := pgString(m.body); !ok || m.kind == 'B' && len(rest) < maxSQLText && !hasZero(rest) {
@@ -208,6 +212,9 @@ func (c *postgresConn) client(h *half) {
 	case 'P':
 		if len(m.name) <= maxPreparedName {
 			c.statements.put(m.name, m.text)
+			if m.name != "" {
+				c.changes++
+			}
 		}
 		c.batches.parse(c, h, m.text)
 	case 'B':

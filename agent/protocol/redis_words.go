@@ -30,7 +30,7 @@ func RedisWords() Words {
 		w.Answers[prefix] = Word{Number: uint16(len(statuses))}
 		statuses = append(statuses, prefix)
 	}
-	w.Outcome = func(_ string, answer uint16) (string, bool) {
+	w.Outcome = func(_ string, answer uint32) (string, bool) {
 		return statuses[min(int(answer), len(statuses)-1)], answer != answerOK
 	}
 	return w

@@ -13,6 +13,7 @@ const maxSQLText = 4 << 10
 type sqlStatement struct {
 	Operation string // "SELECT users", "BEGIN", "CREATE TABLE users", "OTHER" for what is no statement, "EMPTY" for nothing
 	Sure      bool   // more text would not change it
+	end       int    // of the name of its table, behind which nothing matters but a dot; 0 if all of the text does
 }
 
 // parseSQL names a statement by its kind and its first table, without the schema. It is no parser: it reads tokens, so that it also works on
@@ -24,10 +25,14 @@ func parseSQL(text []byte, d sqlDialect, whole bool) sqlStatement {
 	}
 	p := &sqlParser{scan: sqlScanner{b: text, dialect: d, whole: whole}}
 	op := p.statement()
-	return sqlStatement{
+	s := sqlStatement{
 		Operation: clip(op, MaxOperation),
 		Sure:      whole || p.table != "" || p.bare || len(text) == maxSQLText,
 	}
+	if p.table != "" {
+		s.end = p.end
+	}
+	return s
 }
 
 // looksLikeSQL says whether text begins with a statement that is known, for detection.
@@ -43,6 +48,7 @@ const maxCTEs = 16
 type sqlParser struct {
 	scan  sqlScanner
 	table string
+	end   int      // of that name
 	bare  bool     // the kind has no table, so nothing more is needed
 	ctes  []string // names that WITH has given
 	inner string   // first table inside WITH
@@ -85,7 +91,7 @@ func (p *sqlParser) kind(t sqlToken) string {
 		}
 		p.table = p.find(&from)
 		if p.table == "" {
-			p.table = p.inner
+			p.table, p.end = p.inner, 0
 		}
 	case sqlObject:
 		return p.object(kind)
@@ -254,6 +260,7 @@ func (p *sqlParser) name(t sqlToken) string {
 			return ""
 		}
 	}
+	p.end = p.scan.i
 	return cleanName(t, p.scan.dialect)
 }
 

@@ -44,7 +44,7 @@ type Piece struct {
 	Upgrade   *Upgrade // it became a WebSocket
 	Passed    uint32   // bytes in front of Data that were left out, as the connection's Framing allows
 	Match     MatchEvent
-	Other     uint32 // of a MatchMark, where the other direction is; of another Match a Matched
+	Other     uint32 // of a MatchMark, where the other direction is; of another Match a Matched, and 16 bits up the number of PostgreSQL's unnamed statement
 }
 
 // Upgrade says that a connection became a WebSocket by an HTTP/1 request. The Piece has no Data.
@@ -101,15 +101,18 @@ type StreamStats struct {
 // Streams puts the shipped pieces of all connections together, finds out what they speak, and adds up their exchanges.
 // It is used by one goroutine; Stats may be read by others.
 type Streams struct {
-	Stats   StreamStats
-	Match   bool // whether the kernel can match requests; set before the first piece
-	table   []Protocol
-	streams map[StreamID]*stream
-	unknown finished // connections that nobody knows
-	tallies map[tallyKey]*Tally
-	answers []FoundAnswer
-	swept   int64
-	drains  uint64
+	Stats StreamStats
+	Match bool // whether the kernel can match requests; set before the first piece
+	// Operations are the names that the kernel counts statements under.
+	Operations *Operations
+	statements toldStatements
+	table      []Protocol
+	streams    map[StreamID]*stream
+	unknown    finished // connections that nobody knows
+	tallies    map[tallyKey]*Tally
+	answers    []FoundAnswer
+	swept      int64
+	drains     uint64
 }
 
 type tallyKey struct {
@@ -138,7 +141,10 @@ type stream struct {
 	matched  Matched
 	matching matching
 	offered  int64 // ns: when the kernel was last asked to match it, and
-	refused  int   // how often that came to nothing
+	refused  int   // how often that came to nothing, or little
+	taken    int64 // ns: when the kernel began to match it
+	prepared int   // Preparations of a Preparer that the kernel was told of
+	unknown  bool  // the kernel gave it back, because of a statement that it does not know
 	emit     func(Exchange)
 	kind     tallyKey // of the exchange before, and
 	tally    *Tally   // where it was added, if nothing was drained since
@@ -147,7 +153,8 @@ type stream struct {
 
 // NewStreams makes an empty Streams over a table of protocols.
 func NewStreams(table []Protocol) *Streams {
-	s := &Streams{table: table, streams: map[StreamID]*stream{}, tallies: map[tallyKey]*Tally{}}
+	s := &Streams{table: table, streams: map[StreamID]*stream{}, tallies: map[tallyKey]*Tally{}, Operations: NewOperations()}
+	s.statements.texts = map[uint64]struct{}{}
 	s.Stats.MaxStreams, s.Stats.MaxMemory = maxStreams, maxStreamBytes
 	return s
 }
@@ -261,10 +268,11 @@ func (s *Streams) detect(st *stream, last *Piece) Decision {
 			if st.adopted && beginsHTTP1(h.buf[start:]) {
 				return HTTP1
 			}
-			for _, p := range s.table {
+			for i := range s.table {
+				p := &s.table[i]
 				switch p.Detect(Direction(d), h.buf[start:]) {
 				case Yes:
-					st.conn, st.protocol, st.framing, st.matched = p.New(), p.Name, p.Framing, p.Matched
+					s.speak(st, p, p.New())
 					h.found(s, start)
 					return Keep
 				case Maybe:

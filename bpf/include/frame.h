@@ -5,6 +5,7 @@
 #include "record.h"
 
 #define FRAME_MAX (1U << 30) /* bytes of a message */
+#define FRAME_GUESS (1U << 24) /* bytes of what is only taken for one: text has no zero bytes, and so is none */
 #define FRAME_KEEP 4352	     /* bytes at the beginning of a request that are read: a name, and 4,096 of a statement */
 #define FRAME_KEEP_ANSWER 1024
 #define PASSED_MAX (1U << 30) /* bytes that a record may say to have stood before it */
@@ -296,6 +297,12 @@ __noinline int frame_turn(__u64 sk, __u32 flags)
 	return 0;
 }
 
+/* Whether a message of PostgreSQL of a type may go on behind a call that begins with it: text, rows, or what is copied. */
+static __always_inline int may_be_long(__u8 type, int response)
+{
+	return type == 'd' || (response ? type == 'D' || type == 'T' : type == 'Q' || type == 'P' || type == 'B');
+}
+
 /* Whether a message, or a line, may begin where a call does. Of those with a length the next one is looked at too, if it is there. */
 static __noinline int may_begin(struct frame_t *f, struct work_t *w, __u32 framing, int response)
 {
@@ -318,8 +325,10 @@ static __noinline int may_begin(struct frame_t *f, struct work_t *w, __u32 frami
 	if (!head_fits(framing, h, length))
 		return 0;
 	a = h[3];
+	if (framing == FRAMING_MYSQL && a != response)
+		return 0;
 	if (length + need > w->segment_left)
-		return 1;
+		return length < FRAME_GUESS && (framing != FRAMING_POSTGRES || may_be_long(h[0], response));
 	if (bpf_probe_read_user(h, need & 7, (void *)w->segment + length))
 		return 0;
 	return head_fits(framing, h, message_length(framing, h)) && (framing != FRAMING_MYSQL || h[3] == (__u8)(a + 1) || !h[3]);

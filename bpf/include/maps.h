@@ -40,6 +40,7 @@ LRU_MAP(go_waits, struct go_wait_key_t, __u64, 1024); /* the *tls.Conn */
 LRU_MAP(java_prints, struct java_print_key_t, __u64, 1024);
 HASH_MAP(java_processes, __u32, struct java_process_t, 1024); /* by pid; agent/probe enters them and takes them out */
 HASH_MAP(words, __u64, struct word_t, 1024);		      /* hash -> what it stands for; agent/probe enters them before anything is attached */
+LRU_MAP(statements, struct statement_key_t, __u32, 1024);     /* -> number of the operation; agent/probe enters what user space has met */
 HASH_MAP(verdicts, __u64, struct verdict_t, 1024);   /* struct sock* -> what user space wants of it */
 
 /* struct sock* -> UDP socket. No hook tells of their end, so the least used goes when there is no room. */
@@ -81,9 +82,13 @@ struct work_t {
 	__u32 kept;	/* bytes before the next that are to be shipped */
 	__u32 keep;	/* bytes of route that a record takes along */
 	__u32 direction; /* of the call */
+	__u32 begun;	/* 1 + where in the call the request at hand begins, 0 if that was before it */
+	__u32 answer_code; /* of SQL: how an answer went, and */
+	__u64 answer_ns; /* when that was known */
 	__u64 sk;
 	__u64 total;	/* bytes of the call */
 	struct slot_t slot; /* a new one */
+	struct statement_key_t statement; /* that is looked up */
 	struct record_t head;
 	struct route_t route;
 	__u8 chunk[CHUNK + 32];

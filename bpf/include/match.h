@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /* Requests and responses of a protocol that user space has recognised, matched here and added up like those of HTTP/1. Who does it changes
-   without a request that is lost or counts twice (docs/decisions/0016-redis-and-memcached-in-the-kernel.md):
+   without a request that is lost or counts twice (docs/decisions/0016-redis-and-memcached-in-the-kernel.md, 0020-sql-in-the-kernel.md):
 
    OFFERED    user space wants it matched here
    SHADOW     from a MARK on both directions are walked; all is still shipped, and user space counts. It says whether nothing was under way
@@ -12,6 +12,8 @@
    match[0] is written where requests are walked, match[1] where responses are, each by one thread at a time; but the first and the last. */
 #pragma once
 #include "memcached.h"
+#include "mysql.h"
+#include "postgres.h"
 #include "resp.h"
 
 #define MATCH_TURNS 65536 /* a call is not longer */
@@ -29,7 +31,7 @@ static __noinline int match_tell(struct conn_t *c, struct work_t *w, __u32 kind,
 	r->kind = kind;
 	r->direction = w->direction;
 	r->seq = seq;
-	r->passed = kind == RECORD_MARK ? other : c->matched;
+	r->passed = kind == RECORD_MARK ? other : c->matched | (__u32)c->unnamed << 16;
 	r->length = w->keep;
 	if (w->keep)
 		__builtin_memcpy(r + 1, w->route.text, ROUTE_TEXT);
@@ -175,6 +177,11 @@ static __always_inline int match_pop(struct conn_t *c, struct stream_t *s, struc
 	found->found = s->tok_hash < MATCH_KEYS ? s->tok_hash : MATCH_KEYS;
 	found->cut = 0;
 	found->end_ns = w->now;
+	if (sql_speaks(c)) {
+		found->code = w->answer_code;
+		if (found->asked != POSTGRES_ASKED_SIMPLY)
+			found->end_ns = w->answer_ns;
+	}
 	if (early) {
 		slot->seq = seq;
 		slot->uncounted = !counts;
@@ -207,7 +214,7 @@ static __always_inline __u32 match_place(struct work_t *w)
 	return w->total - w->left - (w->len - w->pos);
 }
 
-/* From the command at hand on, requests are user space's. What was read of it goes along. */
+/* From the command at hand on, requests are user space's. What was read of it goes along, or of SQL is shipped with the call. */
 static __always_inline void give_requests(struct conn_t *c, struct stream_t *s, struct work_t *w, __u32 begin)
 {
 	__u32 place = match_place(w);
@@ -217,15 +224,21 @@ static __always_inline void give_requests(struct conn_t *c, struct stream_t *s, 
 		return;
 	}
 	w->keep = s->out < ROUTE_TEXT ? s->out : ROUTE_TEXT;
+	if (sql_speaks(c)) {
+		w->keep = 0;
+		place = w->begun - 1;
+	}
 	match_tell(c, w, RECORD_BACK, begin + place - w->keep, 0);
 	c->skip[w->direction & 1] = place;
 	c->match[0] = MATCH_BACK;
 }
 
-/* Whether user space can go on with the command at hand: what was read of it is kept, and it is not answered yet. */
+/* Whether user space can go on with the command at hand: what was read of it is kept, or of SQL is in this call, and it is not answered yet. */
 static __always_inline int can_give(struct conn_t *c, struct stream_t *s, struct work_t *w)
 {
-	return s->out && (w->event != WALK_UNFIT || s->tok_len < 2) && (__s32)(c->requests - c->responses) >= 0;
+	int there = sql_speaks(c) ? !!w->begun : s->out && (w->event != WALK_UNFIT || s->tok_len < 2);
+
+	return there && (__s32)(c->requests - c->responses) >= 0;
 }
 
 /* From here on responses are user space's: what they answer is. */
@@ -250,6 +263,10 @@ __noinline int match_load(struct conn_t *c, struct work_t *w, int response)
 	walk_value(s, w);
 	if (s->remaining)
 		return w->left ? next_buffer(w) : STEP_STOP;
+	if (sql_speaks(c)) {
+		s->state = WALK_LINE;
+		return STEP_MORE;
+	}
 	return c->matched == PROTO_MEMCACHED ? memcached_value(s, w, response) : resp_element(s, w, response);
 }
 
@@ -288,13 +305,26 @@ __noinline int match_event(struct conn_t *c, struct work_t *w, int response)
 	return 1;
 }
 
+static __always_inline int match_bytes(struct conn_t *c, struct work_t *w, int response)
+{
+	switch (c->matched) {
+	case PROTO_MEMCACHED:
+		return memcached_bytes(c, w, response);
+	case PROTO_POSTGRES:
+		return postgres_bytes(c, w, response);
+	case PROTO_MYSQL:
+		return mysql_bytes(c, w, response);
+	}
+	return resp_bytes(c, w, response);
+}
+
 /* Returns 1 when there is no more of a call. The parts are called one after the other, not by each other: older kernels have little stack for that. */
 static __always_inline int match_turn(struct conn_t *c, struct work_t *w)
 {
 	int response = (c->role == ROLE_CLIENT) == w->direction, r = match_load(c, w, response);
 
 	if (r == STEP_MORE)
-		r = c->matched == PROTO_MEMCACHED ? memcached_bytes(c, w, response) : resp_bytes(c, w, response);
+		r = match_bytes(c, w, response);
 	if (r == STEP_EVENT && match_event(c, w, response))
 		return 1;
 	return r == STEP_STOP || (!w->left && w->pos >= w->len);
@@ -316,6 +346,7 @@ static __always_inline void match_reset(struct stream_t *s)
 	s->tok_hash = 0;
 	s->out = 0;
 	s->tok_len = 0;
+	s->tok_out = 0;
 	s->flags = 0;
 }
 
@@ -332,6 +363,7 @@ static __always_inline int match_begin(struct conn_t *c, struct work_t *w, __u32
 	c->slots[0].state = c->slots[1].state = c->slots[2].state = c->slots[3].state = SLOT_FREE;
 	c->requests = c->responses = 0;
 	c->match_at = begin;
+	c->unnamed = 0;
 	c->match_next[0] = begin;
 	c->match_next[1] = other;
 	c->match[1] = MATCH_SHADOW;
@@ -372,12 +404,12 @@ static __always_inline int match_follows(struct conn_t *c, struct stream_t *s, _
 }
 
 /* Fetches, or puts aside, what was read of a command that may be given back. */
-static __always_inline int match_partial(struct stream_t *s, struct work_t *w, int response, int fetch)
+static __always_inline int match_partial(struct conn_t *c, struct stream_t *s, struct work_t *w, int response, int fetch)
 {
 	__u64 sk = w->sk;
 	struct route_t *part;
 
-	if (response || !s->out || s->tok_len >= 2)
+	if (response || !s->out || s->tok_len >= 2 || sql_speaks(c))
 		return 1;
 	if (!fetch)
 		return !bpf_map_update_elem(&partials, &sk, &w->route, BPF_ANY);
@@ -424,6 +456,7 @@ __noinline int match_open(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32
 	w->total = n;
 	w->pos = 0;
 	w->len = 0;
+	w->begun = 0;
 	w->message = 0;
 	w->messages_left = 0;
 	w->ahead.iov_base = 0;
@@ -431,7 +464,7 @@ __noinline int match_open(__u64 address, __u32 iovecs, __u32 n, __u32 end, __u32
 	w->segment_left = iovecs ? 0 : n;
 	w->iov = address;
 	w->iov_left = iovecs;
-	if (match_partial(s, w, response, 1))
+	if (match_partial(c, s, w, response, 1))
 		return 1;
 	match_tear(c, w, response);
 	return 0;
@@ -461,7 +494,12 @@ __noinline int match_close(__u32 walked)
 		if (w->left || w->pos < w->len) {
 			count_lost(LOST_TOO_LONG, 1);
 			match_tear(c, w, response);
-		} else if (match_partial(s, w, response, 0)) {
+		} else if (!response && s->out && sql_speaks(c)) { /* the call ends before its operation is known */
+			if (can_give(c, s, w))
+				give_requests(c, s, w, begin);
+			else
+				match_tear(c, w, 0);
+		} else if (match_partial(c, s, w, response, 0)) {
 			return c->match[!!response] != MATCH_TAKEN;
 		} else {
 			count_lost(LOST_PARTIALS_FULL, 1);
@@ -473,11 +511,16 @@ __noinline int match_close(__u32 walked)
 	return 1;
 }
 
-/* A connection ended: what waits here is cut. */
-static __always_inline int match_ends(struct conn_t *c, __u64 sk)
+/* A connection ended: what waits here is cut, but for what an error of PostgreSQL is about, which ends the connection too. */
+static __always_inline int match_ends(struct conn_t *c, __u64 sk, __u64 now)
 {
-	if (c->match[1] == MATCH_TAKEN)
+	struct stream_t *response = &c->streams[c->role == ROLE_CLIENT];
+
+	if (c->match[1] == MATCH_TAKEN) {
+		if (c->matched == PROTO_POSTGRES && (response->flags & POSTGRES_FAILED) && (__s32)(c->requests - c->responses) > 0)
+			add_response(c, sk, postgres_status(response), 0, now, 1);
 		return 1;
+	}
 	if (c->match[1])
 		match_forget(c, sk);
 	return 0;

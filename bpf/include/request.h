@@ -8,6 +8,11 @@
 enum { STREAM_CHUNKED = 1, STREAM_LENGTH = 2, STREAM_TRAILER = 4, STREAM_UNSEEN = 8, STREAM_RESPONDING = 16, STREAM_VERIFIED = 32, STREAM_TEXTLESS = 64, STREAM_WEBSOCKET = 128 };
 enum { SLOT_FREE, SLOT_REQUEST, SLOT_RESPONSE };
 enum { ROUTE_UNKNOWN = 0, ROUTE_OTHER = 1 }; /* in place of a dictionary hash */
+#define STATUS_OK 1	  /* in place of a status code of HTTP */
+#define STATUS_OTHER 2
+#define STATUS_NOTHING 3  /* of what was asked for was found, where a protocol tells, */
+#define STATUS_SOME 4	  /* not all, and */
+#define STATUS_ALL 5
 enum { METHOD_UNKNOWN, METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PUT, METHOD_DELETE, METHOD_CONNECT, METHOD_OPTIONS, METHOD_TRACE, METHOD_PATCH, METHOD_OTHER };
 
 /* Swaps on kernels that have it (5.12); before, two threads of one connection may rarely meet. ATOMICS is set by the program flavour. */
@@ -51,7 +56,7 @@ static __always_inline __u32 bucket_of(__u64 ns)
 	return i < NUM_BUCKETS ? i : NUM_BUCKETS - 1;
 }
 
-/* Counts one request of a bound connection. */
+/* Counts one request of a bound connection. Of PostgreSQL what executes nothing counts only where it fails. */
 static __always_inline void count_request(struct conn_t *c, struct slot_t *r, int atomics)
 {
 	struct series_key_t k = {.pair = c->pair, .route = r->route, .code = r->code, .method = r->method, .cut = r->cut, .protocol = r->protocol};
@@ -59,6 +64,8 @@ static __always_inline void count_request(struct conn_t *c, struct slot_t *r, in
 	struct series_t *s = bpf_map_lookup_elem(&series, &k);
 	__u32 i;
 
+	if (r->protocol == PROTO_POSTGRES && !r->asked && r->code <= STATUS_OK)
+		return;
 	if (!s) {
 		struct zero_t *z = zeroes();
 		if (!z)
@@ -134,7 +141,7 @@ static __always_inline __u8 waiting_method(struct conn_t *c, __u64 sk)
 }
 
 /* A response ended, or the connection did (cut). */
-static __always_inline void add_response(struct conn_t *c, __u64 sk, __u16 code, __u8 cut, __u64 now, int atomics)
+static __always_inline void add_response(struct conn_t *c, __u64 sk, __u32 code, __u8 cut, __u64 now, int atomics)
 {
 	__u32 seq = c->responses;
 	struct slot_t *slot = &c->slots[seq & (NUM_SLOTS - 1)];

@@ -8,9 +8,9 @@
 #define NUM_SLOTS 4
 
 enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
-/* STREAM: what it says is shipped to user space. TLS: its hellos are, and the rest is counted by its bytes only. REDIS and MEMCACHED: of
+/* STREAM: what it says is shipped to user space. TLS: its hellos are, and the rest is counted by its bytes only. REDIS to MYSQL: of
    series and offers alone, where the kernel matches what user space has recognised. Names for these are in agent/protocol/matched.go. */
-enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_TLS, PROTO_REDIS, PROTO_MEMCACHED, PROTO_STREAM = 254, PROTO_OTHER = 255 };
+enum protocol { PROTO_UNKNOWN, PROTO_HTTP1, PROTO_TLS, PROTO_REDIS, PROTO_MEMCACHED, PROTO_POSTGRES, PROTO_MYSQL, PROTO_STREAM = 254, PROTO_OTHER = 255 };
 /* What is known of TLS on a connection: WIRE means that its bytes are cipher text, PLAIN that uprobes show what is inside. */
 enum tls { TLS_NONE, TLS_WIRE, TLS_PLAIN };
 enum connect_error { CONNECT_REFUSED, CONNECT_TIMED_OUT, CONNECT_UNREACHABLE, CONNECT_RESET, CONNECT_CANCELED, CONNECT_OTHER, NUM_CONNECT_ERRORS };
@@ -101,11 +101,11 @@ struct pair_t {
 struct series_key_t {
 	__u64 pair;
 	__u64 route;
-	__u16 code;
+	__u32 code;
 	__u8 method;
 	__u8 cut;
 	__u8 protocol;
-	__u8 pad[3];
+	__u8 pad;
 };
 
 struct series_t {
@@ -163,14 +163,14 @@ struct slot_t {
 	__u64 route;
 	__u32 seq;
 	__u32 state;
-	__u16 code;
+	__u32 code;
 	__u8 method;
 	__u8 cut;
 	__u8 protocol; /* an enum protocol */
 	__u8 uncounted; /* of a response that came before its request: user space has seen it */
 	__u16 asked;	/* keys that the request asks for, and */
-	__u16 found;	/* that the response has, where the protocol tells */
-	__u8 pad[6];
+	__u16 found;	/* that the response has, where the protocol tells. Of PostgreSQL asked is 0 where only a failure counts */
+	__u8 pad[4];
 };
 
 /* How a connection's messages begin and end, where that is known. Names for these are in agent/protocol/framing.go. */
@@ -249,7 +249,8 @@ struct conn_t {
 	__u32 match_next[2]; /* likewise, the sequence number that the walk goes on at, and */
 	__u32 match_at;	     /* that of requests where it began */
 	__u8 matched;	     /* an enum protocol: what they are */
-	__u8 pad2[3];
+	__u8 pad2;
+	__u16 unnamed;	     /* PostgreSQL: number of the operation of the unnamed statement, 0 where that is not known */
 	__u32 requests;	 /* number of the next request */
 	__u32 responses; /* number of the next response */
 	__u64 last_route; /* in the dictionary for sure */
@@ -418,4 +419,11 @@ struct word_t {
 	__u8 kind;  /* an enum word */
 	__u8 field; /* that its kind speaks of: the number of words before it */
 	__u8 pad[4];
+};
+
+/* What an operation of SQL is known by: a statement's text (the hash of sql.h; the rest is 0), or the number or hashed name of a prepared one. */
+struct statement_key_t {
+	__u64 sk;
+	__u64 opened_ns; /* with sk: the connection, as in a record */
+	__u64 id;
 };

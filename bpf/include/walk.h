@@ -14,11 +14,6 @@ enum { WALK_NAMED, WALK_WHOLE, WALK_UNFIT };
 #define MATCH_KEYS 65535  /* of a request, that are told apart */
 #define WALK_BYTES 16	  /* that are looked at in one turn */
 #define WALK_ONE_WAY 4	  /* in tok_flags: the command has no answer */
-#define STATUS_OK 1	  /* in place of a status code */
-#define STATUS_OTHER 2
-#define STATUS_NOTHING 3  /* of what was asked for was found, where a protocol tells, */
-#define STATUS_SOME 4	  /* not all, and */
-#define STATUS_ALL 5
 #define OPERATION_OTHER 0 /* in place of a route */
 
 /* How the fields of a stream_t are used by both:

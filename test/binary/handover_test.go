@@ -19,6 +19,7 @@ import (
 type mix struct {
 	conn  net.Conn
 	said  map[string]int
+	whole bool     // calls seldom end inside of a command
 	wait  chan int // answers to come
 	heard chan error
 }
@@ -29,6 +30,11 @@ func openMix(t *testing.T, s service, read func(r *bufio.Reader) (unasked bool, 
 	if err != nil {
 		return nil, err
 	}
+	return mixOn(t, conn, read), nil
+}
+
+// mixOn is openMix on a connection that is there.
+func mixOn(t *testing.T, conn net.Conn, read func(r *bufio.Reader) (unasked bool, err error)) *mix {
 	m := &mix{conn: conn, said: map[string]int{}, wait: make(chan int), heard: make(chan error, 1)}
 	t.Cleanup(func() { conn.Close(); close(m.wait) })
 	go func() {
@@ -44,7 +50,7 @@ func openMix(t *testing.T, s service, read func(r *bufio.Reader) (unasked bool, 
 			m.heard <- err
 		}
 	}()
-	return m, nil
+	return m
 }
 
 // mixSaid are bytes, and the commands in them.
@@ -95,7 +101,11 @@ func (m *mix) talk(seed uint64, enough *atomic.Bool, same []mixSaid, most int, p
 		if one, ok := place(rng, round, last == round+10); ok {
 			all[rng.IntN(len(all))] = one
 		}
-		size := []int{1, 30, 300, 20_000}[min(rng.IntN(40), 3)]
+		odds := 40
+		if m.whole {
+			odds = 1000
+		}
+		size := []int{1, 30, 300, 20_000}[min(rng.IntN(odds), 3)]
 		if round%20 == 10 {
 			size = 20_000
 		}

@@ -217,7 +217,7 @@ func mqttService(t testing.TB) service {
 	return s
 }
 
-// postgresService has the user test and the database postgres. Its connections begin in plain text and go on in TLS when the client wants to. It is ready
+// postgresService has the user test and the database postgres; a role trusted would need no password. Its connections begin in plain text and go on in TLS when the client wants to. It is ready
 // when readyPostgres says so.
 func postgresService(t testing.TB) service {
 	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
@@ -226,6 +226,9 @@ func postgresService(t testing.TB) service {
 	password := filepath.Join(s.dir, "password")
 	require.NoError(t, os.WriteFile(password, []byte(secret), 0o644))
 	ran(t, as(t, exec.Command(bins[len(bins)-1]+"/initdb", "-D", s.dir+"/data", "-U", "test", "-A", "scram-sha-256", "--pwfile", password, "-N", "--locale=C", "-E", "UTF8"), "postgres", s.dir))
+	rules, err := os.ReadFile(s.dir + "/data/pg_hba.conf")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(s.dir+"/data/pg_hba.conf", append([]byte("host all trusted 127.0.0.1/32 trust\n"), rules...), 0o600))
 	s = s.alsoInTLS(t, s.address)
 	serve(t, s.dir, as(t, exec.Command(path, "-D", s.dir+"/data", "-p", s.port(), "-k", s.dir, "-h", s.host(), "-F", "-c", "max_connections=50", "-c", "shared_buffers=16MB",
 		"-c", "logging_collector=off", "-c", "ssl=on", "-c", "ssl_cert_file="+s.cert(), "-c", "ssl_key_file="+s.key()), "postgres", s.dir))

@@ -2,6 +2,7 @@ package guest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -99,13 +100,13 @@ type said struct{ ask, tell, name string }
 // matchedTalk is what ends say to each other in a protocol that the kernel can match.
 type matchedTalk struct {
 	protocol protocol.Protocol
-	words    protocol.Words
+	words    func(*protocol.Operations) protocol.Words
 	all      []said
 	back     said // the kernel gives it back
 }
 
 var matchedTalks = []matchedTalk{
-	{protocol.Redis(), protocol.RedisWords(), []said{
+	{protocol.Redis(), func(*protocol.Operations) protocol.Words { return protocol.RedisWords() }, []said{
 		{"*2\r\n$3\r\nGET\r\n$1\r\na\r\n", "$3\r\nabc\r\n", "GET ok"},
 		{"*2\r\n$3\r\nget\r\n$1\r\na\r\n", "$-1\r\n", "GET ok"},
 		{"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$500\r\n" + strings.Repeat("*1\r\n$", 100) + "\r\n", "+OK\r\n", "SET ok"},
@@ -113,7 +114,7 @@ var matchedTalks = []matchedTalk{
 		{"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n", "-WRONGTYPE not a number\r\n", "INCR WRONGTYPE"},
 		{"*1\r\n$7\r\nunknown\r\n", "-ERR unknown command\r\n", "~other ERR"},
 	}, said{"PING\r\n", "+PONG\r\n", "PING ok"}},
-	{protocol.Memcached(), protocol.MemcachedWords(), []said{
+	{protocol.Memcached(), func(*protocol.Operations) protocol.Words { return protocol.MemcachedWords() }, []said{
 		{"get a\r\n", "VALUE a 0 3\r\nabc\r\nEND\r\n", "get hit"},
 		{"get " + strings.Repeat("a", 200) + "\r\n", "END\r\n", "get miss"},
 		{"gets a b c\r\n", "VALUE b 0 5 7\r\nEND\r\n\r\nEND\r\n", "gets partial"},
@@ -122,6 +123,21 @@ var matchedTalks = []matchedTalk{
 		{"incr a 5\r\n", "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n", "incr client_error"},
 		{"mg a v\r\n", "VA 3\r\nEN\r\r\n", "mg hit"},
 	}, said{"stats\r\n", "STAT pid 1\r\nEND\r\n", "stats ok"}},
+	{protocol.PostgreSQL(), protocol.PostgresWords, []said{
+		{postgresSays('Q', "SELECT 1 FROM things WHERE id = 5\x00"), postgresSays('D', strings.Repeat("Z\x00\x00\x00\x05I", 50)) + postgresSays('C', "SELECT 1\x00") + postgresReady, "SELECT things ok"},
+		{postgresSays('Q', "UPDATE \"Things\" SET a = 'it''s'\x00"), postgresSays('E', "SERROR\x00C23505\x00Mx\x00\x00") + postgresReady, "UPDATE Things 23505"},
+		{
+			postgresSays('P', "\x00INSERT INTO things VALUES ($1)\x00\x00\x00") + postgresSays('B', "\x00\x00\x00\x00\x00\x00\x00\x00") + postgresSays('E', "\x00\x00\x00\x00\x00") + postgresSays('S', ""),
+			postgresSays('1', "") + postgresSays('2', "") + postgresSays('C', "INSERT 0 1\x00") + postgresReady, "INSERT things ok",
+		},
+		{postgresSays('P', "\x00SELECT 1\x00\x00\x00") + postgresSays('S', ""), postgresSays('E', "SERROR\x00C42601\x00\x00") + postgresReady, "SELECT 42601"},
+	}, said{postgresSays('Q', "COPY things TO STDOUT\x00"), postgresSays('H', "\x00\x00\x00") + postgresSays('c', "") + postgresSays('C', "COPY 0\x00") + postgresReady, "COPY things ok"}},
+}
+
+const postgresReady = "Z\x00\x00\x00\x05I"
+
+func postgresSays(kind byte, content string) string {
+	return string(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(content)+4))) + content
 }
 
 // TestMatched has connections speak to each other in pipelines until the kernel took over and gave back several times, where it can match
@@ -153,34 +169,29 @@ func (k matchedTalk) test(t *testing.T, hook string) {
 // probing runs a probe until the test ends, which counts what is said to a port.
 func (k matchedTalk) probing(t *testing.T, hook string, port uint16) *matchedCounts {
 	t.Helper()
-	p, err := probe.New(probe.Options{Hook: hook, PollInterval: 200 * time.Millisecond, Records: true, Words: []probe.Words{{
-		Protocol: probe.Protocol(k.protocol.Name), Number: uint8(k.protocol.Matched), Operations: k.words.Operations,
-		Commands: probeWords(k.words.Commands), Answers: probeWords(k.words.Answers), Outcome: k.words.Outcome,
-	}}})
+	operations := protocol.NewOperations()
+	p, err := probe.New(probe.Options{Hook: hook, PollInterval: 200 * time.Millisecond, Records: true, Words: []probe.Words{probe.WordsOf(k.protocol, k.words(operations))}})
 	if errors.Is(err, probe.ErrUnsupported) && hook == probe.HookSocket && !atLeast(6, 3) {
 		t.Skipf("this kernel has no such hook: %v", err)
 	}
 	require.NoError(t, err)
 	c := &matchedCounts{all: map[probe.Role]map[string]uint64{}, port: port, streams: protocol.NewStreams(protocol.Table())}
-	c.streams.Match = p.Matches()
+	c.streams.Match, c.streams.Operations = p.Matches(), operations
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() { done <- p.Run(ctx, func(s probe.Snapshot) { c.read(p, s) }) }()
-	go func() { done <- p.ReadRecords(ctx, c.take, func() {}) }()
+	take := func(r *probe.Record) probe.Verdict {
+		verdict := c.take(r)
+		c.streams.Statements(p.Enter)
+		return verdict
+	}
+	go func() { done <- p.ReadRecords(ctx, take, func() {}) }()
 	t.Cleanup(func() {
 		t.Log("lost in all:", p.Stats().Lost)
 		cancel()
 		require.NoError(t, errors.Join(<-done, <-done, p.Close()))
 	})
 	return c
-}
-
-func probeWords(words map[string]protocol.Word) map[string]probe.Word {
-	out := map[string]probe.Word{}
-	for text, word := range words {
-		out[text] = probe.Word{Number: word.Number, Kind: uint8(word.Kind), Field: word.Field}
-	}
-	return out
 }
 
 func (c *matchedCounts) event(e protocol.MatchEvent) uint64 { return c.streams.Stats.Matches[e].Load() }
