@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -49,10 +50,18 @@ func loadPartsWith(t testing.TB, change func(*ebpf.CollectionSpec)) *kernelParts
 // run gives a structure to a program as its context and reads it back.
 func run[T any](t testing.TB, p *ebpf.Program, arg *T) {
 	t.Helper()
+	if err := tryRun(p, arg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tryRun is run for goroutines other than the test's.
+func tryRun[T any](p *ebpf.Program, arg *T) error {
 	ret, err := p.Run(&ebpf.RunOptions{Context: arg, ContextOut: arg})
 	if err != nil || ret != 0 {
-		t.Fatalf("run %s: returned %d, %v", p, ret, err)
+		return fmt.Errorf("run %s: returned %d, %v", p, ret, err)
 	}
+	return nil
 }
 
 // conversation is one connection that only the parser sees.
@@ -84,8 +93,15 @@ func (k *kernelParts) converse(t testing.TB, sk uint64, role Role) *conversation
 // say lets the parser see bytes of one direction, as one system call would show them.
 func (c *conversation) say(direction uint32, data string) {
 	c.t.Helper()
+	if err := c.trySay(direction, data); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// trySay is say for goroutines other than the test's.
+func (c *conversation) trySay(direction uint32, data string) error {
 	if len(data) == 0 {
-		return
+		return nil
 	}
 	c.now += uint64(time.Millisecond)
 	buf := append([]byte(data), make([]byte, 8)...)
@@ -93,7 +109,7 @@ func (c *conversation) say(direction uint32, data string) {
 	pin.Pin(&buf[0])
 	defer pin.Unpin()
 	arg := bpf.VetchTryParseT{Sk: c.sk, Address: uint64(uintptr(unsafe.Pointer(&buf[0]))), Length: uint64(len(data)), Now: c.now, Direction: direction}
-	run(c.t, c.parts.coll.Programs["try_parse"], &arg)
+	return tryRun(c.parts.coll.Programs["try_parse"], &arg)
 }
 
 // miss lets n bytes pass that no hook saw the content of.

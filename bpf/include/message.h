@@ -86,15 +86,13 @@ static __always_inline void end_message(struct conn_t *c, __u64 sk, struct strea
 		add_response(c, sk, s->code, 0, now, atomics);
 }
 
-/* The request line is read of what a response was read for already: the reading thread was faster than the hook of the writing one. If it
-   is a HEAD, then no body follows that response, which could not be known. */
+/* The request line is read of what the headers of a response were read for already: the reading thread was faster than the hook of the writing one. If it
+   is a HEAD, then no body follows them, which could not be known. */
 static __always_inline void end_early(struct conn_t *c, __u64 sk, struct stream_t *request, __u64 now, int atomics)
 {
 	struct stream_t *s = &c->streams[c->role == ROLE_CLIENT];
 
-	if (request->method != METHOD_HEAD || c->role != ROLE_CLIENT || s->method != METHOD_UNKNOWN || c->requests != c->responses + 1)
-		return;
-	if (s->state == S_BODY || s->state == S_CHUNK_SIZE || s->state == S_UNTIL_CLOSE)
+	if (request->method == METHOD_HEAD && (s->state == S_BODY || s->state == S_CHUNK_SIZE || s->state == S_UNTIL_CLOSE))
 		end_message(c, sk, s, now, 1, atomics);
 }
 
@@ -111,22 +109,9 @@ static __always_inline void upgrade(struct conn_t *c, __u8 method)
 /* What follows the headers is decided by RFC 9112, section 6.3. */
 enum { FOLLOWS_BODY, FOLLOWS_MESSAGE, FOLLOWS_OTHER };
 
-static __always_inline int what_follows(struct conn_t *c, __u64 sk, struct stream_t *s, int response)
+/* How the length of a body is given. */
+static __always_inline int body_follows(struct stream_t *s, int response)
 {
-	__u8 method = METHOD_UNKNOWN;
-
-	if (s->flags & STREAM_TRAILER)
-		return FOLLOWS_MESSAGE;
-	if (response) {
-		method = waiting_method(c, sk);
-		s->method = method;
-		if (s->flags & STREAM_WEBSOCKET)
-			upgrade(c, method);
-		if (s->code == 101 || (s->code / 100 == 2 && method == METHOD_CONNECT))
-			return FOLLOWS_OTHER;
-		if (method == METHOD_HEAD || s->code == 204 || s->code == 304)
-			return FOLLOWS_MESSAGE;
-	}
 	if (s->flags & STREAM_CHUNKED) {
 		s->state = S_CHUNK_SIZE;
 		s->remaining = 0;
@@ -141,6 +126,28 @@ static __always_inline int what_follows(struct conn_t *c, __u64 sk, struct strea
 		return FOLLOWS_MESSAGE;
 	s->state = S_BODY;
 	return FOLLOWS_BODY;
+}
+
+static __always_inline int what_follows(struct conn_t *c, __u64 sk, struct stream_t *s, int response, int atomics)
+{
+	__u8 method = METHOD_UNKNOWN;
+	int follows;
+
+	if (s->flags & STREAM_TRAILER)
+		return FOLLOWS_MESSAGE;
+	if (response) {
+		method = waiting_method(c, sk);
+		if (s->flags & STREAM_WEBSOCKET)
+			upgrade(c, method);
+		if (s->code == 101 || (s->code / 100 == 2 && method == METHOD_CONNECT))
+			return FOLLOWS_OTHER;
+		if (method == METHOD_HEAD || s->code == 204 || s->code == 304)
+			return FOLLOWS_MESSAGE;
+	}
+	follows = body_follows(s, response);
+	if (response && method == METHOD_UNKNOWN && follows == FOLLOWS_BODY && leave_headers(c, sk, atomics) == METHOD_HEAD)
+		return FOLLOWS_MESSAGE;
+	return follows;
 }
 
 /* The connection speaks something else after the response that has just ended: WebSocket, or what is to be found out as on a new one. */
@@ -169,8 +176,8 @@ static __always_inline void handle(struct conn_t *c, __u64 sk, struct stream_t *
 	__u32 e = w->event, follows = FOLLOWS_MESSAGE;
 
 	if (e == EVENT_REQUEST) {
-		add_request(c, sk, s, route_of(c, s, w), w->now, atomics);
-		end_early(c, sk, s, w->now, atomics);
+		if (add_request(c, sk, s, route_of(c, s, w), w->now, atomics))
+			end_early(c, sk, s, w->now, atomics);
 		return;
 	}
 	if (e == EVENT_HEADERS) {
@@ -179,7 +186,7 @@ static __always_inline void handle(struct conn_t *c, __u64 sk, struct stream_t *
 			s->flags &= STREAM_VERIFIED | STREAM_UNSEEN;
 			return;
 		}
-		follows = what_follows(c, sk, s, response);
+		follows = what_follows(c, sk, s, response, atomics);
 		if (follows == FOLLOWS_BODY)
 			return;
 	}

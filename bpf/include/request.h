@@ -6,7 +6,8 @@
 /* Flags of a stream. UNSEEN: bytes passed that no hook saw, so the response before the next request is not to be waited for.
    TEXTLESS: the route's text was lost between two calls. */
 enum { STREAM_CHUNKED = 1, STREAM_LENGTH = 2, STREAM_TRAILER = 4, STREAM_UNSEEN = 8, STREAM_RESPONDING = 16, STREAM_VERIFIED = 32, STREAM_TEXTLESS = 64, STREAM_WEBSOCKET = 128 };
-enum { SLOT_FREE, SLOT_REQUEST, SLOT_RESPONSE };
+/* Of a slot. HEADERS: those of the response were read, and of the request nothing yet. */
+enum { SLOT_FREE, SLOT_REQUEST, SLOT_RESPONSE, SLOT_HEADERS };
 enum { ROUTE_UNKNOWN = 0, ROUTE_OTHER = 1 }; /* in place of a dictionary hash */
 #define STATUS_OK 1	  /* in place of a status code of HTTP */
 #define STATUS_OTHER 2
@@ -85,13 +86,14 @@ static __always_inline void count_request(struct conn_t *c, struct slot_t *r, in
 	move_bytes(&s->received, &c->received, atomics);
 }
 
-/* A request line was read whole. Its route is in the dictionary or counts as other. */
-static __always_inline void add_request(struct conn_t *c, __u64 sk, struct stream_t *s, __u64 route, __u64 now, int atomics)
+/* A request line was read whole. Its route is in the dictionary or counts as other. 1 if the headers of its response were read before, and the end was not. */
+static __always_inline int add_request(struct conn_t *c, __u64 sk, struct stream_t *s, __u64 route, __u64 now, int atomics)
 {
 	__u32 seq = c->requests;
 	struct slot_t *slot = &c->slots[seq & (NUM_SLOTS - 1)];
 	struct stream_t *response = &c->streams[c->role == ROLE_CLIENT];
 	struct slot_t r;
+	__u32 before = SLOT_FREE;
 
 	if (response->flags & STREAM_UNSEEN) {
 		if (seq != c->responses)
@@ -105,7 +107,8 @@ static __always_inline void add_request(struct conn_t *c, __u64 sk, struct strea
 		slot->seq = seq;
 		slot->method = s->method;
 		slot->protocol = PROTO_HTTP1;
-		if (swap_state(&slot->state, SLOT_REQUEST, atomics) == SLOT_RESPONSE) {
+		before = swap_state(&slot->state, SLOT_REQUEST, atomics);
+		if (before == SLOT_RESPONSE) {
 			slot->state = SLOT_FREE;
 			count_request(c, slot, atomics);
 		}
@@ -121,6 +124,7 @@ static __always_inline void add_request(struct conn_t *c, __u64 sk, struct strea
 			count_lost(LOST_PENDING_FULL, 1);
 	}
 	c->requests = seq + 1;
+	return before == SLOT_HEADERS;
 }
 
 /* The method of the request that the next response answers. */
@@ -140,10 +144,27 @@ static __always_inline __u8 waiting_method(struct conn_t *c, __u64 sk)
 	return METHOD_UNKNOWN;
 }
 
+/* Leaves word for the hook of the writing thread that the headers of its response were read, and that what follows them was decided without knowing the
+   method. If that hook came meanwhile it knows nothing of the headers: then the method is known here. */
+static __always_inline __u8 leave_headers(struct conn_t *c, __u64 sk, int atomics)
+{
+	__u32 seq = c->responses;
+	struct slot_t *slot = &c->slots[seq & (NUM_SLOTS - 1)];
+
+	if (c->role != ROLE_CLIENT || !c->synced)
+		return METHOD_UNKNOWN;
+	if (c->requests == seq) {
+		if (swap_state(&slot->state, SLOT_HEADERS, atomics) != SLOT_REQUEST)
+			return METHOD_UNKNOWN;
+		slot->state = SLOT_REQUEST;
+	}
+	return waiting_method(c, sk);
+}
+
 /* A response ended, or the connection did (cut). */
 static __always_inline void add_response(struct conn_t *c, __u64 sk, __u32 code, __u8 cut, __u64 now, int atomics)
 {
-	__u32 seq = c->responses;
+	__u32 seq = c->responses, requests = *(volatile __u32 *)&c->requests; /* before the slot, which another thread fills first */
 	struct slot_t *slot = &c->slots[seq & (NUM_SLOTS - 1)];
 	struct slot_t *found;
 
@@ -153,7 +174,7 @@ static __always_inline void add_response(struct conn_t *c, __u64 sk, __u32 code,
 		slot->cut = cut;
 		slot->end_ns = now;
 		count_request(c, slot, atomics);
-	} else if (seq != c->requests) {
+	} else if (seq != requests) {
 		struct pending_key_t k = {.sk = sk, .seq = seq};
 		found = bpf_map_lookup_elem(&pending, &k);
 		if (found) {
@@ -165,7 +186,7 @@ static __always_inline void add_response(struct conn_t *c, __u64 sk, __u32 code,
 		} else {
 			count_lost(LOST_REQUEST_UNSEEN, 1);
 		}
-	} else if (c->role == ROLE_CLIENT && c->synced && slot->state == SLOT_FREE) {
+	} else if (c->role == ROLE_CLIENT && c->synced) {
 		/* The reading thread was faster than the hook of the writing one: the request comes later and counts. */
 		slot->code = code;
 		slot->cut = cut;

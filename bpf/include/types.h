@@ -144,7 +144,7 @@ struct stream_t {
 	__u16 code;
 	__u8 state;
 	__u8 match;	 /* letters matched of what the state waits for */
-	__u8 method;	 /* of a response: of the request that it answers, as far as it was known when its headers ended */
+	__u8 method;	 /* of a request; where Memcached is matched, a field of the command */
 	__u8 flags;
 	__u8 out;	 /* bytes of route text */
 	__u8 tok_out;	 /* where the present token began in it */
