@@ -169,7 +169,7 @@ static __always_inline int postgres_name(struct conn_t *c, struct stream_t *s, s
 			return s->remaining ? STEP_MORE : event(w, WALK_UNFIT);
 		}
 		if (s->word != POSTGRES_NAMES)
-			return sql_find(s, w, w->sk, stream_name(c), s->word) ? postgres_known(c, s, w) : event(w, WALK_UNFIT);
+			return sql_find(s, w->sk, stream_name(c), s->word) ? postgres_known(c, s, w) : event(w, WALK_UNFIT);
 		s->code = c->unnamed;
 		return s->code ? postgres_known(c, s, w) : event(w, WALK_UNFIT);
 	}
@@ -191,7 +191,7 @@ static __always_inline int postgres_name(struct conn_t *c, struct stream_t *s, s
 /* One byte of a statement. */
 static __always_inline int postgres_text(struct conn_t *c, struct stream_t *s, struct work_t *w, __u8 ch)
 {
-	switch (ch ? sql_char(s, w, ch, 0) : sql_ends(s, w)) {
+	switch (ch ? sql_char(s, ch, 0) : sql_ends(s)) {
 	case SQL_KNOWN:
 		return postgres_known(c, s, w);
 	case SQL_MORE:

@@ -83,11 +83,15 @@ static __always_inline __u64 sql_word_hash(const char *word, int n)
 }
 
 /* Finds what user space has said of a text, or of a prepared statement. */
-static __always_inline int sql_find(struct stream_t *s, struct work_t *w, __u64 sk, __u64 opened_ns, __u64 id)
+static __always_inline int sql_find(struct stream_t *s, __u64 sk, __u64 opened_ns, __u64 id)
 {
-	struct statement_key_t *key = &w->statement;
+	struct work_t *w = work_of(0); /* not the caller's: before 6.2 a pointer that was an argument may not be given to a map */
+	struct statement_key_t *key;
 	__u32 *number;
 
+	if (!w)
+		return 0;
+	key = &w->statement;
 	key->sk = sk;
 	key->opened_ns = opened_ns;
 	key->id = id;
@@ -113,7 +117,7 @@ static __always_inline void sql_name_ends(struct stream_t *s, int quoted)
 }
 
 /* The first byte of a token. */
-static __always_inline int sql_token(struct stream_t *s, struct work_t *w, __u8 ch, int mysql)
+static __always_inline int sql_token(struct stream_t *s, __u8 ch, int mysql)
 {
 	int pending = s->flags & SQL_PENDING;
 
@@ -126,7 +130,7 @@ static __always_inline int sql_token(struct stream_t *s, struct work_t *w, __u8 
 	s->flags &= ~SQL_PENDING;
 	if (ch == '.') {
 		s->tok_digits += !!pending;
-	} else if (pending && sql_find(s, w, 0, 0, s->hash)) {
+	} else if (pending && sql_find(s, 0, 0, s->hash)) {
 		return SQL_KNOWN;
 	}
 	if (ch == '\'' || (ch == '"' && mysql)) {
@@ -174,7 +178,7 @@ static __always_inline int sql_comment(struct stream_t *s, __u8 ch, int mysql)
 }
 
 /* One byte of a statement. */
-static __always_inline int sql_char(struct stream_t *s, struct work_t *w, __u8 ch, int mysql)
+static __always_inline int sql_char(struct stream_t *s, __u8 ch, int mysql)
 {
 	if (++s->shown > SQL_TEXT)
 		return SQL_UNFIT;
@@ -244,19 +248,19 @@ static __always_inline int sql_char(struct stream_t *s, struct work_t *w, __u8 c
 	s->match = SQL_GAP;
 	if (ch <= ' ' || ch == 0x7f)
 		return SQL_MORE;
-	return sql_token(s, w, ch, mysql);
+	return sql_token(s, ch, mysql);
 }
 
 /* The text has ended: SQL_KNOWN or SQL_UNFIT. */
-static __always_inline int sql_ends(struct stream_t *s, struct work_t *w)
+static __always_inline int sql_ends(struct stream_t *s)
 {
 	if (s->match == SQL_NAME || s->match == SQL_QUOTED_END)
 		sql_name_ends(s, s->match == SQL_QUOTED_END);
 	else if (s->match != SQL_GAP && s->match != SQL_NUMBER && s->match != SQL_PARAMETER && s->match != SQL_STRING_END)
 		return SQL_UNFIT;
-	if ((s->flags & SQL_PENDING) && sql_find(s, w, 0, 0, s->hash))
+	if ((s->flags & SQL_PENDING) && sql_find(s, 0, 0, s->hash))
 		return SQL_KNOWN;
-	return sql_find(s, w, 0, 0, mix(s->hash, SQL_END)) ? SQL_KNOWN : SQL_UNFIT;
+	return sql_find(s, 0, 0, mix(s->hash, SQL_END)) ? SQL_KNOWN : SQL_UNFIT;
 }
 
 /* The first byte of a request is at hand. */

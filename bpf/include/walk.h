@@ -25,7 +25,7 @@ enum { WALK_NAMED, WALK_WHOLE, WALK_UNFIT };
 
 static __always_inline int answer_begins(struct stream_t *s)
 {
-	return s->state == WALK_LINE && !s->word && !s->out;
+	return s->state == WALK_LINE && !s->word && !s->out && !s->tok_out;
 }
 
 static __always_inline void command_begins(struct stream_t *s, struct work_t *w)
