@@ -46,6 +46,7 @@ func matchedWords(operations *protocol.Operations) []probe.Words {
 		probe.WordsOf(protocol.Redis(), protocol.RedisWords()),
 		probe.WordsOf(protocol.Memcached(), protocol.MemcachedWords()),
 		probe.WordsOf(protocol.PostgreSQL(), protocol.PostgresWords(operations)),
+		probe.WordsOf(protocol.MySQL(), protocol.MySQLWords(operations)),
 	}
 }
 

@@ -22,7 +22,7 @@ func WordsOf(p protocol.Protocol, words protocol.Words) Words {
 }
 
 // wordSeeds are what the hashes of commands and of answers begin with, by protocol.
-var wordSeeds = map[uint8][2]uint64{3: {0, 1}, 4: {2, 3}}
+var wordSeeds = map[uint8][2]uint64{3: {0, 1}, 4: {2, 3}, 6: {10, 11}}
 
 // wordHash is the hash of a word as the kernel programs make it byte by byte (mix in bpf/include/maps.h).
 func wordHash(seed uint64, word string) uint64 {

@@ -13,7 +13,7 @@ import (
 // compressed packets are given up.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html, https://mariadb.com/kb/en/clientserver-protocol/
 func MySQL() Protocol {
-	return Protocol{Name: "mysql", Detect: detectMySQL, New: func() Conn { return &mysqlConn{} }, Framing: FramedMySQL}
+	return Protocol{Name: "mysql", Detect: detectMySQL, New: func() Conn { return &mysqlConn{} }, Framing: FramedMySQL, Matched: MatchedMySQL}
 }
 
 // Commands that are not only counted.
@@ -78,7 +78,9 @@ type mysqlConn struct {
 	requests   fifo[mysqlRequest]
 	answer     mysqlAnswer
 	statements preparedNames[uint32]
-	last       string // operation of the statement that was prepared last
+	last       string                             // operation of the statement that was prepared last
+	learn      func(key uint64, operation string) // see Preparer
+	changes    int                                // of statements
 
 	login      bool     // the greeting has come, the server has not said OK yet
 	changing   bool     // the client asked for TLS: what comes is cipher text, or the plain text that was in it
@@ -214,9 +216,15 @@ func (c *mysqlConn) nameCommand(p *mysqlPacket) bool {
 				return whole || len(p.body) >= maxSQLText
 			}
 		}
-		s := parseSQL(text, mysqlSQL, whole && p.n < mysqlLong)
+		all := whole && p.n < mysqlLong
+		s := parseSQL(text, mysqlSQL, all)
 		p.op = s.Operation
-		return whole || s.Sure
+		if !whole && !s.Sure {
+			return false
+		}
+		if p.body[0] == comQuery {
+			c.learnt(text, all, s)
+		}
 	case comExecute, comFetch, comBulkExecute, comCloseStmt:
 		if len(p.body) < 5 {
 			return whole
@@ -225,12 +233,28 @@ func (c *mysqlConn) nameCommand(p *mysqlPacket) bool {
 		p.op = c.statements.get(id)
 		if id == mysqlLastStmt {
 			p.op = c.last
+		} else if _, known := c.statements.operations[id]; !known && p.body[0] == comExecute {
+			c.prepared(id, "")
 		}
 		if p.body[0] == comCloseStmt {
 			c.statements.drop(id)
 		}
 	}
 	return true
+}
+
+// prepared remembers a statement. It may be one whose preparation was not seen.
+func (c *mysqlConn) prepared(id uint32, operation string) {
+	c.statements.put(id, operation)
+	c.changes++
+}
+
+// executed names the execution of a statement.
+func executed(operation string) string {
+	if operation == "" {
+		return "EXECUTE"
+	}
+	return operation
 }
 
 // client takes the packet that was read from the client.
@@ -272,9 +296,7 @@ func (c *mysqlConn) command(h *half, p mysqlPacket) {
 		r.prepare, c.last = p.op, p.op
 		op = join("PREPARE", p.op)
 	case comExecute, comBulkExecute:
-		if op = p.op; op == "" {
-			op = "EXECUTE"
-		}
+		op = executed(p.op)
 	case comFetch:
 		op = join("FETCH", p.op)
 	}

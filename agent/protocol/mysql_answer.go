@@ -139,7 +139,7 @@ func (c *mysqlConn) first(h *half, r *mysqlRequest, p mysqlPacket) {
 		c.finish(h, "ok", false)
 	case r.command == comPrepare && p.body[0] == 0 && p.n >= 9:
 		id := binary.LittleEndian.Uint32(p.body[1:])
-		c.statements.put(id, r.prepare)
+		c.prepared(id, r.prepare)
 		a.left = int(binary.LittleEndian.Uint16(p.body[5:])) + int(binary.LittleEndian.Uint16(p.body[7:]))
 		if a.state = mysqlDefs; a.left == 0 {
 			c.finish(h, "ok", false)

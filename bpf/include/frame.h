@@ -13,6 +13,7 @@
 #define FRAME_ROWS 4	     /* of a run of rows the first ones go along: few cost less than a hole */
 #define FRAME_TINY 16	     /* a call with no more than that may be the head of a message, which many programs read by itself; of PostgreSQL and Redis none does */
 #define FRAME_SMALL 512	     /* in less than that there is little to save */
+#define FRAME_SHORTEST 8     /* bytes of a row that is left out whole: what is shorter may be the number of columns of one more result in MySQL */
 #define FRAME_ROW 64	     /* bytes of one that are read */
 #define FRAME_LINE 32	     /* bytes of a line that are looked at at once */
 #define FRAME_TURNS 512
@@ -133,7 +134,7 @@ static __noinline int frame_head(struct frame_t *f, struct work_t *w, __u32 fram
 		if (framing >= FRAMING_KAFKA && bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) < ring_bytes / 8)
 			most = FRAME_MAX; /* there is room for what is read where it is there */
 	} else if (kind == ROW) {
-		if (f->rows == FRAME_ROWS && !have) {
+		if (f->rows == FRAME_ROWS && !have && length > FRAME_SHORTEST) {
 			f->left = length; /* with its head */
 			f->keep = 0;
 			f->state = FRAME_BODY;
@@ -297,10 +298,20 @@ __noinline int frame_turn(__u64 sk, __u32 flags)
 	return 0;
 }
 
-/* Whether a message of PostgreSQL of a type may go on behind a call that begins with it: text, rows, or what is copied. */
-static __always_inline int may_be_long(__u8 type, int response)
+/* Whether a message may go on behind a call that begins with it and holds some bytes behind its head. In PostgreSQL those that do are text, rows, or what
+   is copied; in MySQL the head is read by itself, or much at once, and the first packet of an answer is none of the long ones. */
+static __always_inline int may_go_on(__u32 framing, __u8 type, __u64 length, __u64 behind, int response)
 {
-	return type == 'd' || (response ? type == 'D' || type == 'T' : type == 'Q' || type == 'P' || type == 'B');
+	switch (framing) {
+	case FRAMING_POSTGRES:
+		if (type != 'd' && (response ? type != 'D' && type != 'T' : type != 'Q' && type != 'P' && type != 'B'))
+			return 0;
+		break;
+	case FRAMING_MYSQL:
+		if ((behind && behind < FRAME_TINY) || (response && length > FRAME_KEEP))
+			return 0;
+	}
+	return length < FRAME_GUESS;
 }
 
 /* Whether a message, or a line, may begin where a call does. Of those with a length the next one is looked at too, if it is there. */
@@ -328,7 +339,7 @@ static __noinline int may_begin(struct frame_t *f, struct work_t *w, __u32 frami
 	if (framing == FRAMING_MYSQL && a != response)
 		return 0;
 	if (length + need > w->segment_left)
-		return length < FRAME_GUESS && (framing != FRAMING_POSTGRES || may_be_long(h[0], response));
+		return may_go_on(framing, h[0], length, w->segment_left - need, response);
 	if (bpf_probe_read_user(h, need & 7, (void *)w->segment + length))
 		return 0;
 	return head_fits(framing, h, message_length(framing, h)) && (framing != FRAMING_MYSQL || h[3] == (__u8)(a + 1) || !h[3]);

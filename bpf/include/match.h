@@ -225,8 +225,8 @@ static __always_inline void give_requests(struct conn_t *c, struct stream_t *s, 
 	}
 	w->keep = s->out < ROUTE_TEXT ? s->out : ROUTE_TEXT;
 	if (sql_speaks(c)) {
-		w->keep = 0;
-		place = w->begun - 1;
+		w->keep = w->begun ? 0 : mysql_read_before(s, w, place);
+		place = w->begun ? w->begun - 1 : 0;
 	}
 	match_tell(c, w, RECORD_BACK, begin + place - w->keep, 0);
 	c->skip[w->direction & 1] = place;
@@ -236,7 +236,7 @@ static __always_inline void give_requests(struct conn_t *c, struct stream_t *s, 
 /* Whether user space can go on with the command at hand: what was read of it is kept, or of SQL is in this call, and it is not answered yet. */
 static __always_inline int can_give(struct conn_t *c, struct stream_t *s, struct work_t *w)
 {
-	int there = sql_speaks(c) ? !!w->begun : s->out && (w->event != WALK_UNFIT || s->tok_len < 2);
+	int there = sql_speaks(c) ? w->begun || s->out : s->out && (w->event != WALK_UNFIT || s->tok_len < 2);
 
 	return there && (__s32)(c->requests - c->responses) >= 0;
 }
@@ -307,13 +307,21 @@ __noinline int match_event(struct conn_t *c, struct work_t *w, int response)
 
 static __always_inline int match_bytes(struct conn_t *c, struct work_t *w, int response)
 {
+	struct stream_t *s = &c->streams[w->direction & 1];
+
+	if (s->state == SQL_TEXT && !response && sql_speaks(c)) {
+		int r = sql_bytes(c, w);
+
+		if (r != STEP_MORE || s->state == SQL_TEXT)
+			return r;
+	}
 	switch (c->matched) {
 	case PROTO_MEMCACHED:
 		return memcached_bytes(c, w, response);
 	case PROTO_POSTGRES:
 		return postgres_bytes(c, w, response);
 	case PROTO_MYSQL:
-		return mysql_bytes(c, w, response);
+		return response ? mysql_answers(c, w) : mysql_requests(c, w);
 	}
 	return resp_bytes(c, w, response);
 }
@@ -494,7 +502,7 @@ __noinline int match_close(__u32 walked)
 		if (w->left || w->pos < w->len) {
 			count_lost(LOST_TOO_LONG, 1);
 			match_tear(c, w, response);
-		} else if (!response && s->out && sql_speaks(c)) { /* the call ends before its operation is known */
+		} else if (!response && s->out && sql_speaks(c) && !mysql_waits(c, s)) { /* the call ends before its operation is known */
 			if (can_give(c, s, w))
 				give_requests(c, s, w, begin);
 			else

@@ -7,8 +7,7 @@
 
 /* states of a stream_t */
 enum {
-	POSTGRES_NAME = WALK_OWN, /* of a portal or a statement */
-	POSTGRES_TEXT,
+	POSTGRES_NAME = SQL_OWN, /* of a portal or a statement */
 	POSTGRES_FIELD,	     /* the type of a field of an error */
 	POSTGRES_FIELD_TEXT, /* to its end */
 	POSTGRES_STATE,	     /* its SQLSTATE */
@@ -55,7 +54,6 @@ static __always_inline int postgres_request(struct stream_t *s, struct work_t *w
 	s->state = POSTGRES_NAME;
 	switch (s->method) {
 	case 'Q':
-		s->state = POSTGRES_TEXT;
 		sql_begin(s, POSTGRES_SEED);
 		if (!come)
 			return STEP_MORE;
@@ -180,25 +178,11 @@ static __always_inline int postgres_name(struct conn_t *c, struct stream_t *s, s
 		s->tries = 1;
 		return STEP_MORE;
 	case 'P':
-		s->state = POSTGRES_TEXT;
 		sql_begin(s, POSTGRES_SEED);
 		return STEP_MORE;
 	}
 	s->tok_flags |= POSTGRES_EXECUTED;
 	return postgres_rest(s);
-}
-
-/* One byte of a statement. */
-static __always_inline int postgres_text(struct conn_t *c, struct stream_t *s, struct work_t *w, __u8 ch)
-{
-	switch (ch ? sql_char(s, ch, 0) : sql_ends(s)) {
-	case SQL_KNOWN:
-		return postgres_known(c, s, w);
-	case SQL_MORE:
-		if (s->remaining)
-			return STEP_MORE;
-	}
-	return event(w, WALK_UNFIT);
 }
 
 /* One byte of an error. */
@@ -237,8 +221,6 @@ static __always_inline int postgres_char(struct conn_t *c, struct stream_t *s, s
 	switch (s->state) {
 	case POSTGRES_NAME:
 		return postgres_name(c, s, w, ch);
-	case POSTGRES_TEXT:
-		return postgres_text(c, s, w, ch);
 	case POSTGRES_READY:
 		s->state = WALK_LINE;
 		s->out = 0;
@@ -261,15 +243,21 @@ __noinline int postgres_bytes(struct conn_t *c, struct work_t *w, int response)
 	if (!c || !w)
 		return STEP_STOP;
 	s = &c->streams[w->direction & 1];
+	if (s->state == SQL_FOUND) {
+		r = postgres_known(c, s, w);
+		if (r != STEP_MORE)
+			return r;
+	}
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < WALK_BYTES; i++) {
-		if (s->state == WALK_VALUE || w->pos >= w->len)
+		if (s->state == WALK_VALUE || s->state == SQL_TEXT || w->pos >= w->len)
 			break;
 		if (!response && s->state == WALK_LINE && !s->tok_out && !s->tok_flags)
 			sql_request_begins(s, w);
 		r = postgres_char(c, s, w, w->chunk[w->pos++ & (CHUNK - 1)], response);
 		if (r != STEP_MORE)
 			return r;
+		barrier();
 	}
 	return STEP_MORE;
 }

@@ -7,6 +7,9 @@
 #pragma once
 #include "walk.h"
 
+/* states of a stream_t: in a text; its operation is known. Those of a protocol follow. */
+enum { SQL_TEXT = WALK_OWN, SQL_FOUND, SQL_OWN };
+
 /* Where in the text the last byte was. */
 enum {
 	SQL_GAP,
@@ -28,7 +31,8 @@ enum {
 /* What a byte of a text leaves: the operation is in s->code; it is not to be known here. */
 enum { SQL_MORE, SQL_KNOWN, SQL_UNFIT };
 
-#define SQL_TEXT 512 /* bytes that are looked at */
+#define SQL_LOOKED_AT 512 /* bytes of a text */
+#define SQL_BYTES 12 /* in one turn: fewer than WALK_BYTES, for the verifier */
 #define SQL_NAMES 3  /* that are looked up behind a word that a table follows */
 #define SQL_WORDS 6  /* what the hash of a word begins with */
 #define SQL_BREAK 1  /* stands in the hash where a word begins, and */
@@ -53,6 +57,7 @@ static __always_inline int sql_speaks(struct conn_t *c)
 
 static __always_inline void sql_begin(struct stream_t *s, __u64 seed)
 {
+	s->state = SQL_TEXT;
 	s->hash = seed;
 	s->match = SQL_GAP;
 	s->shown = 0;
@@ -180,7 +185,7 @@ static __always_inline int sql_comment(struct stream_t *s, __u8 ch, int mysql)
 /* One byte of a statement. */
 static __always_inline int sql_char(struct stream_t *s, __u8 ch, int mysql)
 {
-	if (++s->shown > SQL_TEXT)
+	if (++s->shown > SQL_LOOKED_AT)
 		return SQL_UNFIT;
 	switch (s->match) {
 	case SQL_NAME:
@@ -261,6 +266,45 @@ static __always_inline int sql_ends(struct stream_t *s)
 	if ((s->flags & SQL_PENDING) && sql_find(s, 0, 0, s->hash))
 		return SQL_KNOWN;
 	return sql_find(s, 0, 0, mix(s->hash, SQL_END)) ? SQL_KNOWN : SQL_UNFIT;
+}
+
+/* The text has ended. */
+static __always_inline int sql_last(struct stream_t *s, struct work_t *w)
+{
+	if (sql_ends(s) == SQL_UNFIT)
+		return event(w, WALK_UNFIT);
+	s->state = SQL_FOUND;
+	return STEP_MORE;
+}
+
+/* Takes bytes of a text up to what is known of it, or the end of what is loaded. In PostgreSQL a zero ends it. */
+__noinline int sql_bytes(struct conn_t *c, struct work_t *w)
+{
+	struct stream_t *s;
+	int r;
+
+	if (!c || !w)
+		return STEP_STOP;
+	s = &c->streams[w->direction & 1];
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < SQL_BYTES && w->pos < w->len; i++) {
+		__u8 ch = w->chunk[w->pos++ & (CHUNK - 1)];
+
+		s->remaining--;
+		if (!ch && c->matched == PROTO_POSTGRES)
+			return sql_last(s, w);
+		r = sql_char(s, ch, c->matched == PROTO_MYSQL);
+		if (r == SQL_UNFIT)
+			return event(w, WALK_UNFIT);
+		if (r == SQL_KNOWN) {
+			s->state = SQL_FOUND;
+			return STEP_MORE;
+		}
+		barrier();
+		if (!s->remaining)
+			return sql_last(s, w);
+	}
+	return STEP_MORE;
 }
 
 /* The first byte of a request is at hand. */

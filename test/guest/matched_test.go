@@ -132,6 +132,25 @@ var matchedTalks = []matchedTalk{
 		},
 		{postgresSays('P', "\x00SELECT 1\x00\x00\x00") + postgresSays('S', ""), postgresSays('E', "SERROR\x00C42601\x00\x00") + postgresReady, "SELECT 42601"},
 	}, said{postgresSays('Q', "COPY things TO STDOUT\x00"), postgresSays('H', "\x00\x00\x00") + postgresSays('c', "") + postgresSays('C', "COPY 0\x00") + postgresReady, "COPY things ok"}},
+	{protocol.MySQL(), protocol.MySQLWords, []said{
+		{
+			mysqlSays(0, "\x03SELECT a FROM `Things` WHERE id = 5"),
+			mysqlSays(1, "\x02") + mysqlSays(2, "\x03def") + mysqlSays(3, "\x03def") + mysqlSays(4, mysqlEnd) + mysqlSays(5, "\xfb\x05Hello") + mysqlSays(6, mysqlEnd), "SELECT Things ok",
+		},
+		{mysqlSays(0, "\x03UPDATE Things SET a = 'it''s'"), mysqlSays(1, "\xff\x26\x04#23000Duplicate entry"), "UPDATE Things 1062"},
+		{mysqlSays(0, "\x03INSERT INTO things VALUES ('"+strings.Repeat("Hello", 100)+"')"), mysqlSays(1, mysqlOK), "INSERT things ok"},
+		{mysqlSays(0, "\x0e"), mysqlSays(1, mysqlOK), "COM_PING ok"},
+		{mysqlSays(0, "\x19\x05\x00\x00\x00"), "", "COM_STMT_CLOSE "},
+	}, said{mysqlSays(0, "\x09"), mysqlSays(1, "Uptime: 5"), "COM_STATISTICS ok"}},
+}
+
+const (
+	mysqlOK  = "\x00\x05\x00\x02\x00\x00\x00"
+	mysqlEnd = "\xfe\x00\x00\x02\x00"
+)
+
+func mysqlSays(number byte, content string) string {
+	return string([]byte{byte(len(content)), byte(len(content) >> 8), 0, number}) + content
 }
 
 const postgresReady = "Z\x00\x00\x00\x05I"
