@@ -24,15 +24,6 @@ func WordsOf(p protocol.Protocol, words protocol.Words) Words {
 // wordSeeds are what the hashes of commands and of answers begin with, by protocol.
 var wordSeeds = map[uint8][2]uint64{3: {0, 1}, 4: {2, 3}, 6: {10, 11}}
 
-// wordHash is the hash of a word as the kernel programs make it byte by byte (mix in bpf/include/maps.h).
-func wordHash(seed uint64, word string) uint64 {
-	for _, b := range []byte(word) {
-		seed = (seed ^ uint64(b)) * 0x9E3779B97F4A7C15
-		seed ^= seed >> 32
-	}
-	return seed
-}
-
 // fitWords makes the kernel's map large enough for all words, however little memory the machine has.
 func fitWords(m *ebpf.MapSpec, all []Words) {
 	var n int
@@ -47,7 +38,7 @@ func (w *Words) enter(m *ebpf.Map) error {
 	for i, words := range []map[string]protocol.Word{w.Commands, w.Answers} {
 		for text, word := range words {
 			value := bpf.VetchWordT{Number: word.Number, Kind: uint8(word.Kind), Field: word.Field}
-			if err := m.Update(wordHash(wordSeeds[w.Number][i], text), &value, ebpf.UpdateNoExist); err != nil {
+			if err := m.Update(protocol.HashText(wordSeeds[w.Number][i], text), &value, ebpf.UpdateNoExist); err != nil {
 				return fmt.Errorf("enter %q of %s: %w", text, w.Protocol, err)
 			}
 		}

@@ -26,7 +26,7 @@ func (c *postgresConn) Preparations() int { return c.changes }
 func (c *postgresConn) Prepared(each func(id uint64, operation string)) {
 	for name, operation := range c.statements.operations {
 		if name != "" && operation != "" {
-			each(hashText(postgresName, name), operation)
+			each(HashText(postgresName, name), operation)
 		}
 	}
 }

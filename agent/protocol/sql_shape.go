@@ -28,7 +28,8 @@ func mixWord(hash uint64, b byte) uint64 {
 	return mix(hash, b)
 }
 
-func hashText(seed uint64, text string) uint64 {
+// HashText is the hash of a text as the kernel programs make it byte by byte (mix in bpf/include/maps.h).
+func HashText(seed uint64, text string) uint64 {
 	for i := range len(text) {
 		seed = mix(seed, text[i])
 	}
@@ -36,7 +37,7 @@ func hashText(seed uint64, text string) uint64 {
 }
 
 // shapeTables are the hashes of the words that a table follows.
-var shapeTables = [...]uint64{hashText(shapeWord, "FROM"), hashText(shapeWord, "INTO"), hashText(shapeWord, "UPDATE")}
+var shapeTables = [...]uint64{HashText(shapeWord, "FROM"), HashText(shapeWord, "INTO"), HashText(shapeWord, "UPDATE")}
 
 // shapeState is where in the text the last byte was.
 type shapeState uint8

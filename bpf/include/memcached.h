@@ -22,16 +22,6 @@ enum { MEMCACHED_WORD = WALK_OWN, MEMCACHED_SPACE };
    tok_hash   of an answer: the keys that were found
    tok_digits of the number at hand */
 
-static __always_inline __u64 memcached_hash(const char *text, int n)
-{
-	__u64 hash = MEMCACHED_COMMAND;
-
-#pragma unroll
-	for (int i = 0; i < n; i++)
-		hash = mix(hash, text[i]);
-	return hash;
-}
-
 static __always_inline void memcached_begin(struct stream_t *s, int response)
 {
 	s->state = MEMCACHED_WORD;
@@ -57,7 +47,7 @@ static __always_inline int memcached_word(struct stream_t *s, struct work_t *w, 
 	s->state = MEMCACHED_SPACE;
 	if (s->word) {
 		if ((s->match == WORD_META && s->word >= s->method) || (s->match == WORD_META_STORE && s->word > s->method))
-			return key == memcached_hash("q", 1) ? event(w, WALK_UNFIT) : STEP_MORE; /* it may have no answer */
+			return key == word_hash(MEMCACHED_COMMAND, "q", 1) ? event(w, WALK_UNFIT) : STEP_MORE; /* it may have no answer */
 		return STEP_MORE;
 	}
 	word = bpf_map_lookup_elem(&words, &key);
@@ -105,7 +95,7 @@ static __always_inline int memcached_command_line(struct stream_t *s, struct wor
 {
 	if (s->match == WORD_BACK) /* its name was enough */
 		return STEP_MORE;
-	if ((s->match == WORD_PLAIN || s->match == WORD_STORE) && s->method && s->word >= s->method && s->hash == memcached_hash("noreply", 7))
+	if ((s->match == WORD_PLAIN || s->match == WORD_STORE) && s->method && s->word >= s->method && s->hash == word_hash(MEMCACHED_COMMAND, "noreply", 7))
 		s->tok_flags |= WALK_ONE_WAY;
 	if ((s->match == WORD_STORE || s->match == WORD_META_STORE) && memcached_has_number(s)) {
 		s->remaining += 2;

@@ -149,7 +149,7 @@ static __always_inline int resp_word(struct stream_t *s, struct work_t *w, __u8 
 	__u64 key;
 
 	if (s->remaining > 2)
-		s->hash = mix(s->hash, ch >= 'a' && ch <= 'z' ? ch - ('a' - 'A') : ch);
+		s->hash = mix_capital(s->hash, ch);
 	if (--s->remaining)
 		return STEP_MORE;
 	s->state = WALK_LINE;

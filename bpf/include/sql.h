@@ -72,21 +72,6 @@ static __always_inline int sql_is_word(__u8 ch)
 	return (letter >= 'a' && letter <= 'z') || (ch >= '0' && ch <= '9') || ch == '_' || ch == '$' || ch >= 0x80;
 }
 
-static __always_inline __u64 sql_mix_word(__u64 hash, __u8 ch)
-{
-	return mix(hash, ch >= 'a' && ch <= 'z' ? ch - ('a' - 'A') : ch);
-}
-
-static __always_inline __u64 sql_word_hash(const char *word, int n)
-{
-	__u64 hash = SQL_WORDS;
-
-#pragma unroll
-	for (int i = 0; i < n; i++)
-		hash = mix(hash, word[i]);
-	return hash;
-}
-
 /* Finds what user space has said of a text, or of a prepared statement. */
 static __always_inline int sql_find(struct stream_t *s, __u64 sk, __u64 opened_ns, __u64 id)
 {
@@ -115,7 +100,7 @@ static __always_inline void sql_name_ends(struct stream_t *s, int quoted)
 		s->flags |= SQL_PENDING;
 		s->tok_digits--;
 	}
-	if (!quoted && (s->word == sql_word_hash("FROM", 4) || s->word == sql_word_hash("INTO", 4) || s->word == sql_word_hash("UPDATE", 6))) {
+	if (!quoted && (s->word == word_hash(SQL_WORDS, "FROM", 4) || s->word == word_hash(SQL_WORDS, "INTO", 4) || s->word == word_hash(SQL_WORDS, "UPDATE", 6))) {
 		s->tok_digits = SQL_NAMES;
 		s->flags &= ~SQL_PENDING;
 	}
@@ -152,7 +137,7 @@ static __always_inline int sql_token(struct stream_t *s, __u8 ch, int mysql)
 		ch = '0';
 	} else if (sql_is_word(ch)) {
 		s->match = SQL_NAME;
-		s->word = sql_mix_word(SQL_WORDS, ch);
+		s->word = mix_capital(SQL_WORDS, ch);
 		s->hash = mix(s->hash, SQL_BREAK);
 	}
 	s->hash = mix(s->hash, ch);
@@ -191,7 +176,7 @@ static __always_inline int sql_char(struct stream_t *s, __u8 ch, int mysql)
 	case SQL_NAME:
 		if (sql_is_word(ch)) {
 			s->hash = mix(s->hash, ch);
-			s->word = sql_mix_word(s->word, ch);
+			s->word = mix_capital(s->word, ch);
 			return SQL_MORE;
 		}
 		sql_name_ends(s, 0);

@@ -23,6 +23,21 @@ enum { WALK_NAMED, WALK_WHOLE, WALK_UNFIT };
    tok_len    of a command: 2 when it is known, or too long to be given back to user space; of an answer: not 0 if nobody asked for it
    out        bytes of the command at hand that are kept in work_t.route, while it may be given back, 0 when it cannot; of an answer, whether one is at hand */
 
+/* The hash of a word, which a protocol's words begin with a number of their own. */
+static __always_inline __u64 word_hash(__u64 hash, const char *word, int n)
+{
+#pragma unroll
+	for (int i = 0; i < n; i++)
+		hash = mix(hash, word[i]);
+	return hash;
+}
+
+/* One more character of a word in capitals. */
+static __always_inline __u64 mix_capital(__u64 hash, __u8 ch)
+{
+	return mix(hash, ch >= 'a' && ch <= 'z' ? ch - ('a' - 'A') : ch);
+}
+
 static __always_inline int answer_begins(struct stream_t *s)
 {
 	return s->state == WALK_LINE && !s->word && !s->out && !s->tok_out;
